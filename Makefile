@@ -1,0 +1,30 @@
+# Everything runs in .venv, made with $(PYTHON) (3.10 or newer) at the first use: make PYTHON=python3.12 test
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check bench faults
+
+# A local Redivis, the tap, a target and a PostgreSQL: stopped half-way and resumed.
+demo: .venv/installed
+	$(BIN)/python -m demo
+
+# Each worker starts a PostgreSQL of its own: more than four are no faster.
+test: .venv/installed
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadgroup
+
+check: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/installed
+	$(BIN)/python -m benchmarks
+
+# Every fault of the menu against the tap and against the official client: ten minutes; writes docs/faults.md.
+faults: .venv/installed
+	$(BIN)/python -m tests.faults
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@

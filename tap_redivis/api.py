@@ -1,0 +1,310 @@
+"""One HTTP session with Redivis: auth, JSON, paging, retries, bodies in pieces; failures become ``errors``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPException
+from importlib.metadata import version
+from typing import Any, TypeVar
+from urllib.parse import unquote
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+
+from tap_redivis.errors import (
+    ApiError,
+    Forbidden,
+    NotFound,
+    QuotaExceeded,
+    Refused,
+    Unauthorized,
+    Unavailable,
+    one_line,
+)
+from tap_redivis.retry import PASSING_STATUS, PassingFailure, RetryBudget, retry_after
+
+logger = logging.getLogger("tap-redivis")
+
+Json = dict[str, Any]
+T = TypeVar("T")
+
+PARALLEL_REQUESTS = 4
+"""Metadata requests under way at once: 429s were met above four (redivis-api §1.7)."""
+
+PIECE_BYTES = 128 * 1024
+"""Most bytes of a body read at once: small enough for the processor's cache, large enough for few changes of thread."""
+
+_FIRST_CONTACT_SECONDS = 20.0
+_PAGE_SIZE = 1000
+_TRIES_FOR_NONSENSE = 3
+_LONGEST_RATE_PAUSE = 60.0
+
+
+class Api:
+    """A Redivis server and a token.
+
+    Args:
+        endpoint: Prefix of all paths, without a slash at its end.
+        token: Bearer token; None for public data only.
+        timeout: Seconds of silence before a request counts as broken.
+        max_retry_seconds: Budget of each request's retries.
+    """
+
+    def __init__(self, endpoint: str, token: str | None, *, timeout: float, max_retry_seconds: float) -> None:
+        self.endpoint = endpoint
+        self.anonymous = token is None
+        self.max_retry_seconds = max_retry_seconds
+        self._timeout = timeout
+        self._token = token or ""
+        self._auth = _BearerAuth(token)
+        self._reached = False
+        self._rate = _RateLimit()
+        self._warnings: set[str] = set()
+        self._http = requests.Session()
+        agent = f"tap-redivis/{version('tap-redivis')}"
+        self._http.headers.update({"User-Agent": agent, "Accept-Encoding": "identity"})
+        for scheme in ("http://", "https://"):
+            self._http.mount(scheme, HTTPAdapter(pool_maxsize=16))
+
+    def get(self, path: str, params: Mapping[str, str] | None = None) -> Json:
+        """Get one resource.
+
+        Raises:
+            ApiError: It was refused, or the retries are used up.
+        """
+        return self._json("GET", path, params=params)
+
+    def post(self, path: str, body: Json) -> Json:
+        """Create a session or job; safe to repeat, since it changes no user data.
+
+        Raises:
+            ApiError: It was refused, or the retries are used up.
+        """
+        return self._json("POST", path, json=body)
+
+    def pages(self, path: str) -> Iterator[Json]:
+        """Get all items of a list, page by page (redivis-api §2).
+
+        Raises:
+            ApiError: A page was refused, the retries are used up, or a page token comes again.
+        """
+        params = {"maxResults": str(_PAGE_SIZE)}
+        seen: set[str] = set()
+        while True:
+            page = self.get(path, params)
+            yield from page.get("results") or ()
+            token = page.get("nextPageToken")
+            if not token:
+                return
+            if str(token) in seen:
+                raise Unavailable("the list does not end: a page token came again", where=path, todo="Try again later")
+            seen.add(str(token))
+            params["pageToken"] = str(token)
+
+    @contextmanager
+    def body(self, path: str, params: Mapping[str, str]) -> Iterator[Iterator[bytes]]:
+        """Open a body and give it in pieces of at most ``PIECE_BYTES``; one try.
+
+        Raises:
+            PassingFailure: This try failed in a way that another may not.
+            ApiError: The request was refused.
+        """
+        response = self._send("GET", path, params=params, stream=True)
+        try:
+            yield _pieces(response)
+        finally:
+            response.close()
+
+    def _json(self, method: str, path: str, **request: Any) -> Json:  # noqa: ANN401 - keywords of requests
+        budget: RetryBudget | None = None
+        nonsense = 0
+        while True:
+            try:
+                return _decoded(self._send(method, path, **request))
+            except _Nonsense as error:
+                nonsense += 1
+                failure: PassingFailure = error
+            except PassingFailure as error:
+                failure = error
+            budget = budget or RetryBudget(self.max_retry_seconds if self._reached else self._first_budget())
+            delay = budget.next_delay(failure.wait) if nonsense < _TRIES_FOR_NONSENSE else None
+            if delay is None:
+                raise self.unavailable(path, failure)
+            logger.warning("%s: %s; next try in %.1f s", unquote(path), failure, delay)
+            time.sleep(delay)
+
+    def unavailable(self, path: str, failure: PassingFailure) -> Unavailable:
+        """Make the error for a request whose retry budget is used up."""
+        todo = "Try again later" if self._reached else f"Check api_endpoint ({self.endpoint}) and the network"
+        return Unavailable(f"given up after retries: {failure}", where=unquote(path), todo=todo)
+
+    def _first_budget(self) -> float:
+        """Before anything has answered, a wrong address is likelier than an outage: do not make people wait."""
+        return min(_FIRST_CONTACT_SECONDS, self.max_retry_seconds)
+
+    def _send(self, method: str, path: str, **request: Any) -> requests.Response:  # noqa: ANN401 - keywords of requests
+        self._rate.pause()
+        url = f"{self.endpoint}{path}"
+        try:
+            response = self._http.request(method, url, auth=self._auth, timeout=self._timeout, **request)
+        except requests.RequestException as error:
+            raise PassingFailure(self._redacted(_network_words(error))) from error
+        self._reached = True
+        self._rate.note(response.headers)
+        self._warn_once(response.headers.get("X-Redivis-Warning"))
+        if response.status_code in PASSING_STATUS:
+            raise PassingFailure(self._server_words(response), _wait(response))
+        if not response.ok:
+            raise self._refusal(response, path)
+        return response
+
+    def _refusal(self, response: requests.Response, path: str) -> ApiError:
+        words = self._server_words(response)
+        where = unquote(path)
+        if response.status_code == requests.codes.unauthorized:
+            todo = (
+                "Set api_token or REDIVIS_API_TOKEN"
+                if self.anonymous
+                else "Check api_token (or REDIVIS_API_TOKEN): it is wrong or has expired"
+            )
+            return Unauthorized(words, where=where, todo=todo)
+        if response.status_code == requests.codes.forbidden:
+            scope = _error_body(response).get("scope")
+            todo = f"Use a token with the scope {scope}" if scope else "Ask the owner of the data for access"
+            return Forbidden(words, where=where, todo=todo)
+        if response.status_code in {requests.codes.not_found, requests.codes.gone}:
+            return NotFound(words, where=where, todo="Check the reference, and that the token's user may see it")
+        if "cannot export more than" in words.lower():  # redivis-api §1.7
+            return QuotaExceeded(words, where=where, todo="Wait until the quota allows it, or ask Redivis to raise it")
+        return Refused(words, where=where, todo="Check the settings; the server will not accept this request")
+
+    def _server_words(self, response: requests.Response) -> str:
+        body = _error_body(response)
+        words = body.get("error_description") or body.get("message") or response.reason or "no reason given"
+        return one_line(self._redacted(f"HTTP {response.status_code}, {words}"), 500).rstrip(".")
+
+    def _redacted(self, text: str) -> str:
+        return text.replace(self._token, "***") if self._token else text
+
+    def _warn_once(self, text: str | None) -> None:
+        if text and text not in self._warnings:
+            self._warnings.add(text)
+            logger.warning("Redivis says: %s", one_line(self._redacted(text)))
+
+
+class _BearerAuth(AuthBase):
+    """Sends the token; requests drops it when a redirect leads to another host.
+
+    Without a token it sends nothing, which keeps requests from sending what a ``.netrc`` file has for the host.
+    """
+
+    def __init__(self, token: str | None) -> None:
+        self._header = f"Bearer {token}" if token else None
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._header:
+            request.headers["Authorization"] = self._header
+        return request
+
+
+class _Nonsense(PassingFailure):
+    """A success that is not JSON: a cut body, or a proxy's page."""
+
+
+class _RateLimit:
+    """Keeps requests back while the server's own count says that none are left (redivis-api §1.7)."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._resume_at = 0.0
+
+    def note(self, headers: Mapping[str, str]) -> None:
+        """Read the count of a response."""
+        try:
+            remaining = int(headers["X-Ratelimit-Remaining"])
+            reset = float(headers["X-Ratelimit-Reset"])
+        except (KeyError, ValueError):
+            return
+        if remaining <= PARALLEL_REQUESTS:
+            with self._lock:
+                self._resume_at = min(reset, time.time() + _LONGEST_RATE_PAUSE)
+
+    def pause(self) -> None:
+        """Wait until requests are allowed again."""
+        with self._lock:
+            seconds = self._resume_at - time.time()
+        if seconds > 0:
+            logger.info("the rate limit is nearly used up; going on in %.0f s", seconds)
+            time.sleep(seconds)
+
+
+def _decoded(response: requests.Response) -> Json:
+    try:
+        value = response.json()
+    except (requests.RequestException, ValueError) as error:
+        text = f"HTTP {response.status_code} with a body that is not JSON"
+        raise _Nonsense(text) from error
+    if not isinstance(value, dict):
+        text = f"HTTP {response.status_code} with JSON that is not an object"
+        raise _Nonsense(text)
+    return value
+
+
+def _wait(response: requests.Response) -> float | None:
+    """Read how long the server asks to wait: each answer has the limit's reset, which counts where it was reached."""
+    limited = response.status_code == requests.codes.too_many_requests
+    headers = response.headers if limited else {"Retry-After": response.headers.get("Retry-After", "")}
+    return retry_after(headers, time.time())
+
+
+def _error_body(response: requests.Response) -> Json:
+    """Read an error body: flat, nested, or not JSON at all (redivis-api §1.8)."""
+    try:
+        body = json.loads(response.content[:100_000])
+    except (ValueError, requests.RequestException):
+        return {}
+    if not isinstance(body, dict):
+        return {}
+    nested = body.get("error")
+    return nested if isinstance(nested, dict) else body
+
+
+def _pieces(response: requests.Response) -> Iterator[bytes]:
+    raw: urllib3.HTTPResponse = response.raw
+    try:
+        while piece := raw.read1(PIECE_BYTES, decode_content=True):
+            yield piece
+    except (urllib3.exceptions.HTTPError, HTTPException, OSError) as error:
+        raise PassingFailure(_network_words(error)) from error
+
+
+def _network_words(error: Exception) -> str:
+    """Say in a few words what broke, without the addresses of objects that urllib3 puts in."""
+    text = str(error)
+    known: tuple[tuple[str, str], ...] = (
+        ("Connection refused", "connection refused"),
+        ("Name or service not known", "the host is not known"),
+        ("Temporary failure in name resolution", "the host is not known"),
+        ("timed out", "the server was silent for too long"),
+        ("IncompleteRead", "the body was cut off"),
+        ("Connection reset", "the connection was reset"),
+        ("Connection aborted", "the connection was closed"),
+        ("Connection broken", "the body was cut off"),
+        ("certificate verify failed", "the server's certificate is not trusted"),
+    )
+    return next((words for sign, words in known if sign in text), f"{type(error).__name__}: {one_line(text, 200)}")
+
+
+def in_parallel(call: Callable[[Any], T], arguments: list[Any]) -> list[T]:
+    """Call for all arguments, ``PARALLEL_REQUESTS`` at once; results in their order, the first error raised."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - a run of one table does not need it
+
+    with ThreadPoolExecutor(PARALLEL_REQUESTS) as pool:
+        return list(pool.map(call, arguments))

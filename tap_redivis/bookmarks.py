@@ -1,0 +1,334 @@
+"""The shape of one stream's bookmark in STATE, its transitions, and the decision what to read. Pure.
+
+A load is *opened*, *advances* after its rows were written, and is *completed* after the proof or *dropped*.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from typing import Any, Literal
+
+from tap_redivis.columns import Column
+
+SESSION_LIFE = timedelta(hours=5.5)
+"""How long a read session is trusted: Redivis ends it after 6 hours (redivis-api §8.1.9)."""
+
+_LAST_TABLE_VERSION = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class StreamPosition:
+    """How far a read stream has been written.
+
+    Attributes:
+        offset: Rows written.
+        done: Whether its end was reached.
+        last: Digest of the last row written; None before there was one.
+    """
+
+    offset: int = 0
+    done: bool = False
+    last: str | None = None
+
+    def advance(self, rows: int, last: str) -> StreamPosition:
+        """Count rows that have been written; ``last`` is the digest of the last one."""
+        return replace(self, offset=self.offset + rows, last=last)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A load under way; times are UTC.
+
+    Attributes:
+        session: Id of the read session.
+        opened_at: When the session was opened.
+        wire_format: What the streams send.
+        fingerprint: Digest of all that makes this reading what it is.
+        version_tag: Version being read; None for a workflow.
+        table_version: Singer version of its RECORDs, in seconds since the epoch.
+        expected_rows: Rows that the session promised; None if it did not.
+        streams: Position of each read stream by id, in the session's order.
+    """
+
+    session: str
+    opened_at: datetime
+    wire_format: str
+    fingerprint: str
+    version_tag: str | None
+    table_version: int
+    expected_rows: int | None
+    streams: Mapping[str, StreamPosition]
+
+    def advance(self, stream: str, rows: int, last: str) -> Reading:
+        """Count rows of a read stream that have been written; ``last`` is the digest of the last one."""
+        return self._with(stream, self.streams[stream].advance(rows, last))
+
+    def end(self, stream: str) -> Reading:
+        """Note that a read stream has been read to its end."""
+        return self._with(stream, replace(self.streams[stream], done=True))
+
+    def _with(self, stream: str, position: StreamPosition) -> Reading:
+        return replace(self, streams={**self.streams, stream: position})
+
+    @property
+    def rows(self) -> int:
+        """Rows written so far."""
+        return sum(position.offset for position in self.streams.values())
+
+
+@dataclass(frozen=True)
+class Bookmark:
+    """What STATE holds of one stream; the fields up to ``table_version`` speak of the last complete load.
+
+    Attributes:
+        table: Reference of what was read, pinned to its version.
+        version_tag: Version of the last complete load; None before there was one, and for workflows.
+        hash: The table's content hash then.
+        updated_at: The table's time of change then, in milliseconds since the epoch; workflows only.
+        rows: Rows then.
+        selection: Digest of the columns and limit that were read then.
+        completed_at: When it was completed, UTC; None before there was one.
+        table_version: Singer version of that load.
+        reading: The load under way, if any.
+    """
+
+    table: str | None = None
+    version_tag: str | None = None
+    hash: str | None = None
+    updated_at: int | None = None
+    rows: int | None = None
+    selection: str | None = None
+    completed_at: datetime | None = None
+    table_version: int | None = None
+    reading: Reading | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the server has now.
+
+    Attributes:
+        table: Pinned reference.
+        version_tag: Resolved version tag; ``next`` for a draft, None for a workflow.
+        hash: The table's content hash.
+        updated_at: Milliseconds since the epoch.
+        rows: The table's row count, as its metadata has it.
+        selection: Digest of the columns and limit to read.
+        fingerprint: Digest of the whole reading.
+    """
+
+    table: str
+    version_tag: str | None
+    hash: str | None
+    updated_at: int | None
+    rows: int | None
+    selection: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do about a table, and why, in words for the log."""
+
+    action: Literal["skip", "resume", "start"]
+    reason: str
+
+
+def decide(  # noqa: PLR0911 - each return is a line of the design's table
+    bookmark: Bookmark, source: Source, *, now: datetime, skip_unchanged: bool
+) -> Decision:
+    """Decide what to read (design: "When to read what")."""
+    if (reading := bookmark.reading) is not None:
+        if reading.fingerprint != source.fingerprint:
+            return Decision("start", "the table, its version or the selection changed since the interrupted load")
+        if now - reading.opened_at > SESSION_LIFE or now < reading.opened_at:
+            return Decision("start", "the interrupted load's read session has expired")
+        return Decision("resume", f"resuming the interrupted load at row {reading.rows:,}")
+    if bookmark.completed_at is None:
+        return Decision("start", "first load")
+    if source.version_tag == "next":
+        return Decision("start", "a draft is always read")
+    if bookmark.selection not in {None, source.selection}:
+        return Decision("start", "the selected variables or the row limit changed")
+    if not _unchanged(bookmark, source):
+        return Decision("start", _change(bookmark, source))
+    if not skip_unchanged:
+        return Decision("start", "unchanged, but skip_unchanged is off")
+    return Decision("skip", "unchanged since the last complete load")
+
+
+def next_table_version(bookmark: Bookmark, now: datetime) -> int:
+    """Choose the Singer version of a new load: seconds, so that it fits 32 bits, and higher than any before."""
+    earlier = [bookmark.table_version or 0, bookmark.reading.table_version if bookmark.reading else 0]
+    return max(int(now.timestamp()), *(version + 1 for version in earlier))
+
+
+def complete(bookmark: Bookmark, source: Source, *, rows: int, table_version: int, now: datetime) -> Bookmark:
+    """Note a proved load."""
+    return Bookmark(
+        table=source.table,
+        version_tag=source.version_tag,
+        hash=source.hash,
+        updated_at=source.updated_at if source.version_tag is None else None,
+        rows=rows,
+        selection=source.selection,
+        completed_at=now,
+        table_version=max(table_version, bookmark.table_version or 0),
+    )
+
+
+def selection_digest(columns: Sequence[Column], max_rows: int | None) -> str:
+    """Digest what is asked of a table."""
+    return _digest([sorted([column.name, column.type] for column in columns), max_rows])
+
+
+def reading_digest(table: str, version_tag: str | None, selection: str, wire_format: str) -> str:
+    """Digest all that makes two readings the same: another digest means another reading."""
+    return _digest([table, version_tag, selection, wire_format])
+
+
+def to_state(bookmark: Bookmark) -> dict[str, Any]:
+    """Write a bookmark as STATE has it; what is absent is left out."""
+    values: dict[str, Any] = {
+        "table": bookmark.table,
+        "version_tag": bookmark.version_tag,
+        "hash": bookmark.hash,
+        "updated_at": bookmark.updated_at,
+        "rows": bookmark.rows,
+        "selection": bookmark.selection,
+        "completed_at": _time_text(bookmark.completed_at) if bookmark.completed_at else None,
+        "table_version": bookmark.table_version,
+        "reading": _reading_to_state(bookmark.reading) if bookmark.reading else None,
+    }
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def from_state(state: Any) -> Bookmark:  # noqa: ANN401 - anything may stand in a state file
+    """Read a bookmark from STATE.
+
+    Raises:
+        ValueError: It is damaged; the message says where.
+    """
+    if not isinstance(state, dict):
+        raise ValueError("it is not an object")  # noqa: TRY004 - one kind of error for damage
+    reading = state.get("reading")
+    return Bookmark(
+        table=_optional(state, "table", str),
+        version_tag=_optional(state, "version_tag", str),
+        hash=_optional(state, "hash", str),
+        updated_at=_count(state, "updated_at"),
+        rows=_count(state, "rows"),
+        selection=_optional(state, "selection", str),
+        completed_at=_time(state, "completed_at") if state.get("completed_at") is not None else None,
+        table_version=_table_version(state),
+        reading=None if reading is None else _reading_from_state(reading),
+    )
+
+
+def _unchanged(bookmark: Bookmark, source: Source) -> bool:
+    if source.version_tag is not None:
+        return bookmark.version_tag == source.version_tag and same_table(bookmark.table, source.table)
+    now = (source.hash, source.rows, source.updated_at)
+    return now == (bookmark.hash, bookmark.rows, bookmark.updated_at) and None not in now
+
+
+def same_table(before: str | None, now: str) -> bool:
+    """Whether two pinned references mean one table; without a reference on record nothing speaks against it."""
+    return before is None or before.lower() == now.lower()
+
+
+def _change(bookmark: Bookmark, source: Source) -> str:
+    if bookmark.version_tag != source.version_tag:
+        return f"new version: {bookmark.version_tag} → {source.version_tag}"
+    return "the table changed"
+
+
+def _reading_to_state(reading: Reading) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "session": reading.session,
+        "opened_at": _time_text(reading.opened_at),
+        "wire_format": reading.wire_format,
+        "fingerprint": reading.fingerprint,
+        "version_tag": reading.version_tag,
+        "table_version": reading.table_version,
+        "expected_rows": reading.expected_rows,
+        "streams": {stream: _position_to_state(position) for stream, position in reading.streams.items()},
+    }
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _position_to_state(position: StreamPosition) -> dict[str, Any]:
+    state = {"offset": position.offset, "done": position.done}
+    return state if position.last is None else {**state, "last": position.last}
+
+
+def _reading_from_state(state: Any) -> Reading:  # noqa: ANN401
+    if not isinstance(state, dict):
+        raise ValueError("reading is not an object")  # noqa: TRY004 - the same
+    table_version = _table_version(state)
+    if table_version is None:
+        raise ValueError("reading has no table_version")
+    return Reading(
+        session=_required(state, "session", str),
+        opened_at=_time(state, "opened_at"),
+        wire_format=_required(state, "wire_format", str),
+        fingerprint=_required(state, "fingerprint", str),
+        version_tag=_optional(state, "version_tag", str),
+        table_version=table_version,
+        expected_rows=_count(state, "expected_rows"),
+        streams={stream: _position(position) for stream, position in _required(state, "streams", dict).items()},
+    )
+
+
+def _position(state: Any) -> StreamPosition:  # noqa: ANN401
+    if not isinstance(state, dict):
+        raise ValueError("a stream's position is not an object")  # noqa: TRY004 - the same
+    offset = _count(state, "offset")
+    if offset is None:
+        raise ValueError("a stream's position has no offset")
+    return StreamPosition(offset, _required(state, "done", bool), _optional(state, "last", str))
+
+
+def _required(state: Mapping[str, Any], key: str, kind: type) -> Any:  # noqa: ANN401
+    value = state.get(key)
+    if not isinstance(value, kind):
+        raise ValueError(f"{key} is missing or no {kind.__name__}")  # noqa: TRY004 - one kind of error for damage
+    return value
+
+
+def _optional(state: Mapping[str, Any], key: str, kind: type) -> Any:  # noqa: ANN401
+    return None if state.get(key) is None else _required(state, key, kind)
+
+
+def _table_version(state: Mapping[str, Any]) -> int | None:
+    version = _count(state, "table_version")
+    if version is not None and version >= _LAST_TABLE_VERSION:
+        raise ValueError("table_version does not fit into 32 bits")
+    return version
+
+
+def _count(state: Mapping[str, Any], key: str) -> int | None:
+    value = _optional(state, key, int)
+    if value is not None and (isinstance(value, bool) or value < 0):
+        raise ValueError(f"{key} is not a count")
+    return None if value is None else int(value)
+
+
+def _time(state: Mapping[str, Any], key: str) -> datetime:
+    text = _required(state, key, str)
+    try:
+        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+    except ValueError:
+        raise ValueError(f"{key} is no time") from None
+
+
+def _time_text(moment: datetime) -> str:
+    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _digest(value: Any) -> str:  # noqa: ANN401
+    return hashlib.sha256(json.dumps(value, ensure_ascii=True).encode()).hexdigest()[:16]

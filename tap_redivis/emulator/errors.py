@@ -1,0 +1,68 @@
+"""What can go wrong in the emulator.
+
+::
+
+    EmulatorError              told to the user as one line, exit code 1
+    ├── FolderError            a file or YAML in the served folder
+    └── StartError             the server could not be started
+    ApiError                   told to the client as an HTTP answer
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+class EmulatorError(Exception):
+    """Base of all errors whose message is for the person who started the emulator."""
+
+
+class FolderError(EmulatorError):
+    """A file that cannot be served; the message names it."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path}: {' '.join(problem.split())}")
+
+
+class StartError(EmulatorError):
+    """The server could not be started, such as for a port in use."""
+
+
+class ApiError(Exception):
+    """An answer other than success, in the flat form of redivis-api §1.8.
+
+    Args:
+        status: HTTP status.
+        error: Redivis' error code, such as `not_found`.
+        description: What is wrong, for a person.
+        extra: Further keys of the body, such as `scope`.
+        headers: Headers, such as `Retry-After`.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        error: str,
+        description: str,
+        *,
+        extra: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(description)
+        self.status = status
+        self.body = {"status": status, "error": error, "error_description": description, **(extra or {})}
+        self.headers = dict(headers or {})
+
+
+def not_found(what: str) -> ApiError:
+    """Return the answer for something that is not there, or not for this caller (redivis-api §1.8)."""
+    return ApiError(404, "not_found", f"{what} could not be found, or you don't have access to it.")
+
+
+def invalid(description: str) -> ApiError:
+    """Return the answer for a request that makes no sense."""
+    return ApiError(400, "invalid_request", description)

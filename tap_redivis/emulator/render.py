@@ -1,0 +1,188 @@
+"""Rows from Arrow into the bytes of the three wire formats (redivis-api §6.1, §7), a slice at a time.
+
+Each function takes rows in storage types and returns bytes that can be put one after another. The text formats are
+made by Arrow's own kernels, column by column: the array of joined lines lies in one buffer, which is the answer.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Format = Literal["arrow", "csv", "jsonl"]
+ArrowStrings = Literal["utf8", "large_utf8", "dictionary"]
+ArrowCompression = Literal["lz4", "zstd"]
+MEDIA_TYPES: dict[Format, str] = {
+    "arrow": "application/vnd.apache.arrow.stream",
+    "csv": "text/csv; charset=utf-8",
+    "jsonl": "application/x-ndjson",
+}
+
+_STRING_TYPES: dict[ArrowStrings, pa.DataType] = {
+    "utf8": pa.string(),
+    "large_utf8": pa.large_string(),
+    "dictionary": pa.dictionary(pa.int32(), pa.string()),
+}
+
+# The end mark of an IPC stream: the continuation marker and a length of zero.
+ARROW_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+# What a JSON string must escape.
+_JSON_SPECIAL = bytes(range(32)) + b'"\\'
+_WORDS = ("NaN", "Infinity", "-Infinity")
+_STRINGS = ('"NaN"', '"Infinity"', '"-Infinity"')
+# From here on Arrow writes floats with an exponent.
+_FIRST_WITH_EXPONENT = 1e10
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a body is written.
+
+    Args:
+        format: The wire format.
+        nulls: JSON Lines: nulls as the word or not at all (redivis-api §11.6).
+        non_finite: JSON Lines: NaN and infinities as bare words, as strings, or as null (redivis-api §11.7).
+        strings: Arrow: how strings are encoded (redivis-api §11.12).
+        compression: Arrow: how buffers are compressed (redivis-api §11.12).
+    """
+
+    format: Format
+    nulls: Literal["explicit", "absent"] = "explicit"
+    non_finite: Literal["literal", "string", "null"] = "literal"
+    strings: ArrowStrings = "utf8"
+    compression: ArrowCompression | None = None
+
+
+def head(schema: pa.Schema, style: Style) -> bytes:
+    """Return what every body begins with, also a resumed one: Arrow's schema, or the CSV header (§8.1.4, §8.1.7)."""
+    if style.format == "arrow":
+        message: bytes = _arrow_schema(schema, style).serialize().to_pybytes()
+        return message
+    if style.format == "csv":
+        return (",".join(_csv_name(name) for name in schema.names) + "\r\n").encode()
+    return b""
+
+
+def tail(schema: pa.Schema, style: Style, *, sentinel: bool) -> bytes:
+    """Return what every body ends with: for Arrow the zero-row batch, if asked for, and the end mark (§8.1.6)."""
+    if style.format != "arrow":
+        return b""
+    return (arrow(schema.empty_table(), style) if sentinel else b"") + ARROW_END
+
+
+def body(rows: pa.Table, style: Style) -> bytes:
+    """Return the rows as bytes."""
+    if style.format == "arrow":
+        return arrow(rows, style)
+    return csv(rows) if style.format == "csv" else jsonl(rows, style)
+
+
+def arrow(rows: pa.Table, style: Style) -> bytes:
+    """Return the rows as one record batch message, with the messages of its dictionaries before it."""
+    schema = _arrow_schema(rows.schema, style)
+    columns = [_arrow_column(c.combine_chunks(), f.type) for c, f in zip(rows.columns, schema, strict=True)]
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, schema, options=pa.ipc.IpcWriteOptions(compression=style.compression)) as writer:
+        writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
+    # The schema and the end mark are for the whole body: `head` and `tail`.
+    message: bytes = sink.getvalue()[schema.serialize().size : -len(ARROW_END)].to_pybytes()
+    return message
+
+
+def _arrow_schema(schema: pa.Schema, style: Style) -> pa.Schema:
+    encoded = _STRING_TYPES[style.strings]
+    return pa.schema([f.with_type(encoded) if f.type == pa.string() else f for f in schema])
+
+
+def _arrow_column(array: pa.Array, to: pa.DataType) -> pa.Array:
+    return array.dictionary_encode() if pa.types.is_dictionary(to) else array.cast(to)
+
+
+def csv(rows: pa.Table) -> bytes:
+    """Return the rows by RFC 4180: a null is empty, every string is in quotes, so that `""` is the empty string."""
+    cells: list[pa.Array | str] = []
+    for column in rows.columns:
+        array = column.combine_chunks()
+        if pa.types.is_string(array.type):
+            array = _quoted(pc.replace_substring(array, '"', '""'))
+        cells += [",", _text(array, _WORDS)]
+    return _joined([*cells[1:], "\r\n"], null="")
+
+
+def jsonl(rows: pa.Table, style: Style) -> bytes:
+    """Return the rows as one JSON object a line, keys in the order of the columns."""
+    values = [_json_values(column.combine_chunks(), style) for column in rows.columns]
+    keys = [f"{json.dumps(name, ensure_ascii=False)}:" for name in rows.column_names]
+    if style.nulls == "absent":
+        pairs = [pc.binary_join_element_wise(f",{key}", value, "") for key, value in zip(keys, values, strict=True)]
+        rest = pc.binary_join_element_wise(*pairs, "", null_handling="replace", null_replacement="")
+        return _joined(["{", pc.utf8_slice_codeunits(rest, 1), "}\n"], null="")
+    cells: list[pa.Array | str] = []
+    for key, value in zip(keys, values, strict=True):
+        cells += [",", key, value]
+    return _joined(["{", *cells[1:], "}\n"], null="null")
+
+
+def _csv_name(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"' if re.search(r'[",\r\n]', name) else name
+
+
+def _joined(cells: list[pa.Array | str], null: str) -> bytes:
+    """Return the cells of all rows one after another, without a copy of each line."""
+    lines = pc.binary_join_element_wise(*cells, "", null_handling="replace", null_replacement=null)
+    _, _, letters = lines.buffers()
+    return letters.to_pybytes() if letters else b""
+
+
+def _json_values(array: pa.Array, style: Style) -> pa.Array:
+    if pa.types.is_string(array.type):
+        return _json_strings(array)
+    if pa.types.is_temporal(array.type):
+        return _quoted(_text(array, _WORDS))
+    words = {"literal": _WORDS, "string": _STRINGS, "null": None}[style.non_finite]
+    return _text(array, words)
+
+
+def _json_strings(array: pa.Array) -> pa.Array:
+    letters = array.buffers()[2]
+    whole = letters.to_pybytes() if letters else b""
+    if len(whole.translate(None, _JSON_SPECIAL)) == len(whole):
+        return _quoted(array)
+    escaped = [None if text is None else json.dumps(text, ensure_ascii=False) for text in array.to_pylist()]
+    return pa.array(escaped, pa.string())
+
+
+def _quoted(array: pa.Array) -> pa.Array:
+    return pc.binary_join_element_wise('"', array, '"', "")
+
+
+def _text(array: pa.Array, non_finite: tuple[str, str, str] | None) -> pa.Array:
+    """Return values as text; `non_finite` spells NaN, Infinity and -Infinity, or makes them null."""
+    if pa.types.is_floating(array.type):
+        return _float_text(array, non_finite)
+    if pa.types.is_timestamp(array.type) or pa.types.is_time(array.type):
+        return _clock_text(array)
+    return array.cast(pa.string())
+
+
+def _float_text(array: pa.Array, non_finite: tuple[str, str, str] | None) -> pa.Array:
+    """Return the shortest texts that read back as the same numbers; whole ones with `.0` (redivis-api §6.1)."""
+    text = array.cast(pa.string())
+    bare = pc.and_(pc.equal(pc.floor(array), array), pc.less(pc.abs(array), _FIRST_WITH_EXPONENT))
+    text = pc.if_else(bare, pc.binary_join_element_wise(text, ".0", ""), text)
+    if pc.all(pc.is_finite(array)).as_py() is not False:
+        return text
+    nan, infinity, minus = (pa.scalar(word, pa.string()) for word in non_finite or (None, None, None))
+    text = pc.if_else(pc.is_nan(array), nan, text)
+    return pc.if_else(pc.is_inf(array), pc.if_else(pc.greater(array, 0), infinity, minus), text)
+
+
+def _clock_text(array: pa.Array) -> pa.Array:
+    """Return `YYYY-MM-DD HH:MM:SS[.ffffff]` or `HH:MM:SS[.ffffff]`: a fraction only where there is one."""
+    text = array.cast(pa.string())
+    return pc.if_else(pc.ends_with(text, ".000000"), pc.utf8_slice_codeunits(text, 0, -len(".000000")), text)

@@ -1,0 +1,71 @@
+"""What the handlers share: the library being served, open sessions, rendered blocks, the clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
+
+from tap_redivis.emulator.errors import EmulatorError
+from tap_redivis.emulator.jobs import Jobs
+from tap_redivis.emulator.references import parse
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+    from pathlib import Path
+
+    from tap_redivis.emulator.cache import Cache
+    from tap_redivis.emulator.clock import Clock
+    from tap_redivis.emulator.library import Library
+    from tap_redivis.emulator.queries import QueryResult
+    from tap_redivis.emulator.sessions import Sessions
+    from tap_redivis.emulator.sources import Shelf
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """How the service behaves where redivis-api leaves it open.
+
+    Args:
+        session_seconds: How long a read session lives (§8.1.9).
+        min_rows_per_stream: A table with fewer rows than twice this has one read stream (§4.6).
+        streams: This many streams for every session, whatever was asked for; None: as Redivis does.
+        anonymous_row_bytes: Tables of this size and above are not for callers without a token (§1.3).
+        jsonl_non_finite: How JSON Lines spell NaN and infinities (§11.7).
+        cache_bytes: Rendered blocks kept at most.
+    """
+
+    session_seconds: float = 6 * 3600
+    min_rows_per_stream: int = 1000
+    streams: int | None = None
+    anonymous_row_bytes: int = 100_000_000
+    jsonl_non_finite: Literal["literal", "string", "null"] = "literal"
+    cache_bytes: int = 512 * 1024 * 1024
+
+
+@dataclass
+class Service:
+    """The running service. `library` is replaced when the folder is read again; open sessions keep the old one."""
+
+    library: Library
+    settings: Settings
+    clock: Clock
+    sessions: Sessions
+    cache: Cache
+    shelf: Shelf
+    executor: Executor
+    queries: Jobs[QueryResult] = field(default_factory=Jobs)
+    exports: Jobs[list[Path]] = field(default_factory=Jobs)
+
+    def release(self, dataset: str, version: str) -> None:
+        """Make a version (`v1.1`) the current one of a dataset (`owner.dataset`).
+
+        Raises:
+            EmulatorError: There is no such dataset or version.
+        """
+        reference = parse(f"{dataset}:{version}")
+        library = self.library.release(reference) if reference else None
+        if library is None:
+            msg = f"there is no version {version!r} of a dataset {dataset!r} to release"
+            raise EmulatorError(msg)
+        self.library = library

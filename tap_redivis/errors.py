@@ -1,0 +1,103 @@
+"""Everything that can go wrong, as one tree; each error says what happened, where, and what the user can do.
+
+RedivisError
+├── ConfigError            a setting, catalog or state file that cannot be used
+├── ApiError               the server refused, or could not be reached
+│   ├── Unauthorized       401: no token, or not a valid one
+│   ├── Forbidden          403: the token lacks a scope or the user lacks access
+│   ├── NotFound           404, 410: not there, or not visible to this token
+│   ├── Refused            any other 4xx, the export quota among them
+│   └── Unavailable        retries are used up: no connection, 429, 5xx, broken bodies
+└── DataError              the data is not what was promised
+    ├── Incomplete         rows are missing, or there are too many
+    ├── InvalidValue       a value is not of its variable's type
+    ├── RowTooLarge        one row is larger than the tap can hold
+    └── SchemaChanged      the catalog no longer fits the table
+"""
+
+from __future__ import annotations
+
+
+class RedivisError(Exception):
+    """Root of the tree: one clear line for the user.
+
+    Args:
+        what: What happened.
+        where: The setting, file, reference or path that it happened at; empty if there is none.
+        todo: What the user can do about it.
+    """
+
+    def __init__(self, what: str, *, where: str = "", todo: str) -> None:
+        self.what = what
+        self.where = where
+        self.todo = todo
+        super().__init__(one_line(f"{where}: {what}. {todo}." if where else f"{what}. {todo}."))
+
+
+class ConfigError(RedivisError):
+    """A setting, a catalog or a state file cannot be used as it is."""
+
+
+class ApiError(RedivisError):
+    """The server refused a request or could not be reached."""
+
+
+class Unauthorized(ApiError):
+    """401: there is no token, or it is not valid."""
+
+
+class Forbidden(ApiError):
+    """403: the token lacks a scope, or its user has no access."""
+
+
+class NotFound(ApiError):
+    """404 or 410: the resource is not there, or not visible to this token (redivis-api §1.8)."""
+
+
+class Refused(ApiError):
+    """The server will not answer this request, however often it is sent."""
+
+
+class QuotaExceeded(Refused):
+    """The 30-day quota of data that may leave Redivis is used up (redivis-api §1.7)."""
+
+
+class Unavailable(ApiError):
+    """The server could not be reached, or did not answer properly, until the retry budget was used up."""
+
+
+class DataError(RedivisError):
+    """The data is not what the server promised."""
+
+
+class Incomplete(DataError):
+    """The rows that arrived do not add up to the rows that there should be."""
+
+
+class InvalidValue(DataError):
+    """A value cannot be read as its variable's type.
+
+    Args:
+        what: What happened.
+        offset: Offset of the value's row in its read stream.
+        where: The table.
+        todo: What the user can do about it.
+    """
+
+    def __init__(self, what: str, *, offset: int, where: str, todo: str) -> None:
+        super().__init__(what, where=where, todo=todo)
+        self.offset = offset
+
+
+class RowTooLarge(DataError):
+    """One row is larger than the tap can hold in its memory limit."""
+
+
+class SchemaChanged(DataError):
+    """The catalog names variables that the table no longer has, or has with another type."""
+
+
+def one_line(text: str, limit: int = 2000) -> str:
+    """Fold a text into one line of at most ``limit`` characters."""
+    folded = " ".join(text.split())
+    return folded if len(folded) <= limit else f"{folded[: limit - 1]}…"

@@ -1,0 +1,35 @@
+"""Log lines on stderr, without the secrets that the process knows."""
+
+from __future__ import annotations
+
+import logging
+
+_secrets: set[str] = set()
+
+
+def hide(secret: object) -> None:
+    """Never show a secret in a log line, wherever it comes from; in a config it may be of a wrong type."""
+    if secret:
+        _secrets.add(str(secret))
+
+
+def redacted(text: str) -> str:
+    """Put ``***`` where a secret stands."""
+    for secret in _secrets:
+        text = text.replace(secret, "***")
+    return text
+
+
+def redact_handlers() -> None:
+    """Make all handlers of the root logger redact what they write, tracebacks too."""
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_RedactingFormatter(handler.formatter or logging.Formatter()))
+
+
+class _RedactingFormatter(logging.Formatter):
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(self._inner.format(record))

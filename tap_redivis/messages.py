@@ -1,0 +1,69 @@
+"""Singer messages → whole lines on stdout; the only place that writes there."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from typing import Any
+
+import msgspec
+from singer_sdk.singerlib.encoding.base import GenericSingerWriter
+
+from tap_redivis.shutdown import SHUTDOWN
+
+
+class OutputClosed(BaseException):  # no error, and nothing that catches errors may catch it
+    """The reader of our output is gone: there is nothing left to do, and nobody to tell."""
+
+
+class MessageWriter(GenericSingerWriter[bytes, Any]):
+    """Writes each message as one line, at once and whole."""
+
+    def __init__(self) -> None:
+        self.last_type: str | None = None
+
+    def serialize_message(self, message: Any) -> bytes:  # noqa: ANN401 - as the SDK declares it
+        """Write a message as one line of JSON."""
+        content = message.to_dict()
+        try:
+            return msgspec.json.encode(content) + b"\n"
+        except UnicodeEncodeError:  # a lone surrogate, which msgspec cannot write
+            return json.dumps(msgspec.to_builtins(content), separators=(",", ":")).encode() + b"\n"
+
+    def write_message(self, message: Any) -> None:  # noqa: ANN401 - as the SDK declares it
+        """Write one message.
+
+        Raises:
+            OutputClosed: Nobody reads.
+        """
+        self.write_lines(self.format_message(message), message.type.value)
+
+    def write_lines(self, lines: bytes, message_type: str) -> None:
+        """Write whole lines of one message type.
+
+        Raises:
+            OutputClosed: Nobody reads.
+        """
+        self.last_type = message_type
+        with SHUTDOWN.whole():
+            try:
+                _write(lines)
+            except BrokenPipeError:
+                raise OutputClosed from None
+
+
+def _write(data: bytes) -> None:
+    # The SDK's test runner replaces sys.stdout: it is looked up when writing (singer-sdk.md).
+    sys.stdout.flush()
+    output = sys.stdout.buffer
+    try:
+        descriptor = output.fileno()
+    except (OSError, io.UnsupportedOperation):
+        output.write(data)
+        output.flush()
+        return
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]

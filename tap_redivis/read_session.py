@@ -1,0 +1,259 @@
+"""Open a read session, read its streams in parallel, and prove that all rows came.
+
+Reader threads know HTTP and rows; what they give is a queue of ``Block`` and ``StreamEnd`` for the one who writes.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from tap_redivis.api import Api, Json
+from tap_redivis.bookmarks import StreamPosition
+from tap_redivis.errors import DataError, Incomplete
+from tap_redivis.read_stream import ROWS_STREAM, Request, SessionGone, StreamReader
+from tap_redivis.wire.rows import Decoder, Rows
+
+logger = logging.getLogger("tap-redivis")
+
+_WAITING_BYTES = 4 * 1024 * 1024
+_LOOKS_FOR_MISSING_ROWS = 2  # in vain, one after another
+
+
+@dataclass(frozen=True)
+class ReadSession:
+    """A session as the server opened it.
+
+    Attributes:
+        id: The session's id.
+        streams: Ids of its read streams.
+        rows: Rows that it promises; None if it does not.
+    """
+
+    id: str
+    streams: tuple[str, ...]
+    rows: int | None
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some rows of one read stream.
+
+    Attributes:
+        stream: Id of the read stream.
+        rows: The rows.
+    """
+
+    stream: str
+    rows: Rows
+
+
+@dataclass(frozen=True)
+class StreamEnd:
+    """A read stream ended properly.
+
+    Attributes:
+        stream: Id of the read stream.
+        marked: Whether a mark proved the end; otherwise it is for the count to prove.
+    """
+
+    stream: str
+    marked: bool
+
+
+def open_session(api: Api, request: Request) -> ReadSession:
+    """Open a read session.
+
+    Raises:
+        ApiError: The server refused.
+        DataError: It did not name streams.
+    """
+    body: Json = {"format": request.wire_format, "requestedStreamCount": request.max_streams}
+    if request.variables is not None:
+        body["selectedVariables"] = list(request.variables)
+    if request.max_rows is not None:
+        body["maxResults"] = request.max_rows
+    answer = api.post(f"{request.table_uri}/readSessions", body)
+    try:
+        streams = tuple(str(stream["id"]) for stream in answer["streams"])
+        rows = None if answer.get("numRows") is None else int(answer["numRows"])
+    except (KeyError, TypeError, ValueError):
+        raise DataError(
+            "the server opened a read session that cannot be read", where=request.table, todo="Try again later"
+        ) from None
+    if len(set(streams)) < len(streams):
+        raise DataError("the server named a read stream twice", where=request.table, todo="Try again later")
+    return ReadSession(str(answer.get("id") or ""), streams, rows)
+
+
+class SessionReader:
+    """Reads the streams of one session.
+
+    Args:
+        api: The server.
+        request: What to read.
+        positions: Where each stream stands, by id, in the session's order.
+        expected: Rows that there are in all; None if nobody says.
+        decoder: Makes the decoder of one stream.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        request: Request,
+        positions: Mapping[str, StreamPosition],
+        expected: int | None,
+        decoder: Callable[[], Decoder],
+    ) -> None:
+        self._api = api
+        self._request = request
+        self._positions = dict(positions)
+        self._expected = expected
+        self._decoder = decoder
+        self._stop = threading.Event()
+        self._queue = _BlockQueue(self._stop)
+        self._readers: list[StreamReader] = []
+        self._ends: Counter[bool] = Counter()
+
+    @property
+    def bytes(self) -> int:
+        """Bytes received in this run."""
+        return sum(reader.bytes for reader in self._readers)
+
+    @property
+    def resumes(self) -> int:
+        """Times that a broken read stream was taken up again."""
+        return sum(reader.resumes for reader in self._readers)
+
+    @property
+    def received(self) -> int:
+        """Rows given so far, those of earlier runs included."""
+        return sum(position.offset for position in self._positions.values())
+
+    @property
+    def proof(self) -> str:
+        """Say in words what proves that all rows came."""
+        marked = f"{self._ends[True]} of {self._ends.total()} streams ended with a sentinel"
+        return f"{marked}, {'nobody said how many rows' if self._expected is None else 'the count agrees'}"
+
+    def read(self) -> Generator[Block | StreamEnd, None, None]:
+        """Give all rows and the end of each stream; close it to stop the reading.
+
+        Raises:
+            SessionGone: The session has expired, or is not ours.
+            Incomplete: All streams ended, but the rows do not add up.
+            ApiError: The server refused, or the retries are used up.
+            DataError: A row is damaged twice, too large, or not of its type.
+        """
+        try:
+            yield from self._read([stream for stream, position in self._positions.items() if not position.done])
+            looks = 0
+            while self._expected is not None and self.received < self._expected and looks < _LOOKS_FOR_MISSING_ROWS:
+                # A body that ends cleanly, but too early, shows only in the count (redivis-api §8.1.6).
+                if ROWS_STREAM in self._positions:
+                    raise SessionGone("/rows ended too early, and cannot resume")
+                logger.warning("%s: rows are missing; looking for them at each stream's end", self._request.table)
+                before = self.received
+                yield from self._read(list(self._positions))
+                looks = looks + 1 if self.received == before else 0
+            self._prove()
+        finally:
+            self._stop.set()
+
+    def _full(self) -> bool:
+        return self._request.max_rows is not None and self.received >= self._request.max_rows
+
+    def _prove(self) -> None:
+        if self._expected is not None and self.received != self._expected:
+            raise Incomplete(
+                f"{self.received:,} rows arrived of {self._expected:,}",
+                where=self._request.table,
+                todo="Run again: the table will be read anew; what was loaded before stays",
+            )
+
+    def _read(self, streams: list[str]) -> Iterator[Block | StreamEnd]:
+        waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
+        for stream in streams:
+            waiting.put(stream)
+        for _ in range(min(self._request.max_streams, len(streams))):
+            threading.Thread(target=self._work, args=(waiting,), daemon=True).start()
+        ended = 0
+        while ended < len(streams) and not self._full():
+            message = self._queue.get()
+            if isinstance(message, BaseException):
+                raise message
+            if isinstance(message, StreamEnd):
+                ended += 1
+                self._ends[message.marked] += 1
+                yield message
+            else:
+                yield self._count(message)
+
+    def _count(self, block: Block) -> Block:
+        if self._request.max_rows is not None:
+            # The server may send a little more than was asked for (redivis-api §8.1.14).
+            block = replace(block, rows=block.rows.first(self._request.max_rows - self.received))
+        position = self._positions[block.stream]
+        self._positions[block.stream] = position.advance(block.rows.count, block.rows.last_digest)
+        return block
+
+    def _work(self, waiting: queue.SimpleQueue[str]) -> None:
+        """Read waiting streams, one after another, in a thread of its own."""
+        try:
+            while not self._stop.is_set():
+                self._read_stream(waiting.get_nowait())
+        except queue.Empty:
+            return
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that writes
+            self._queue.put(error)
+
+    def _read_stream(self, stream: str) -> None:
+        reader = StreamReader(self._api, self._request, stream, self._decoder(), self._stop)
+        self._readers.append(reader)
+        for rows in reader.rows(self._positions[stream]):
+            self._queue.put(Block(stream, rows))
+            del rows  # it may be large, and the next may be long in coming
+        self._queue.put(StreamEnd(stream, reader.marked))
+
+
+class _BlockQueue:
+    """What reader threads have for the one who writes: at most ``_WAITING_BYTES``, or one block that is larger.
+
+    The block that is being written counts too.
+
+    Args:
+        stop: Set when nobody takes any more.
+    """
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+        self._messages: queue.SimpleQueue[Block | StreamEnd | BaseException] = queue.SimpleQueue()
+        self._room = threading.Condition()
+        self._waiting = 0
+        self._taken = 0
+
+    def put(self, message: Block | StreamEnd | BaseException) -> None:
+        """Add a message, as soon as there is room."""
+        size = _size(message)
+        with self._room:
+            while self._waiting and self._waiting + size > _WAITING_BYTES and not self._stop.is_set():
+                self._room.wait(0.2)  # seconds until the next look whether anybody still takes
+            self._waiting += size
+        self._messages.put(message)
+
+    def get(self) -> Block | StreamEnd | BaseException:
+        """Take a message, as soon as there is one."""
+        with self._room:
+            self._waiting -= self._taken  # what was taken before has been written by now
+            self._room.notify_all()
+        message = self._messages.get()
+        self._taken = _size(message)
+        return message
+
+
+def _size(message: Block | StreamEnd | BaseException) -> int:
+    return len(message.rows.lines) if isinstance(message, Block) else 0

@@ -1,0 +1,243 @@
+"""Read one read stream to its end: bytes in pieces → rows, taken up again at the offset after every break."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from tap_redivis.api import Api
+from tap_redivis.bookmarks import StreamPosition
+from tap_redivis.errors import DataError, Forbidden, NotFound, QuotaExceeded, Refused
+from tap_redivis.retry import PassingFailure, RetryBudget
+from tap_redivis.wire import WireFormat
+from tap_redivis.wire.rows import DamagedRow, Decoder, Rows
+
+logger = logging.getLogger("tap-redivis")
+
+_TRICKLE_BYTES_PER_SECOND = 1024
+
+ROWS_STREAM = "rows"
+"""Id that stands for the whole body of ``/rows``, which is read like a session of one stream that cannot resume."""
+
+
+class SessionGone(Exception):
+    """The read session, or a stream of it, is not there any more: what was read of the table cannot be continued."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to read of a table, and how.
+
+    Attributes:
+        table: The table's reference, for messages.
+        table_uri: The table's path below the endpoint.
+        wire_format: What the server is asked to send.
+        max_streams: Read streams asked for, and read at once.
+        max_rows: Most rows to give; None for all.
+        variables: Names of the variables to transfer, in their order; None for all.
+        timeout: Seconds after which a body that trickles counts as broken.
+    """
+
+    table: str
+    table_uri: str
+    wire_format: WireFormat
+    max_streams: int
+    max_rows: int | None
+    variables: Sequence[str] | None
+    timeout: float
+
+
+class StreamReader:
+    """Reads one read stream in a thread of its own.
+
+    Args:
+        api: The server.
+        request: What the stream is part of.
+        stream: The stream's id, or ``ROWS_STREAM``.
+        decoder: Decodes its bodies.
+        stop: Set when nobody wants the rows any more.
+
+    Attributes:
+        bytes: Bytes received.
+        resumes: Times that it was taken up again.
+    """
+
+    def __init__(self, api: Api, request: Request, stream: str, decoder: Decoder, stop: threading.Event) -> None:
+        self.bytes = 0
+        self.resumes = 0
+        self._api = api
+        self._request = request
+        self._stream = stream
+        self._decoder = decoder
+        self._stop = stop
+        self._watch = _Watch(request.timeout)
+
+    @property
+    def marked(self) -> bool:
+        """Whether the stream's end was proved by a mark; otherwise only the count can prove it."""
+        return self._decoder.marked
+
+    def rows(self, position: StreamPosition) -> Iterator[Rows]:
+        """Give all rows from a position on.
+
+        Raises:
+            SessionGone: The stream is not there any more, or does not go on where it was left.
+            ApiError: The server refused, or the retry budget is used up.
+            DataError: A row is damaged twice, too large, or not of its type.
+        """
+        budget = RetryBudget(self._api.max_retry_seconds)
+        offset, last = position.offset, position.last
+        damaged_at: int | None = None
+        while not self._stop.is_set():
+            begin = offset
+            try:
+                for rows in self._go_on(offset, last):
+                    yield rows
+                    offset, last = offset + rows.count, rows.last_digest
+                    del rows  # it may be large, and the next may be long in coming
+                    budget.progress()
+                    self._watch.restart()
+                if not self._cut_off(rows_read=offset - begin):
+                    return
+                failure = PassingFailure("the Arrow stream ended without its sentinel")
+            except DamagedRow as error:
+                if damaged_at == offset:
+                    raise self._damaged(offset, error) from None
+                damaged_at, failure = offset, error
+            except PassingFailure as error:
+                failure = error
+            self._wait(offset, budget, failure)
+
+    def _cut_off(self, *, rows_read: int) -> bool:
+        """Whether a body that ended cleanly was cut off at the border of a record batch (redivis-api §8.1.6).
+
+        One without a sentinel, but without rows too, may be the end as a server tells it that knows no sentinel: that
+        is for the count to prove.
+        """
+        is_session_arrow = self._request.wire_format == "arrow" and self._stream != ROWS_STREAM
+        return is_session_arrow and not self._decoder.marked and rows_read > 0
+
+    def _wait(self, offset: int, budget: RetryBudget, failure: PassingFailure) -> None:
+        if self._stream == ROWS_STREAM and offset:
+            raise SessionGone(f"/rows cannot resume: {failure}")
+        delay = budget.next_delay(failure.wait)
+        if delay is None:
+            raise self._api.unavailable(self._request.table, failure)
+        self.resumes += 1
+        text = "%s: %s; read stream %s goes on at row %d in %.1f s"
+        logger.warning(text, self._request.table, failure, self._stream, offset, delay)
+        self._stop.wait(delay)
+
+    def _go_on(self, offset: int, last: str | None) -> Iterator[Rows]:
+        """Read from an offset on, by way of the row before it, which must be the one that was read last.
+
+        Bytes that were lost or came twice may have made one row of two, or left out a batch: no format shows it, but
+        then rows are no longer at their offsets.
+        """
+        if last is None:
+            yield from self._open(offset)
+            return
+        blocks = self._open(offset - 1)
+        for rows in blocks:
+            if rows.first(1).last_digest != last:
+                raise SessionGone(f"read stream {self._stream} does not go on at row {offset} where it was left")
+            if rows.count > 1:
+                yield rows.without_first(1)
+            break
+        yield from blocks
+
+    def _open(self, offset: int) -> Iterator[Rows]:
+        """Read one body from an offset; where the server refuses the offset, from the start, and skip."""
+        try:
+            yield from self._body(offset)
+        except QuotaExceeded:
+            raise
+        except (Refused, Forbidden, NotFound) as refusal:
+            if not offset or not isinstance(refusal, Refused):
+                raise SessionGone(refusal.what) from refusal
+            text = "%s: %s; reading stream %s again from its start"
+            logger.warning(text, self._request.table, refusal, self._stream)
+            yield from self._skipping(offset)
+
+    def _skipping(self, offset: int) -> Iterator[Rows]:
+        """Read from the start and leave out what was read before: rows of a stream keep their order (§8.1.10)."""
+        skip = offset
+        try:
+            for rows in self._body(0):
+                if skip < rows.count:
+                    yield rows.without_first(skip) if skip else rows
+                skip = max(skip - rows.count, 0)
+                self._watch.restart()
+        except (Refused, Forbidden, NotFound) as refusal:
+            raise SessionGone(refusal.what) from refusal
+
+    def _body(self, offset: int) -> Iterator[Rows]:
+        path, params = self._address(offset)
+        with self._api.body(path, params) as pieces:
+            self._watch.restart()
+            yield from self._decoder.rows(self._watch.over(self._counted(pieces)), offset)
+
+    def _address(self, offset: int) -> tuple[str, dict[str, str]]:
+        if self._stream == ROWS_STREAM:
+            return f"{self._request.table_uri}/rows", self._rows_params()
+        params = {"offset": str(offset)}
+        if self._request.wire_format == "arrow":
+            params["eosSentinel"] = "true"
+        return f"/readStreams/{self._stream}", params
+
+    def _rows_params(self) -> dict[str, str]:
+        params = {"format": str(self._request.wire_format)}
+        if self._request.variables is not None:
+            params["selectedVariables"] = ",".join(self._request.variables)
+        if self._request.max_rows is not None:
+            params["maxResults"] = str(self._request.max_rows)
+        return params
+
+    def _counted(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            self.bytes += len(piece)
+            yield piece
+
+    def _damaged(self, offset: int, error: DamagedRow) -> DataError:
+        return DataError(
+            f"read stream {self._stream} is damaged at row {offset}, twice in the same way: {error}",
+            where=self._request.table,
+            todo="Run again; if it stays, tell Redivis",
+        )
+
+
+class _Watch:
+    """Notices a body that is open and gives next to nothing: the socket's timeout sees only perfect silence.
+
+    Args:
+        seconds: How long it may trickle.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin anew: rows arrived, or waited for the reader of our output."""
+        self._since = self._clock()
+        self._bytes = 0
+
+    def over(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        """Pass pieces on.
+
+        Raises:
+            PassingFailure: For too long they have held no row, and next to no bytes.
+        """
+        for piece in pieces:
+            self._bytes += len(piece)
+            elapsed = self._clock() - self._since
+            if elapsed > self._seconds:
+                if self._bytes < elapsed * _TRICKLE_BYTES_PER_SECOND:
+                    raise PassingFailure("the server sends next to nothing")
+                self.restart()  # what came fast before, within a long message, must not excuse a trickle for hours
+            yield piece

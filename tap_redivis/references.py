@@ -1,0 +1,217 @@
+"""Parse and write Redivis references (``owner.dataset:ref:version.table:ref``), escape names, match globs. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from urllib.parse import quote
+
+from tap_redivis.errors import ConfigError
+
+_OWNER = re.compile(r"[A-Za-z0-9_]+")
+_REFERENCE_ID = re.compile(r"[0-9a-z]{4}")
+_VERSION = re.compile(r"v?(\d+)[._](\d+)|current|next")
+_VERSION_DOT = re.compile(r":(?!\w{4}$)v?\d+$")  # four characters are a reference id
+_SEPARATORS = re.compile(r"[.:`]")
+_GLOB = re.compile(r"[*?]")
+
+STREAM_NAME_LIMIT = 63
+"""Longest name, in characters, that SQL targets keep whole (targets.md, rule 13)."""
+
+
+@dataclass(frozen=True)
+class ContainerRef:
+    """A dataset or a workflow.
+
+    Attributes:
+        owner: Name of the user or organization.
+        name: Name as written, escaped or not; may hold ``*`` and ``?``.
+        reference_id: The four characters that survive a renaming, or None.
+        version: ``v1_0``, ``current``, ``next``, or None for the current one. Datasets only.
+        sample: Whether the sample of the dataset is meant. Datasets only.
+    """
+
+    owner: str
+    name: str
+    reference_id: str | None = None
+    version: str | None = None
+    sample: bool = False
+
+    def __str__(self) -> str:
+        """Write the reference as the API reads it (redivis-api §3.1: ``:sample`` before the version)."""
+        suffixes = (self.reference_id, "sample" if self.sample else None, self.version)
+        return f"{self.owner}.{':'.join([_written(self.name), *filter(None, suffixes)])}"
+
+    @property
+    def is_glob(self) -> bool:
+        """Whether the name is a pattern."""
+        return _GLOB.search(self.name) is not None
+
+
+@dataclass(frozen=True)
+class TableRef:
+    """A table in a dataset or workflow.
+
+    Attributes:
+        container: The dataset or workflow.
+        name: Name as written, escaped or not; may hold ``*`` and ``?``.
+        reference_id: The four characters that survive a renaming, or None.
+    """
+
+    container: ContainerRef
+    name: str
+    reference_id: str | None = None
+
+    def __str__(self) -> str:
+        """Write the reference as the API reads it."""
+        return f"{self.container}.{':'.join(filter(None, (_written(self.name), self.reference_id)))}"
+
+    def matches(self, name: str, reference_id: str | None) -> bool:
+        """Whether a table of that name and reference id is meant; the id decides where both have one."""
+        if self.reference_id and reference_id:
+            return self.reference_id == reference_id
+        return name_matches(self.name, name)
+
+
+def parse_container(text: str, setting: str) -> ContainerRef:
+    """Parse ``owner.name[:refid][:sample][:version]``.
+
+    Args:
+        text: The reference.
+        setting: The setting it stands in, for the error.
+
+    Raises:
+        ConfigError: It is malformed.
+    """
+    owner, rest = _split_owner(text, setting)
+    segment, table = _split_segment(rest)
+    if table is not None:
+        raise _malformed(text, setting, "it names a table", "owner.dataset, such as demo.nycflights13")
+    return _container(owner, segment, text, setting)
+
+
+def parse_table(text: str, setting: str) -> TableRef:
+    """Parse ``owner.container[:refid][:sample][:version].table[:refid]``.
+
+    Args:
+        text: The reference.
+        setting: The setting it stands in, for the error.
+
+    Raises:
+        ConfigError: It is malformed.
+    """
+    owner, rest = _split_owner(text, setting)
+    segment, table = _split_segment(rest)
+    if not table or "." in table:
+        raise _malformed(text, setting, "it does not name one table", "owner.dataset.table")
+    name, _, reference_id = table.partition(":")
+    if not name or (reference_id and not _REFERENCE_ID.fullmatch(reference_id)):
+        raise _malformed(text, setting, f"{table!r} is not a table", "owner.dataset.table or owner.dataset.table:refid")
+    container = _container(owner, segment, text, setting)
+    return TableRef(container, name, reference_id or None)
+
+
+def escape_name(name: str) -> str:
+    """Escape a name as Redivis does: anything but letters, digits and ``_`` becomes one ``_`` (redivis-api §3.1)."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
+
+
+def name_matches(pattern: str, name: str) -> bool:
+    """Whether ``name`` is meant by ``pattern`` (``*`` and ``?`` are wild; case and escaping do not count)."""
+    if _GLOB.search(pattern):
+        folded = pattern.replace("[", "[[]").lower()
+        return fnmatchcase(name.lower(), folded) or fnmatchcase(escape_name(name).lower(), folded)
+    return escape_name(pattern).lower() == escape_name(name).lower()
+
+
+def same_version(asked: str, tag: str) -> bool:
+    """Whether a version tag of the server (``v1.0``) is the version that was asked for (``v1_0``, ``1.0``)."""
+    return asked.lstrip("v").replace("_", ".") == tag.lstrip("v").replace("_", ".")
+
+
+def pinned(container: ContainerRef, tag: str) -> ContainerRef:
+    """Return the reference of one version of a dataset."""
+    return replace(container, version=tag.replace(".", "_"))
+
+
+def url_path(kind: str, reference: ContainerRef | TableRef | str) -> str:
+    """Build ``/<kind>/<reference>``, the reference percent-encoded as the official client does (redivis-api §3.2)."""
+    return f"/{kind}/{quote(str(reference), safe='')}"
+
+
+def stream_name(pattern: str, *, owner: str, dataset: str, table: str, version: str) -> str:
+    """Build a stream's name of ``[a-z0-9_]``, at most 63 characters; a longer one is cut and gets a short hash.
+
+    Args:
+        pattern: The setting ``stream_name_format``.
+        owner: Name of the owner.
+        dataset: Name of the dataset or workflow.
+        table: Name of the table.
+        version: Version tag, empty for a workflow.
+
+    Raises:
+        ConfigError: The pattern has an unknown placeholder.
+    """
+    parts = {"owner": owner, "dataset": dataset, "table": table, "version": version}
+    try:
+        name = pattern.format(**{key: escape_name(value).lower() for key, value in parts.items()})
+    except (LookupError, ValueError, AttributeError, TypeError) as error:
+        raise ConfigError(
+            f"{pattern!r} cannot be filled in ({error})",
+            where="stream_name_format",
+            todo="Use only {owner}, {dataset}, {table} and {version}",
+        ) from None
+    name = re.sub(r"[^a-z0-9_]", "_", name.lower())
+    if len(name) <= STREAM_NAME_LIMIT:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: STREAM_NAME_LIMIT - 9]}_{digest}"
+
+
+def _written(name: str) -> str:
+    """Escape a name that would not be read back as it is (redivis-api §3.1)."""
+    return escape_name(name) if _SEPARATORS.search(name) else name
+
+
+def _split_owner(text: str, setting: str) -> tuple[str, str]:
+    owner, dot, rest = text.partition(".")
+    if not dot or not rest or not _OWNER.fullmatch(owner):
+        raise _malformed(text, setting, "it does not begin with an owner", "owner.dataset or owner.dataset.table")
+    return owner, rest
+
+
+def _split_segment(rest: str) -> tuple[str, str | None]:
+    """Split ``dataset:ref:v1.0.table`` after the container, whose version may hold a dot."""
+    for dot in re.finditer(r"\.", rest):
+        head, tail = rest[: dot.start()], rest[dot.end() :]
+        inside_version = _VERSION_DOT.search(head) and re.match(r"\d+(?:[.:]|$)", tail)
+        if not inside_version:
+            return head, tail
+    return rest, None
+
+
+def _container(owner: str, segment: str, text: str, setting: str) -> ContainerRef:
+    name, *suffixes = segment.split(":")
+    container = ContainerRef(owner, name)
+    if not name:
+        raise _malformed(text, setting, "the dataset has no name", "owner.dataset")
+    for suffix in suffixes:
+        container = _with_suffix(container, suffix, text, setting)
+    return container
+
+
+def _with_suffix(container: ContainerRef, suffix: str, text: str, setting: str) -> ContainerRef:
+    if suffix == "sample":
+        return replace(container, sample=True)
+    if version := _VERSION.fullmatch(suffix):
+        spelling = f"v{version[1]}_{version[2]}" if version[1] else suffix
+        return replace(container, version=spelling)
+    if _REFERENCE_ID.fullmatch(suffix):
+        return replace(container, reference_id=suffix)
+    raise _malformed(text, setting, f"{suffix!r} is no reference id and no version", "owner.dataset:ab12:v1_0")
+
+
+def _malformed(text: str, setting: str, what: str, example: str) -> ConfigError:
+    return ConfigError(f"the reference {text!r} is malformed: {what}", where=setting, todo=f"Write {example}")

@@ -1,0 +1,117 @@
+"""Which failures are passing, how long to wait, when to give up. Pure, but for one clock that is passed in.
+
+The waits are those of the package ``backoff`` (exponential, full jitter). Its decorators are not used: they cannot
+start the budget again when rows arrive, cannot obey ``Retry-After``, and sleep where a signal should wake them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from datetime import timezone
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import backoff
+
+PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""HTTP status codes worth another try (redivis-api §1.9)."""
+
+LONGEST_WAIT = 120.0
+"""Seconds: the cap on a wait that the server asks for (redivis-api §1.7)."""
+
+LONGEST_BACKOFF = 30.0
+"""Seconds: the cap on a wait of our own choice."""
+
+_DELTA_LIMIT = 1e6
+_MILLISECONDS_FROM = 1e12
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Read how long the server asks to wait, in every spelling that the documentation leaves open (redivis-api §1.7).
+
+    Args:
+        headers: Response headers; looked up by the spellings ``Retry-After`` and ``X-Ratelimit-Reset``.
+        now: Seconds since the epoch.
+
+    Returns:
+        Seconds from now, between 0 and ``LONGEST_WAIT``; None if the server does not say.
+    """
+    until = _moment(headers.get("Retry-After", ""), now)
+    if until is None:
+        until = _moment(headers.get("X-Ratelimit-Reset", ""), now)
+    return None if until is None else min(max(until - now, 0.0), LONGEST_WAIT)
+
+
+def _moment(text: str, now: float) -> float | None:
+    """Read a header as seconds since the epoch: delta seconds, epoch seconds or milliseconds, or an HTTP date."""
+    try:
+        number = float(text)
+    except ValueError:
+        return _http_date(text)
+    if not 0 <= number < float("inf"):
+        return None
+    if number < _DELTA_LIMIT:
+        return now + number
+    return number / 1000 if number >= _MILLISECONDS_FROM else number
+
+
+def _http_date(text: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(text)
+        # An HTTP date is in UTC, also where it names no zone (RFC 9110, 5.6.7: the form of asctime).
+        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+class PassingFailure(Exception):
+    """One try failed in a way that another try may not.
+
+    Args:
+        what: What happened.
+        wait: Seconds that the server asks to wait, if it does.
+    """
+
+    def __init__(self, what: str, wait: float | None = None) -> None:
+        super().__init__(what)
+        self.wait = wait
+
+
+@dataclass
+class RetryBudget:
+    """How long one request, or one read stream, may go on failing.
+
+    Attributes:
+        seconds: Seconds from the first failure until giving up.
+        clock: Seconds that only grow.
+    """
+
+    seconds: float
+    clock: Callable[[], float] = field(default=time.monotonic)
+    _delays: Generator[float, Any, None] | None = None
+    _give_up_at: float = 0.0
+
+    def progress(self) -> None:
+        """Start the budget again: something arrived."""
+        self._delays = None
+
+    def next_delay(self, asked: float | None = None) -> float | None:
+        """Count one failure.
+
+        Args:
+            asked: Seconds that the server asks to wait, if it does.
+
+        Returns:
+            Seconds to wait before the next try, or None when the budget is used up.
+        """
+        now = self.clock()
+        if self._delays is None:
+            self._delays = backoff.expo(base=2, factor=0.5, max_value=LONGEST_BACKOFF)
+            next(self._delays)  # backoff's generators yield nothing first
+            self._give_up_at = now + self.seconds
+        # A little jitter on top of what the server asks keeps parallel streams from coming back at one moment.
+        own = backoff.full_jitter(next(self._delays))
+        delay = own if asked is None else asked + min(own, 1.0)
+        return delay if now + delay <= self._give_up_at else None

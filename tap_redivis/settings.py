@@ -1,0 +1,309 @@
+"""The tap's settings: their JSON schema for Singer and Meltano, and one frozen value that the other rooms read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlsplit
+
+from singer_sdk import typing as th
+
+from tap_redivis.errors import ConfigError
+from tap_redivis.references import ContainerRef, TableRef, name_matches, parse_container, parse_table
+from tap_redivis.wire import WireFormat
+
+DEFAULT_ENDPOINT = "https://redivis.com/api/v1"
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+CONFIG_SCHEMA: dict[str, Any] = th.PropertiesList(
+    th.Property(
+        "api_token",
+        th.StringType,
+        secret=True,
+        title="API token",
+        description="Bearer token; without it `REDIVIS_API_TOKEN` is used; without either, public data only",
+    ),
+    th.Property(
+        "api_endpoint",
+        th.StringType,
+        title="API endpoint",
+        description=(
+            f"Prefix of all requests; without it `REDIVIS_API_ENDPOINT` is used, then `{DEFAULT_ENDPOINT}`. "
+            "A token goes over plain http to loopback addresses only"
+        ),
+    ),
+    th.Property(
+        "datasets",
+        th.ArrayType(th.StringType),
+        title="Datasets",
+        description=(
+            "`owner.dataset[:refid][:sample][:version]`, `*` and `?` allowed in the name: each table is a stream"
+        ),
+    ),
+    th.Property(
+        "workflows",
+        th.ArrayType(th.StringType),
+        title="Workflows",
+        description="`owner.workflow[:refid]`: each table is a stream",
+    ),
+    th.Property(
+        "tables",
+        th.ArrayType(th.StringType),
+        title="Tables",
+        description="`owner.dataset.table` with the same suffixes, `*` and `?` allowed in the table's name",
+    ),
+    th.Property(
+        "table_options",
+        th.ObjectType(
+            additional_properties=th.ObjectType(
+                th.Property("key_properties", th.ArrayType(th.StringType), description="Variables that identify a row"),
+                th.Property("variables", th.ArrayType(th.StringType), description="Read only these variables"),
+                th.Property("max_rows", th.IntegerType(minimum=1), description="Read at most this many rows"),
+                additional_properties=False,
+            ),
+        ),
+        title="Table options",
+        description="Map of table name, `*` and `?` allowed, to {`key_properties`, `variables`, `max_rows`}",
+    ),
+    th.Property(
+        "stream_name_format",
+        th.StringType,
+        default="{dataset}__{table}",
+        title="Stream name format",
+        description=(
+            "Of `{owner}`, `{dataset}`, `{table}`, `{version}`; names longer than 63 characters are cut and hashed"
+        ),
+    ),
+    th.Property(
+        "wire_format",
+        th.StringType(allowed_values=["jsonl", "arrow", "csv"]),
+        default="jsonl",
+        title="Wire format",
+        description="What the server is asked to send; the records are the same",
+    ),
+    th.Property(
+        "max_streams",
+        th.IntegerType(minimum=1, maximum=8),
+        default=4,
+        title="Read streams",
+        description="Read streams asked for, and read at once, for a table",
+    ),
+    th.Property(
+        "max_rows",
+        th.IntegerType(minimum=1),
+        title="Row limit",
+        description="Read at most this many rows of each table, for trying things out",
+    ),
+    th.Property(
+        "skip_unchanged",
+        th.BooleanType,
+        default=True,
+        title="Skip unchanged tables",
+        description="Do not read a table again whose version was loaded completely",
+    ),
+    th.Property(
+        "emit_activate_version_messages",
+        th.BooleanType,
+        default=True,
+        title="Emit ACTIVATE_VERSION",
+        description="After the last verified row, so that targets may remove the rows of earlier loads",
+    ),
+    th.Property(
+        "datetime_zone",
+        th.StringType(allowed_values=["none", "utc"]),
+        default="none",
+        title="Time zone of dateTime",
+        description="`none`: as it is, without a zone; `utc`: `+00:00` is appended",
+    ),
+    th.Property(
+        "replace_invalid_characters",
+        th.BooleanType,
+        default=True,
+        title="Replace invalid characters",
+        description="U+0000 and lone surrogates, which abort SQL targets, become U+FFFD; counted and warned of",
+    ),
+    th.Property(
+        "on_invalid_value",
+        th.StringType(allowed_values=["fail", "null"]),
+        default="fail",
+        title="Invalid values",
+        description="A value that cannot be read as its variable's type: an error, or null, counted and warned of",
+    ),
+    th.Property(
+        "on_schema_change",
+        th.StringType(allowed_values=["fail", "warn"]),
+        default="fail",
+        title="Schema changes",
+        description="The catalog names a variable that the server no longer has, or has with another type",
+    ),
+    th.Property(
+        "state_interval_rows",
+        th.IntegerType(minimum=1),
+        default=100_000,
+        title="Rows between STATE messages",
+        description="STATE is written after this many rows of a table, or `state_interval_seconds`",
+    ),
+    th.Property(
+        "state_interval_seconds",
+        th.NumberType(exclusive_minimum=0),
+        default=10,
+        title="Seconds between STATE messages",
+        description="STATE is written after this many seconds, or `state_interval_rows`",
+    ),
+    th.Property(
+        "request_timeout_seconds",
+        th.NumberType(exclusive_minimum=0),
+        default=120,
+        title="Request timeout",
+        description="Longest silence of the server, in seconds, before a request counts as broken",
+    ),
+    th.Property(
+        "max_retry_seconds",
+        th.NumberType(minimum=0),
+        default=600,
+        title="Retry budget",
+        description="Seconds of retrying before a table fails; starts again whenever rows arrive",
+    ),
+).to_dict()
+
+# Read now: the SDK adds settings of its own to the schema when a tap is made.
+_DEFAULTS = {name: schema["default"] for name, schema in CONFIG_SCHEMA["properties"].items() if "default" in schema}
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """What ``table_options`` says of one table.
+
+    Attributes:
+        key_properties: Variables that identify a row.
+        variables: The only variables to read; None for all.
+        max_rows: Most rows to read; None for all.
+    """
+
+    key_properties: tuple[str, ...] = ()
+    variables: tuple[str, ...] | None = None
+    max_rows: int | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings with defaults and environment variables filled in; names as in the schema above."""
+
+    api_token: str | None = field(repr=False)
+    api_endpoint: str
+    datasets: tuple[ContainerRef, ...]
+    workflows: tuple[ContainerRef, ...]
+    tables: tuple[TableRef, ...]
+    table_options: tuple[tuple[str, TableOptions], ...]
+    stream_name_format: str
+    wire_format: WireFormat
+    max_streams: int
+    max_rows: int | None
+    skip_unchanged: bool
+    emit_activate_version_messages: bool
+    datetime_zone: str
+    replace_invalid_characters: bool
+    on_invalid_value: str
+    on_schema_change: str
+    state_interval_rows: int
+    state_interval_seconds: float
+    request_timeout_seconds: float
+    max_retry_seconds: float
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Settings:
+        """Build the settings from a validated Singer config.
+
+        Raises:
+            ConfigError: A reference is malformed, or a token would go over plain http to another host.
+        """
+        values = {**_DEFAULTS, **{key: _plain(value) for key, value in config.items() if value is not None}}
+        token = values.get("api_token") or os.environ.get("REDIVIS_API_TOKEN") or None
+        endpoint = values.get("api_endpoint") or os.environ.get("REDIVIS_API_ENDPOINT") or DEFAULT_ENDPOINT
+        return cls(
+            api_token=_checked_token(token),
+            api_endpoint=_checked_endpoint(endpoint.rstrip("/"), token),
+            datasets=tuple(parse_container(text, "datasets") for text in values.get("datasets", ())),
+            workflows=tuple(parse_container(text, "workflows") for text in values.get("workflows", ())),
+            tables=tuple(parse_table(text, "tables") for text in values.get("tables", ())),
+            table_options=tuple(
+                (pattern, _table_options(options)) for pattern, options in values.get("table_options", {}).items()
+            ),
+            max_rows=values.get("max_rows"),
+            **{name: values[name] for name in _DEFAULTS},
+        )
+
+    def require_source(self) -> None:
+        """Check that there is something to read.
+
+        Raises:
+            ConfigError: Neither datasets nor workflows nor tables are named.
+        """
+        if not (self.datasets or self.workflows or self.tables):
+            raise ConfigError(
+                "there is nothing to read: none of datasets, workflows and tables is set",
+                where="config",
+                todo='Name a dataset, such as {"datasets": ["demo.nycflights13"]}',
+            )
+
+    def options_for(self, table: str) -> TableOptions:
+        """Merge the options whose pattern matches a table's name; later patterns win."""
+        merged = TableOptions(max_rows=self.max_rows)
+        for pattern, options in self.table_options:
+            if name_matches(pattern, table):
+                merged = TableOptions(
+                    key_properties=options.key_properties or merged.key_properties,
+                    variables=options.variables or merged.variables,
+                    max_rows=options.max_rows or merged.max_rows,
+                )
+        return merged
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Turn the Decimal that the SDK reads fractions as into a float, which timeouts must be."""
+    return float(value) if isinstance(value, Decimal) else value
+
+
+def _table_options(options: Mapping[str, Any]) -> TableOptions:
+    variables = options.get("variables")
+    return TableOptions(
+        key_properties=tuple(options.get("key_properties") or ()),
+        variables=tuple(variables) if variables else None,
+        max_rows=options.get("max_rows"),
+    )
+
+
+def _checked_token(token: str | None) -> str | None:
+    if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
+        raise ConfigError(
+            "the token has characters that no token has (a space, a line end, a quote of another alphabet?)",
+            where="api_token",
+            todo="Copy it again from your Redivis workspace",
+        )
+    return token
+
+
+def _checked_endpoint(endpoint: str, token: str | None) -> str:
+    scheme, host = _scheme_and_host(endpoint)
+    if scheme not in {"http", "https"} or not host:
+        raise ConfigError(f"{endpoint!r} is no http(s) address", where="api_endpoint", todo=f"Use {DEFAULT_ENDPOINT}")
+    if token and scheme == "http" and host not in _LOOPBACK:
+        raise ConfigError(
+            f"the token would be sent unencrypted to {host}",
+            where="api_endpoint",
+            todo="Use https, or leave the token out",
+        )
+    return endpoint
+
+
+def _scheme_and_host(endpoint: str) -> tuple[str, str]:
+    """Cut an address; what cannot be cut, or has a port that is no number, has neither scheme nor host."""
+    try:
+        parts = urlsplit(endpoint)
+        has_port = parts.port != 0
+    except ValueError:
+        return "", ""
+    return parts.scheme, (parts.hostname or "") if has_port else ""

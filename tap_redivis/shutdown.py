@@ -1,0 +1,106 @@
+"""SIGTERM and SIGINT: finish the line, write STATE, end within two seconds with 128 + the signal's number.
+
+Signals belong to the process, so there is one ``SHUTDOWN`` of it. A signal raises ``Termination`` in the main thread:
+at once where that thread waits or asks for metadata, at the end of a ``whole()`` section where it writes. A section
+that cannot end because nobody reads our output is helped by a watch-dog: more room in the pipe, and in the end the end.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+if sys.platform == "linux":
+    import fcntl
+
+_PATIENCE_SECONDS = 0.7
+_MOST_PIPE_BYTES = 1024 * 1024
+
+
+class Termination(BaseException):  # no error, and nothing that catches errors may catch it
+    """The process was asked to end.
+
+    Attributes:
+        exit_code: 128 + the signal's number.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.exit_code = 128 + signum
+
+
+class Shutdown:
+    """Turns signals into ``Termination`` where that breaks nothing."""
+
+    def __init__(self) -> None:
+        self._sections = 0
+        self._received: int | None = None
+
+    def install(self) -> None:
+        """Handle SIGTERM and SIGINT from now on; only the main thread can."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._handle)
+            signal.signal(signal.SIGINT, self._handle)
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Hold a signal back until the section is done: its lines and its bookmark belong together.
+
+        Raises:
+            Termination: A signal came meanwhile.
+        """
+        self._sections += 1
+        try:
+            yield
+        finally:
+            self._sections -= 1
+        if self._received is not None and not self._sections:
+            raise Termination(self._received)
+
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        """Take errors after a signal for the end that it asked for: where it hit a lock being taken, the lock fails.
+
+        Raises:
+            Termination: A signal came, and an error after it.
+        """
+        try:
+            yield
+        except Exception as error:
+            if self._received is None:
+                raise
+            raise Termination(self._received) from error
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature of handlers
+        if self._received is not None:
+            return  # we are ending, and the watch-dog sees to it
+        self._received = signum
+        threading.Thread(target=self._watch, args=(signum,), daemon=True).start()
+        if not self._sections:
+            raise Termination(signum)
+
+    def _watch(self, signum: int) -> None:
+        """End the process if the main thread does not; the process ends under this thread if it does."""
+        patience = threading.Event()
+        patience.wait(_PATIENCE_SECONDS)
+        _widen_pipe()
+        patience.wait(_PATIENCE_SECONDS)
+        os._exit(128 + signum)
+
+
+def _widen_pipe() -> None:
+    """Make room for what the main thread is writing to a pipe that nobody reads: it need not leave half a line."""
+    if sys.platform == "linux":
+        try:
+            fcntl.fcntl(1, fcntl.F_SETPIPE_SZ, _MOST_PIPE_BYTES)
+        except (AttributeError, OSError):  # F_SETPIPE_SZ is new in Python 3.10's fcntl; stdout may be no pipe
+            return
+
+
+SHUTDOWN = Shutdown()
+"""The one of this process."""

@@ -1,0 +1,470 @@
+"""Singer semantics of one table: what to read and from where, RECORDs and STATE, and when it counts as done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from singer_sdk import Stream, metrics
+from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
+from singer_sdk.singerlib import Catalog, CatalogEntry, MetadataMapping
+from singer_sdk.singerlib.catalog import StreamMetadata
+
+from tap_redivis.bookmarks import (
+    Bookmark,
+    Reading,
+    Source,
+    StreamPosition,
+    complete,
+    decide,
+    from_state,
+    next_table_version,
+    reading_digest,
+    selection_digest,
+    to_state,
+)
+from tap_redivis.catalog import column_type_of, columns_of
+from tap_redivis.columns import Column
+from tap_redivis.errors import ConfigError, Forbidden, Incomplete, RedivisError, SchemaChanged, Unavailable
+from tap_redivis.metadata import ANONYMOUS_LIMIT_BYTES, TableInfo, Variable
+from tap_redivis.progress import Result, display
+from tap_redivis.read_session import Block, ReadSession, SessionReader, StreamEnd, open_session
+from tap_redivis.read_stream import ROWS_STREAM, Request, SessionGone
+from tap_redivis.records import RecordLines, by_sdk, splicing
+from tap_redivis.shutdown import SHUTDOWN
+from tap_redivis.wire import decoder_for
+from tap_redivis.wire.rows import Notices, RowCodec, ValueRules
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from tap_redivis.references import TableRef
+    from tap_redivis.tap import TapRedivis
+
+_SESSIONS_A_LOAD = 3
+
+
+@dataclass(slots=True)
+class TableMetadata(StreamMetadata):
+    """A stream's catalog metadata with the reason why it is not selected.
+
+    Attributes:
+        unreadable: Why this token cannot read the table, or None.
+    """
+
+    unreadable: str | None = None
+
+
+@dataclass(frozen=True)
+class Load:
+    """All that one load of one table needs to know.
+
+    Attributes:
+        table: The table as the server has it now.
+        request: What to read.
+        source: The same, as bookmarks compare it.
+        codec: Columns and value rules.
+        notices: What had to be changed on the way.
+    """
+
+    table: TableInfo
+    request: Request
+    source: Source
+    codec: RowCodec
+    notices: Notices
+
+
+class TableStream(Stream):
+    """One Redivis table.
+
+    Args:
+        tap: The tap.
+        name: The stream's name.
+        schema: JSON Schema of its records.
+        reference: The table; what is unpinned follows the current version.
+    """
+
+    def __init__(self, tap: TapRedivis, name: str, schema: Mapping[str, Any], reference: TableRef) -> None:
+        super().__init__(tap, schema=dict(schema), name=name)
+        self.tap: TapRedivis = tap
+        self.reference = reference
+        self.table: TableInfo | None = None
+        self.variables: Sequence[Variable] | None = None
+        self.valid_replication_keys: list[str] = []
+        self._reading: Reading | None = None
+        self._last_state = time.monotonic()
+        self._rows_since_state = 0
+
+    # --- what the SDK asks -------------------------------------------------------------------------------------------
+
+    @property
+    def emit_activate_version_messages(self) -> bool:
+        """Keep the SDK from sending ACTIVATE_VERSION before the rows: ours goes out after the last, proved one."""
+        return False
+
+    @property
+    def metadata(self) -> MetadataMapping:
+        """The catalog's metadata, or the standard one with what Redivis adds."""
+        if self._metadata is None:
+            mapping = super().metadata
+            if self._tap_input_catalog is None:
+                reason = self.table.unreadable if self.table else None
+                mapping[()] = TableMetadata(**asdict(mapping.root), unreadable=reason)
+                mapping.root.valid_replication_keys = self.valid_replication_keys or None
+        return super().metadata
+
+    @property
+    def _singer_catalog_entry(self) -> CatalogEntry:
+        """Add the table's reference and row count; overridden because the SDK has no hook for them."""
+        entry = super()._singer_catalog_entry
+        entry.table = str(self.reference)
+        entry.row_count = self.table.rows if self.table else None
+        return entry
+
+    def apply_catalog(self, catalog: Catalog) -> None:
+        """Apply a catalog.
+
+        Raises:
+            ConfigError: It asks for a replication method that this tap does not have.
+        """
+        super().apply_catalog(catalog)
+        if self.selected and self.replication_method != "FULL_TABLE":
+            raise ConfigError(
+                f"replication method {self.replication_method} is not available",
+                where=f"catalog, stream {self.name}",
+                todo="Use FULL_TABLE; tables whose version did not change are skipped",
+            )
+
+    def get_records(self, context: Mapping[str, Any] | None) -> NoReturn:
+        """Not used: rows go out in blocks, without a Python object each (see ``_sync_records``)."""
+        raise NotImplementedError(str(context))
+
+    def _sync_records(
+        self,
+        context: Mapping[str, Any] | None = None,  # noqa: ARG002 - the SDK's signature
+        *,
+        write_messages: bool = True,  # noqa: ARG002 - the SDK's signature
+    ) -> Generator[dict[str, Any], Any, Any]:
+        """Load the table; overridden because the SDK's own writes record by record (20,000 a second)."""
+        try:
+            with self.get_record_counter() as counter, self.get_sync_timer():
+                self.tap.results.append(self._load(counter))
+        except RedivisError as error:
+            self.logger.debug("the table failed", exc_info=True)
+            self.tap.note_failure(self.name, error)
+            self.tap.results.append(Result(self.name, version=self._version, outcome="failed"))
+            self._write_state()
+        yield from ()
+
+    # --- one load ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _version(self) -> str:
+        return (self.table and self.table.version_tag) or ""
+
+    def _load(self, counter: metrics.Counter) -> Result:
+        if all(isinstance(stream_map, RemoveRecordTransform) for stream_map in self.stream_maps):
+            self.logger.info("not read: a stream map removes all its records")
+            return Result(self.name, outcome="left out")
+        load = self._prepare()
+        bookmark = self._bookmark()
+        now = datetime.now(timezone.utc)
+        decision = decide(bookmark, load.source, now=now, skip_unchanged=self.tap.settings.skip_unchanged)
+        self.logger.info("%s: %s", load.table.pinned, decision.reason)
+        if decision.action == "skip":
+            return Result(self.name, version=self._version, outcome="unchanged", rows=bookmark.rows or 0)
+        if load.table.unreadable:
+            raise Forbidden(load.table.unreadable, where=load.table.pinned, todo="Ask the owner for access")
+        reading = bookmark.reading if decision.action == "resume" else None
+        return self._read_until_proved(load, bookmark, reading, counter)
+
+    def _read_until_proved(
+        self, load: Load, bookmark: Bookmark, reading: Reading | None, counter: metrics.Counter
+    ) -> Result:
+        """Read the table in one session; a session that is gone means all rows again, under a new table version."""
+        words = ""
+        for _ in range(_SESSIONS_A_LOAD):
+            is_new = reading is None
+            if reading is None:
+                load, reading = self._open(load, bookmark)
+            try:
+                return self._read(load, bookmark, reading, counter)
+            except SessionGone as gone:
+                if is_new and isinstance(gone.__cause__, Forbidden):
+                    raise gone.__cause__ from None  # the session is ours, so another one would be refused too
+                self.logger.warning("%s: the read session is gone (%s); reading all rows anew", load.table.pinned, gone)
+                bookmark, reading, words = replace(bookmark, reading=reading), None, str(gone)
+        raise Unavailable(
+            f"the read session was lost {_SESSIONS_A_LOAD} times, at last by: {words}",
+            where=load.table.pinned,
+            todo="Try again later",
+        )
+
+    def _prepare(self) -> Load:
+        """Ask what the table is now; costs nothing if its dataset was asked for already."""
+        table = self.tap.current_table(self)
+        self.table = table
+        columns = self._columns()
+        limits = [self.tap.settings.options_for(table.name).max_rows, self.ABORT_AT_RECORD_COUNT]
+        max_rows = min((limit for limit in limits if limit is not None), default=None)
+        selection = selection_digest(columns, max_rows)
+        settings, notices = self.tap.settings, Notices()
+        rules = ValueRules(
+            invalid_as_null=settings.on_invalid_value == "null",
+            replace_characters=settings.replace_invalid_characters,
+            append_utc=settings.datetime_zone == "utc",
+        )
+        return Load(
+            table=table,
+            request=Request(
+                table=table.pinned,
+                table_uri=table.uri,
+                wire_format=settings.wire_format,
+                max_streams=settings.max_streams,
+                max_rows=max_rows,
+                variables=[column.name for column in columns],
+                timeout=settings.request_timeout_seconds,
+            ),
+            source=Source(
+                table=table.pinned,
+                version_tag=table.version_tag,
+                hash=table.hash,
+                updated_at=table.updated_at,
+                rows=table.rows,
+                selection=selection,
+                fingerprint=reading_digest(table.pinned, table.version_tag, selection, settings.wire_format),
+            ),
+            codec=RowCodec(table.pinned, columns, rules, notices),
+            notices=notices,
+        )
+
+    def _columns(self) -> tuple[Column, ...]:
+        properties = self.effective_schema.get("properties", {})
+        columns = columns_of(properties, (name for name in properties if self.mask["properties", name]))
+        if not columns:
+            raise ConfigError(
+                "no variable is selected", where=self.name, todo="Select at least one, or deselect the stream"
+            )
+        return columns
+
+    def _open(self, load: Load, bookmark: Bookmark) -> tuple[Load, Reading]:
+        """Open a read session after comparing the catalog with the table as it is."""
+        if self.variables is None:
+            self.variables = self.tap.catalogue.variables(load.table)
+        load = replace(load, request=replace(load.request, variables=self._to_transfer(load, self.variables)))
+        session = self._session(load)
+        expected = _expected_rows(load, session)
+        now = datetime.now(timezone.utc)
+        return load, Reading(
+            session=session.id,
+            opened_at=now,
+            wire_format=load.request.wire_format,
+            fingerprint=load.source.fingerprint,
+            version_tag=load.source.version_tag,
+            table_version=next_table_version(bookmark, now),
+            expected_rows=expected,
+            streams={stream: StreamPosition() for stream in session.streams},
+        )
+
+    def _to_transfer(self, load: Load, variables: Sequence[Variable]) -> list[str] | None:
+        """Compare the catalog's columns with the server's variables; None means all variables.
+
+        Raises:
+            SchemaChanged: They differ, and ``on_schema_change`` is ``fail``.
+        """
+        differences = list(_differences(load.codec.columns, variables))
+        if differences and self.tap.settings.on_schema_change == "fail":
+            raise SchemaChanged(
+                f"the catalog no longer fits the table: {'; '.join(differences)}",
+                where=load.table.pinned,
+                todo="Discover again, or set on_schema_change to warn",
+            )
+        for difference in differences:
+            self.logger.warning("%s: %s", load.table.pinned, difference)
+        spelled = {variable.name.lower(): variable.name for variable in variables}
+        wanted = [column.name.lower() for column in load.codec.columns]
+        names = [spelled[name] for name in wanted if name in spelled]
+        return None if names == [variable.name for variable in variables] else names
+
+    def _session(self, load: Load) -> ReadSession:
+        if not self.tap.api.anonymous:
+            return open_session(self.tap.api, load.request)
+        if (load.table.bytes or 0) >= ANONYMOUS_LIMIT_BYTES:
+            raise Forbidden(
+                f"without a token only tables below {ANONYMOUS_LIMIT_BYTES // 1_000_000} MB can be read",
+                where=load.table.pinned,
+                todo="Set api_token or REDIVIS_API_TOKEN",
+            )
+        return ReadSession("", (ROWS_STREAM,), None)
+
+    def _read(self, load: Load, bookmark: Bookmark, reading: Reading, counter: metrics.Counter) -> Result:
+        """Write all rows and, after the proof, the end of the load."""
+        record_lines = self._record_lines(reading.table_version)
+        before, started = reading.rows, time.monotonic()
+        reader = self._reader(load, reading.streams, reading.expected_rows)
+        self._reading = reading
+        try:
+            with (
+                closing(reader.read()) as events,
+                display(self.name, reading.expected_rows, len(reading.streams)) as bar,
+            ):
+                for event in events:
+                    self._write(event, record_lines, bookmark)
+                    if isinstance(event, Block):
+                        counter.increment(event.rows.count)
+                        bar.show(reader)
+        except Incomplete:
+            self._reading = None
+            raise
+        finally:
+            self._keep(bookmark)
+            self._warn_of(load)
+        reading = self._reading
+        self._finish(load, bookmark, reading)
+        self.logger.info(
+            "%s: complete; %s rows expected, %d received, %d of them now; %d streams, %d resumes, %d bytes, %.1f s; %s",
+            load.table.pinned,
+            "unknown" if reading.expected_rows is None else reading.expected_rows,
+            reading.rows,
+            reading.rows - before,
+            len(reading.streams),
+            reader.resumes,
+            reader.bytes,
+            time.monotonic() - started,
+            reader.proof,
+        )
+        return Result(
+            self.name,
+            version=self._version,
+            mode="resumed" if before else "full",
+            outcome="loaded",
+            rows=reading.rows,
+            bytes=reader.bytes,
+            seconds=time.monotonic() - started,
+            resumes=reader.resumes,
+        )
+
+    def _reader(self, load: Load, positions: Mapping[str, StreamPosition], expected: int | None) -> SessionReader:
+        names = load.request.variables or [column.name for column in load.codec.columns]
+        return SessionReader(
+            self.tap.api,
+            load.request,
+            positions,
+            expected,
+            lambda: decoder_for(load.request.wire_format, load.codec, names),
+        )
+
+    def _write(self, event: Block | StreamEnd, record_lines: RecordLines, bookmark: Bookmark) -> None:
+        """Write a block and advance its offset, as one: the only place where an offset becomes a bookmark."""
+        assert self._reading is not None  # noqa: S101 - only called while reading
+        with SHUTDOWN.whole():
+            if isinstance(event, Block):
+                self.tap.writer.write_lines(record_lines(event.rows), "RECORD")
+                self._reading = self._reading.advance(event.stream, event.rows.count, event.rows.last_digest)
+                self._rows_since_state += event.rows.count
+            else:
+                self._reading = self._reading.end(event.stream)
+            if self._state_is_due():
+                self._keep(bookmark)
+                self._write_state()
+
+    def _finish(self, load: Load, bookmark: Bookmark, reading: Reading) -> None:
+        now = datetime.now(timezone.utc)
+        done = complete(bookmark, load.source, rows=reading.rows, table_version=reading.table_version, now=now)
+        with SHUTDOWN.whole():
+            if self.tap.settings.emit_activate_version_messages:
+                self._write_activate_version_message(reading.table_version)
+            self._reading = None
+            self._keep(done)
+            self._write_state()
+
+    def _record_lines(self, table_version: int) -> RecordLines:
+        self._stream_version = table_version if self.tap.settings.emit_activate_version_messages else None
+        first, *others = self.stream_maps
+        if not others and type(first) is SameRecordTransform and not first.flattening_enabled:
+            return splicing(first.stream_alias, self._stream_version)
+        return by_sdk(self._generate_record_messages, self.tap.writer.format_message)
+
+    # --- bookmark and STATE ------------------------------------------------------------------------------------------
+
+    def _bookmark(self) -> Bookmark:
+        return from_state(self.tap_state.get("bookmarks", {}).get(self.name, {}))
+
+    def _keep(self, bookmark: Bookmark) -> None:
+        """Put a bookmark into the state, with the reading under way unless it cannot resume."""
+        reading = self._reading
+        if reading is not None and ROWS_STREAM in reading.streams:
+            reading = None
+        self.tap_state.setdefault("bookmarks", {})[self.name] = to_state(replace(bookmark, reading=reading))
+
+    def _state_is_due(self) -> bool:
+        settings = self.tap.settings
+        age = time.monotonic() - self._last_state
+        return self._rows_since_state >= settings.state_interval_rows or age >= settings.state_interval_seconds
+
+    def _write_state(self) -> None:
+        self._rows_since_state = 0
+        self._last_state = time.monotonic()
+        self.tap.state_writer.write_state(self.tap_state)
+
+    def _warn_of(self, load: Load) -> None:
+        for kind, count in load.notices.counts.items():
+            self.logger.warning("%s: %d %s", load.table.pinned, count, kind)
+
+    # --- test --------------------------------------------------------------------------------------------------------
+
+    def probe(self) -> None:
+        """Check token, scope and access by reading one row at most.
+
+        Raises:
+            RedivisError: The table cannot be read.
+        """
+        load = self._prepare()
+        if load.table.unreadable:
+            raise Forbidden(load.table.unreadable, where=load.table.pinned, todo="Ask the owner for access")
+        load = replace(load, request=replace(load.request, max_rows=1, max_streams=1))
+        session = self._session(load)
+        positions = {stream: StreamPosition() for stream in session.streams}
+        try:
+            events = list(self._reader(load, positions, None).read())
+        except SessionGone as gone:
+            raise Unavailable(str(gone), where=load.table.pinned, todo="Try again later") from gone
+        rows = sum(event.rows.count for event in events if isinstance(event, Block))
+        self.logger.info("%s: readable (%d row read for the test)", load.table.pinned, rows)
+
+
+def _expected_rows(load: Load, session: ReadSession) -> int | None:
+    """Compare what the session promises with the released table, and say how many rows must come.
+
+    Raises:
+        Incomplete: They contradict each other.
+    """
+    # A draft's row count is not to be trusted (redivis-api §5).
+    known = None if load.table.is_draft else load.table.rows
+    limit = load.request.max_rows
+    if limit is None and None not in {known, session.rows} and known != session.rows:
+        raise Incomplete(
+            f"the read session promises {session.rows:,} rows, and the table has {known:,}",
+            where=load.table.pinned,
+            todo="Run again; if it stays, tell Redivis",
+        )
+    rows = session.rows if known is None else known
+    return rows if rows is None or limit is None else min(rows, limit)
+
+
+def _differences(columns: Iterable[Column], variables: Sequence[Variable]) -> Iterable[str]:
+    """Say in words where columns differ from the server's variables."""
+    exact = {variable.name: variable for variable in variables}
+    folded = {variable.name.lower(): variable for variable in variables}
+    for column in columns:
+        variable = exact.get(column.name) or folded.get(column.name.lower())
+        if variable is None:
+            yield f"variable {column.name!r} is gone"
+        elif variable.name != column.name:
+            yield f"variable {column.name!r} is now spelled {variable.name!r}"
+        elif "geography" not in {column.type, variable.type} and column_type_of(variable) != column.type:
+            yield f"variable {column.name!r} was {column.type} and is now {variable.type}"

@@ -1,0 +1,415 @@
+"""The tap: command line, settings, discovery, ``--test``, and how a run ends."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import IO, Any, ClassVar, cast
+
+import click
+from singer_sdk import Stream, Tap
+from singer_sdk.exceptions import ConfigValidationError
+from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities, TapCapabilities
+from singer_sdk.plugin_base import _ConfigInput
+from singer_sdk.singerlib import Catalog, CatalogEntry, StateMessage
+
+from tap_redivis.api import Api, in_parallel
+from tap_redivis.bookmarks import from_state, to_state
+from tap_redivis.catalog import name_warnings, replication_keys, schema_of
+from tap_redivis.errors import ConfigError, Forbidden, NotFound, RedivisError
+from tap_redivis.logs import hide
+from tap_redivis.memory import give_back_large_blocks
+from tap_redivis.messages import MessageWriter
+from tap_redivis.metadata import Metadata, TableInfo, Variable
+from tap_redivis.progress import Result, TableView, show_tables, summarize
+from tap_redivis.references import TableRef, parse_table, stream_name
+from tap_redivis.settings import CONFIG_SCHEMA, Settings, TableOptions
+from tap_redivis.shutdown import SHUTDOWN, Termination
+from tap_redivis.streams import TableStream
+
+logger = logging.getLogger("tap-redivis")
+
+_MOST_DESCRIPTIONS = 500
+
+
+class TapRedivis(Tap):
+    """Singer tap for Redivis: one stream a table, read through read sessions, resumable to the row."""
+
+    name = "tap-redivis"
+    config_jsonschema = CONFIG_SCHEMA
+    message_writer_class = MessageWriter
+    dynamic_catalog = True
+    capabilities: ClassVar[list[CapabilitiesEnum]] = [
+        TapCapabilities.CATALOG,
+        TapCapabilities.STATE,
+        TapCapabilities.DISCOVER,
+        TapCapabilities.ACTIVATE_VERSION,
+        PluginCapabilities.ABOUT,
+        PluginCapabilities.STREAM_MAPS,
+        PluginCapabilities.FLATTENING,
+        PluginCapabilities.STRUCTURED_LOGGING,
+    ]
+
+    def __init__(self, **keywords: Any) -> None:  # noqa: ANN401 - the SDK's
+        self._settings: Settings | None = None
+        self._api: Api | None = None
+        self._metadata: Metadata | None = None
+        self._describe = False
+        self.failures: dict[str, RedivisError] = {}
+        self.results: list[Result] = []
+        super().__init__(**keywords)
+
+    # --- parts that streams use --------------------------------------------------------------------------------------
+
+    @property
+    def settings(self) -> Settings:
+        """The settings, read once."""
+        if self._settings is None:
+            self._settings = Settings.from_config(self.config)
+            hide(self._settings.api_token)
+            for name in sorted(self.config.keys() - self.config_jsonschema["properties"].keys()):
+                logger.warning("config: there is no setting %r; it has no effect", name)
+        return self._settings
+
+    @property
+    def api(self) -> Api:
+        """The server."""
+        if self._api is None:
+            self._api = Api(
+                self.settings.api_endpoint,
+                self.settings.api_token,
+                timeout=self.settings.request_timeout_seconds,
+                max_retry_seconds=self.settings.max_retry_seconds,
+            )
+        return self._api
+
+    @property
+    def catalogue(self) -> Metadata:
+        """What the server has: one view of it for the whole run."""
+        if self._metadata is None:
+            self._metadata = Metadata(self.api)
+        return self._metadata
+
+    @property
+    def writer(self) -> MessageWriter:
+        """The writer of all messages."""
+        return cast("MessageWriter", self.message_writer)
+
+    def current_table(self, stream: TableStream) -> TableInfo:
+        """Find a stream's table as it is now; the datasets of all selected streams are asked for together.
+
+        Raises:
+            RedivisError: It is not there.
+        """
+        if stream.table is not None:
+            return stream.table
+        selected = [other for other in self.streams.values() if isinstance(other, TableStream) and other.selected]
+        with suppress(RedivisError):  # what one stream lacks is no other stream's error: each finds its own below
+            self.catalogue.load([other.reference.container for other in selected], self.settings.workflows)
+        return self.catalogue.find(stream.reference)[0]
+
+    def note_failure(self, stream: str, error: RedivisError) -> None:
+        """Note that a stream could not be loaded; the others go on, and the run fails at its end."""
+        self.failures[stream] = error
+        logger.error("%s: %s", stream, error)
+
+    # --- discovery ---------------------------------------------------------------------------------------------------
+
+    def discover_streams(self) -> Sequence[Stream]:
+        """Make the streams: those selected in the catalog if there is one, else every table that the settings name.
+
+        Raises:
+            RedivisError: A reference leads nowhere, or the server refused.
+        """
+        self.settings.require_source()
+        if self.input_catalog is not None:
+            return self._streams_of(self.input_catalog)
+        tables = self.catalogue.discover(self.settings)
+        variables = in_parallel(self._variables, tables)
+        if self._describe:
+            variables = self._described(tables, variables)
+        return self._named([self._discovered(table, listed) for table, listed in zip(tables, variables, strict=True)])
+
+    def run_discovery(self) -> str:
+        """Write the catalog, with the descriptions of variables."""
+        self._describe = True
+        return super().run_discovery()
+
+    def _variables(self, table: TableInfo) -> list[Variable]:
+        try:
+            return self.catalogue.variables(table)
+        except (Forbidden, NotFound):
+            if table.unreadable is None:
+                raise
+            return []
+
+    def _described(self, tables: Sequence[TableInfo], variables: list[list[Variable]]) -> list[list[Variable]]:
+        """Add the variables' descriptions, unless that would use up the rate limit: each costs a request."""
+        if sum(map(len, variables)) > _MOST_DESCRIPTIONS:
+            logger.warning("descriptions of variables are left out: there are more than %d", _MOST_DESCRIPTIONS)
+            return variables
+        return [self.catalogue.described(table, listed) for table, listed in zip(tables, variables, strict=True)]
+
+    def _discovered(self, table: TableInfo, variables: Sequence[Variable]) -> TableStream:
+        options = self.settings.options_for(table.name)
+        variables = _wanted(table, variables, options)
+        name = stream_name(
+            self.settings.stream_name_format,
+            owner=table.owner,
+            dataset=table.container,
+            table=table.name,
+            version=table.version_tag or "",
+        )
+        stream = TableStream(self, name, schema_of(variables, table.description), table.reference)
+        stream.table, stream.variables = table, variables if options.variables is None else None
+        stream.primary_keys = list(options.key_properties)
+        stream.valid_replication_keys = replication_keys(variables)
+        stream.forced_replication_method = "FULL_TABLE"
+        stream.selected_by_default = table.unreadable is None
+        if table.unreadable:
+            logger.warning("%s is not selected: %s", table.pinned, table.unreadable)
+        for warning in name_warnings(variables):
+            logger.warning("%s: %s", table.pinned, warning)
+        return stream
+
+    def _named(self, streams: Sequence[TableStream]) -> Sequence[TableStream]:
+        """Check that no two tables share a stream's name."""
+        by_name: dict[str, TableStream] = {}
+        for stream in streams:
+            other = by_name.setdefault(stream.name, stream)
+            if other is not stream:
+                raise ConfigError(
+                    f"{other.reference} and {stream.reference} would both be the stream {stream.name!r}",
+                    where="stream_name_format",
+                    todo="Use {owner}__{dataset}__{table}, or add {version}",
+                )
+        return streams
+
+    def _streams_of(self, catalog: Catalog) -> list[TableStream]:
+        """Make the selected streams of a catalog: others cost nothing."""
+        chosen = [entry for entry in catalog.streams if entry.metadata.resolve_selection()[()]]
+        if not chosen:
+            logger.warning("the catalog selects no stream: there is nothing to do")
+        return [
+            TableStream(self, entry.tap_stream_id, entry.schema.to_dict(), self._reference_of(entry))
+            for entry in chosen
+        ]
+
+    def _reference_of(self, entry: CatalogEntry) -> TableRef:
+        """Read which table a catalog's stream is; a catalog of another's making is matched by its names."""
+        if entry.table:
+            return parse_table(entry.table, f"catalog, stream {entry.tap_stream_id}, table_name")
+        for table in self.catalogue.discover(self.settings):
+            if self._discovered(table, []).name == entry.tap_stream_id:
+                return table.reference
+        raise ConfigError(
+            "no table of the settings has this stream's name",
+            where=f"catalog, stream {entry.tap_stream_id}",
+            todo="Discover again",
+        )
+
+    # --- state -------------------------------------------------------------------------------------------------------
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take over the bookmarks that can be read; others are dropped with a warning: never a crash, never a guess.
+
+        Raises:
+            ConfigError: The state as a whole is damaged.
+        """
+        bookmarks = state.get("bookmarks", {}) if isinstance(state, Mapping) else None
+        if not isinstance(bookmarks, Mapping):
+            raise _unusable("--state", "it is not an object with bookmarks")
+        super().load_state({"bookmarks": dict(filter(None, map(_readable_bookmark, bookmarks.items())))})
+
+    def write_last_state(self) -> None:
+        """Make STATE the last message (targets.md, rule 14)."""
+        if self.writer.last_type not in {None, "STATE"}:
+            self.write_message(StateMessage(value=self.state))
+
+    # --- command line ------------------------------------------------------------------------------------------------
+
+    def _setup_signal_handlers(self) -> None:
+        """Install ours: the SDK's handler writes STATE into half-written lines and exits with 0 (singer-sdk.md)."""
+        SHUTDOWN.install()
+
+    @classmethod
+    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> _ConfigInput:
+        """Read the config files.
+
+        Raises:
+            ConfigError: One cannot be read.
+        """
+        try:
+            return super().cb_config(ctx, param, value)
+        except (OSError, ValueError, TypeError) as error:
+            raise _unusable(f"--config {' '.join(value)}", f"it cannot be read ({error})") from None
+
+    @classmethod
+    def get_singer_command(cls) -> click.Command:
+        """Build the command line: the SDK's, with ``--discover`` and ``--test`` seeing catalog and state."""
+        command = super().get_singer_command()
+        for option in command.params:
+            if option.name == "test":
+                option.callback, option.expose_value = None, True
+        command.params = [option for option in command.params if option.name != "discover"]
+        command.params.append(
+            click.Option(
+                ["--discover"],
+                is_flag=False,
+                flag_value="json",
+                type=click.Choice(["json", "table"]),
+                help="Write the catalog; with --discover=table a list of the tables for people.",
+            )
+        )
+        return command
+
+    @classmethod
+    def invoke(  # type: ignore[override]  # noqa: PLR0913 - an argument an option
+        cls,
+        *,
+        about: bool = False,
+        about_format: str | None = None,
+        config: _ConfigInput | None = None,
+        state: IO[str] | None = None,
+        catalog: IO[str] | None = None,
+        discover: str | None = None,
+        test: str = "disabled",
+    ) -> None:
+        """Run the tap.
+
+        Raises:
+            RedivisError: It could not begin.
+            SystemExit: It ended; 1 if a table could not be loaded.
+        """
+        super(Tap, cls).invoke(about=about, about_format=about_format)
+        config = config or _ConfigInput()
+        hide(config.config.get("api_token"))
+        try:
+            tap = cls(
+                config=config.config,
+                state=_json_of(state, "--state"),
+                catalog=_catalog_of(catalog),
+                parse_env_config=config.parse_env,
+                setup_mapper=discover is None,
+            )
+        except ConfigValidationError as error:
+            raise ConfigError("; ".join(error.errors), where="config", todo="See `tap-redivis --about`") from None
+        if discover == "table":
+            show_tables([_shown(stream) for stream in tap.streams.values() if isinstance(stream, TableStream)])
+        elif discover:
+            tap.run_discovery()
+        elif test == "schema":
+            tap.write_schemas()
+        elif test != "disabled":
+            tap.run_probes()
+        else:
+            tap.run_sync()
+        tap.end()
+
+    def run_probes(self) -> None:
+        """Check that each selected table can be read."""
+        for stream in self.streams.values():
+            if isinstance(stream, TableStream) and stream.selected:
+                try:
+                    stream.probe()
+                except RedivisError as error:
+                    self.note_failure(stream.name, error)
+
+    def run_sync(self) -> None:
+        """Load all selected streams.
+
+        Raises:
+            Termination: A signal asked to end; STATE of what is out has been written.
+        """
+        give_back_large_blocks()
+        try:
+            with SHUTDOWN.ending():
+                self.sync_all()
+        except Termination:
+            with suppress(Termination):
+                self.write_last_state()
+            raise
+        self.write_last_state()
+        summarize(self.results)
+
+    def end(self) -> None:
+        """Say how the run went.
+
+        Raises:
+            SystemExit: With 1, if something failed.
+        """
+        if self.failures:
+            if len(self.streams) > 1:
+                failed = ", ".join(sorted(self.failures))
+                logger.error("%d of %d streams failed: %s", len(self.failures), len(self.streams), failed)
+            sys.exit(1)
+
+
+def _shown(stream: TableStream) -> TableView:
+    table, columns = stream.table, len(stream.schema["properties"])
+    if table is None:
+        return TableView(stream.name, str(stream.reference), None, None, columns, "not asked", selected=stream.selected)
+    access = "readable" if table.unreadable is None else table.unreadable
+    return TableView(stream.name, table.pinned, table.rows, table.bytes, columns, access, selected=stream.selected)
+
+
+def _wanted(table: TableInfo, variables: Sequence[Variable], options: TableOptions) -> Sequence[Variable]:
+    """Take the variables that ``table_options`` names, and check them.
+
+    Raises:
+        ConfigError: One is not there.
+    """
+    by_name = {variable.name.lower(): variable for variable in variables}
+    named = [*(options.variables or ()), *options.key_properties]
+    missing = [name for name in named if name.lower() not in by_name]
+    if missing and variables:
+        raise ConfigError(
+            f"there is no variable {', '.join(missing)}",
+            where=f"table_options for {table.pinned}",
+            todo="Check the names; `tap-redivis --discover` lists them",
+        )
+    if options.variables is None:
+        return variables
+    return [variable for variable in variables if variable.name.lower() in {name.lower() for name in named}]
+
+
+def _readable_bookmark(item: tuple[str, Any]) -> tuple[str, dict[str, Any]] | None:
+    stream, state = item
+    try:
+        return stream, to_state(from_state(state))
+    except ValueError as error:
+        logger.warning(
+            "state, stream %s: the bookmark is damaged (%s) and is dropped: all rows are read", stream, error
+        )
+        return None
+
+
+def _json_of(file: IO[str] | None, option: str) -> dict[str, Any] | None:
+    if file is None:
+        return None
+    try:
+        value = json.load(file)
+    except (OSError, ValueError) as error:
+        raise _unusable(f"{option} {file.name}", f"it is not JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise _unusable(f"{option} {file.name}", "it is not a JSON object")
+    return value
+
+
+def _catalog_of(file: IO[str] | None) -> Catalog | None:
+    value = _json_of(file, "--catalog")
+    if value is None:
+        return None
+    if not isinstance(value.get("streams"), list):
+        raise _unusable("--catalog", "it is no Singer catalog: it has no list of streams")
+    try:
+        return Catalog.from_dict(value)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise _unusable("--catalog", f"it is no Singer catalog ({type(error).__name__}: {error})") from None
+
+
+def _unusable(where: str, what: str) -> ConfigError:
+    return ConfigError(what, where=where, todo="Mend the file, or leave it out")

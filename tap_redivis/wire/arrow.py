@@ -1,0 +1,106 @@
+"""Arrow IPC stream → rows: schema, record batches, a zero-row batch as proof of the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import pyarrow as pa
+
+from tap_redivis.retry import PassingFailure
+from tap_redivis.wire.arrays import place_columns, rows_of
+from tap_redivis.wire.rows import DamagedRow, RowCodec, Rows, Turn
+
+MAX_BATCH_BYTES = 64 * 1024 * 1024
+"""Bytes of the largest message that is read: a larger one would break the promise of flat memory."""
+
+
+class ArrowDecoder:
+    """Decodes the Arrow bodies of one read stream.
+
+    Args:
+        codec: The table's columns and rules.
+    """
+
+    def __init__(self, codec: RowCodec) -> None:
+        self._codec = codec
+        self.marked = False
+
+    def rows(self, pieces: Iterable[bytes], offset: int) -> Iterator[Rows]:
+        """Decode one body, which begins with a schema of its own (see ``Decoder``)."""
+        self.marked = False
+        turn = Turn(self._codec.large_rows)
+        try:
+            for batch in _batches(_Source(pieces, turn)):
+                self.marked = batch.num_rows == 0  # the sentinel, if nothing follows
+                for rows in self._decode(batch, offset):
+                    offset += rows.count
+                    yield rows
+                    del rows
+                del batch
+                turn.give()
+        finally:
+            turn.give()
+
+    def _decode(self, batch: pa.RecordBatch, offset: int) -> Iterator[Rows]:
+        try:
+            names = batch.schema.names
+        except UnicodeDecodeError as error:
+            raise DamagedRow("the names in an Arrow schema are no UTF-8") from error
+        places = place_columns(names, self._codec)
+        arrays = [None if place is None else batch.column(place) for place in places]
+        return rows_of(batch, arrays, self._codec, offset)
+
+
+class _Source:
+    """A body as the file that Arrow reads.
+
+    Attributes:
+        ended: Whether the body has ended.
+        closed: As files have it.
+    """
+
+    def __init__(self, pieces: Iterable[bytes], turn: Turn) -> None:
+        self.ended = False
+        self.closed = False
+        self._pieces = iter(pieces)
+        self._turn = turn
+        self._piece = memoryview(b"")
+
+    def read(self, size: int) -> memoryview:
+        """Read as many bytes as are asked for, fewer at the end."""
+        if size > MAX_BATCH_BYTES:
+            raise DamagedRow(f"an Arrow message says that it has {size:,} bytes; the limit is {MAX_BATCH_BYTES:,}")
+        self._turn.take(size)
+        wanted = memoryview(bytearray(size))
+        filled = 0
+        while filled < size and self._fetch():
+            part = self._piece[: size - filled]
+            wanted[filled : filled + len(part)] = part
+            self._piece = self._piece[len(part) :]
+            filled += len(part)
+        return wanted[:filled]
+
+    def close(self) -> None:
+        """Be a file."""
+        self.closed = True
+
+    def _fetch(self) -> bool:
+        """Have a piece with bytes left, if there is one."""
+        while not self._piece and not self.ended:
+            piece = next(self._pieces, None)
+            self.ended = piece is None
+            self._piece = memoryview(piece or b"")
+        return bool(self._piece)
+
+
+def _batches(source: _Source) -> Iterator[pa.RecordBatch]:
+    try:
+        with pa.ipc.open_stream(pa.PythonFile(source, mode="r")) as reader:
+            for batch in reader:
+                batch.validate(full=True)  # damaged offsets would make Arrow read outside of its buffers
+                yield batch
+                del batch
+    except (pa.ArrowException, OSError, EOFError) as error:  # ArrowMemoryError too: a length may be damaged
+        if source.ended:
+            raise PassingFailure("the body ended in the middle of an Arrow message") from error
+        raise DamagedRow("an Arrow message is damaged") from error

@@ -1,0 +1,203 @@
+"""CSV → rows: with a header or without, an unquoted empty field is null, quoted line ends belong to the value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+
+from tap_redivis.columns import Column
+from tap_redivis.retry import PassingFailure
+from tap_redivis.wire.arrays import TARGETS, place_columns, rows_of
+from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, RowCodec, Rows, Turn, too_large
+
+_PART_BYTES = 256 * 1024
+_TEXT = frozenset({"string", "geography"})
+
+
+class CsvDecoder:
+    """Decodes the CSV bodies of one read stream.
+
+    Args:
+        codec: The table's columns and rules.
+        names: The columns in the order that was asked for: the order of a body without a header.
+    """
+
+    def __init__(self, codec: RowCodec, names: Sequence[str]) -> None:
+        self._codec = codec
+        self._asked = list(names)
+        self._names: list[str] = []
+        self.marked = False
+        self._unended: tuple[int, bytes] | None = None
+
+    def rows(self, pieces: Iterable[bytes], offset: int) -> Iterator[Rows]:
+        """Decode one body (see ``Decoder``)."""
+        self._names = []
+        turn = Turn(self._codec.large_rows)
+
+        def check_size(size: int) -> None:
+            if size > MAX_ROW_BYTES:
+                raise too_large(self._codec.table, offset)
+            turn.take(size)
+
+        try:
+            for part in whole_records(pieces, check_size):
+                if not part.endswith(b"\n"):
+                    self._check_unended(offset, part)
+                for rows in self._decode(part, offset):
+                    offset += rows.count
+                    yield rows
+                    del rows
+                del part
+                turn.give()
+        finally:
+            turn.give()
+
+    def _check_unended(self, offset: int, part: bytes) -> None:
+        """Take a last record without a line end only if it comes again: a value that was cut would look the same."""
+        before, self._unended = self._unended, (offset, part)
+        if before != self._unended:
+            raise PassingFailure("the body ended in the middle of a row")
+
+    def _decode(self, part: bytes, offset: int) -> Iterator[Rows]:
+        if not self._names:
+            part = part[self._read_header(part) :]
+        if not part:
+            return
+        try:
+            batch, arrays = self._typed(part) or self._as_text(part)
+        except pa.ArrowInvalid as error:
+            raise DamagedRow(f"a CSV record from row {offset} on is damaged") from error
+        yield from rows_of(batch, arrays, self._codec, offset)
+
+    def _typed(self, part: bytes) -> tuple[pa.RecordBatch, list[pa.Array | None]] | None:
+        """Parse a part straight into the columns' types, if its spelling is the usual one."""
+        if (b"x" in part and b"0x" in part) or (b"X" in part and b"0X" in part):
+            return None  # Arrow takes hexadecimal text for numbers
+        try:
+            batch, arrays = self._parsed(part, lambda column: TARGETS[column.type])
+        except pa.ArrowInvalid:
+            return None
+        floats = [array for array, column in zip(arrays, self._codec.columns, strict=True) if column.type == "float"]
+        if any(array is not None and pc.any(pc.invert(pc.is_finite(array))).as_py() for array in floats):
+            return None  # text tells NaN and infinity from numbers beyond the range
+        return batch, arrays
+
+    def _as_text(self, part: bytes) -> tuple[pa.RecordBatch, list[pa.Array | None]]:
+        """Parse a part without any reading of values, to be cast by column or one by one."""
+        batch, arrays = self._parsed(part, lambda _: pa.string())
+        columns = self._codec.columns
+        return batch, [_without_empty(array, column) for array, column in zip(arrays, columns, strict=True)]
+
+    def _parsed(
+        self, part: bytes, kind: Callable[[Column], pa.DataType]
+    ) -> tuple[pa.RecordBatch, list[pa.Array | None]]:
+        places = place_columns(self._names, self._codec)
+        # Names may come twice, places cannot.
+        kinds = {
+            str(place): kind(column)
+            for place, column in zip(places, self._codec.columns, strict=True)
+            if place is not None
+        }
+        batch = _read(part, [str(place) for place in range(len(self._names))], kinds)
+        return batch, [None if place is None else batch.column(str(place)) for place in places]
+
+    def _read_header(self, part: bytes) -> int:
+        """Take the names from the first record if it holds them; every body may have one (redivis-api §8.1.7).
+
+        Returns:
+            Bytes of the header, 0 if there is none.
+        """
+        end = _first_record_end(part)
+        first = _fields(part[:end])
+        asked = {name.lower() for name in self._asked}
+        matches = sum(name.lower() in asked for name in first)
+        if 2 * matches > len(first):
+            self._names = first
+            return end
+        self._names = self._asked
+        return 0
+
+
+def whole_records(pieces: Iterable[bytes], check_size: Callable[[int], None]) -> Iterator[bytes]:
+    """Cut a body into parts of whole records; only the last part may lack its line end.
+
+    Args:
+        pieces: The body, cut anywhere.
+        check_size: Called with the bytes of a record that is not complete yet.
+    """
+    waiting = bytearray()
+    whole = quotes = 0  # whole: bytes of waiting that are complete records
+    failure: PassingFailure | None = None
+    try:
+        for piece in pieces:
+            if end := _last_record_end(piece, quotes):
+                whole = len(waiting) + end
+            quotes += piece.count(b'"')
+            waiting += piece
+            if whole >= _PART_BYTES:
+                part = bytes(memoryview(waiting)[:whole])
+                waiting, whole = waiting[whole:], 0
+                yield part
+                del part
+            check_size(len(waiting) - whole)
+    except PassingFailure as error:
+        failure = error  # the records before the break are good
+    if whole:
+        yield bytes(memoryview(waiting)[:whole])
+    if failure:
+        raise failure
+    if waiting[whole:]:
+        yield bytes(waiting[whole:])
+
+
+def _last_record_end(piece: bytes, quotes: int) -> int:
+    """Find the end of the last line end outside of quotes: an even number of quotes stands before it (RFC 4180)."""
+    end = piece.rfind(b"\n")
+    quotes += piece.count(b'"', 0, max(end, 0))
+    while end >= 0 and quotes % 2:
+        before = piece.rfind(b"\n", 0, end)
+        quotes -= piece.count(b'"', max(before, 0), end)
+        end = before
+    return end + 1
+
+
+def _first_record_end(part: bytes) -> int:
+    end = part.find(b"\n")
+    while end >= 0 and part.count(b'"', 0, end) % 2:
+        end = part.find(b"\n", end + 1)
+    return end + 1 if end >= 0 else len(part)
+
+
+def _fields(record: bytes) -> list[str]:
+    import csv as plain  # noqa: PLC0415 - the name is taken by Arrow's
+
+    try:
+        return next(plain.reader([record.decode("utf-8", "replace")]), [])
+    except plain.Error:  # rubbish, or a value that is too long for a name: no header
+        return []
+
+
+def _read(part: bytes, names: Sequence[str], kinds: Mapping[str, pa.DataType]) -> pa.RecordBatch:
+    """Parse whole records with Arrow."""
+    table = csv.read_csv(
+        pa.BufferReader(part),
+        read_options=csv.ReadOptions(use_threads=False, column_names=names, block_size=len(part) + 1),
+        parse_options=csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=len(names) > 1),
+        convert_options=csv.ConvertOptions(
+            column_types=kinds,
+            include_columns=list(kinds),
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,  # redivis-api §11.5
+            null_values=[""],
+        ),
+    )
+    batches = table.combine_chunks().to_batches()
+    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
+
+
+def _without_empty(array: pa.Array | None, column: Column) -> pa.Array | None:
+    """Take an empty field for null where no value of the type is empty, quoted or not."""
+    return array if array is None or column.type in _TEXT else pc.if_else(pc.equal(array, ""), None, array)

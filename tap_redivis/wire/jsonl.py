@@ -1,0 +1,138 @@
+"""JSON Lines → rows: one JSON object a line, cut at any byte."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from tap_redivis.errors import InvalidValue
+from tap_redivis.retry import PassingFailure
+from tap_redivis.values import Number
+from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, RowCodec, Rows, Turn, has_escaped_nul, too_large
+
+_TOO_FINE = re.compile(rb":\d\d\.\d{6}0*[1-9]")
+
+
+class JsonlDecoder:
+    """Decodes the JSON Lines bodies of one read stream.
+
+    Args:
+        codec: The table's columns and rules.
+    """
+
+    def __init__(self, codec: RowCodec) -> None:
+        self._codec = codec
+        self._expected = [column.name for column in codec.columns]
+        self._has_times = any(column.type in {"dateTime", "time"} for column in codec.columns)
+        self._names: list[str] = []
+        self.marked = False
+
+    def rows(self, pieces: Iterable[bytes], offset: int) -> Iterator[Rows]:
+        """Decode one body (see ``Decoder``)."""
+        self._names = []
+        tail = bytearray()
+        turn = Turn(self._codec.large_rows)
+        try:
+            for piece in pieces:
+                end = piece.rfind(b"\n") + 1
+                if not end:
+                    tail += piece
+                    self._check_size(tail, offset, turn)
+                    continue
+                whole = b"".join((tail, memoryview(piece)[:end]))
+                tail = bytearray(memoryview(piece)[end:])
+                for rows in self._decode(whole, offset):
+                    offset += rows.count
+                    yield rows
+                    del rows
+                del whole
+                turn.give()
+            yield from self._last(bytes(tail), offset)
+        finally:
+            turn.give()
+
+    def _check_size(self, tail: bytearray, offset: int, turn: Turn) -> None:
+        if len(tail) > MAX_ROW_BYTES:
+            raise too_large(self._codec.table, offset)
+        turn.take(len(tail))
+
+    def _last(self, tail: bytes, offset: int) -> Iterator[Rows]:
+        """Take a line without its end for a row only if it is whole: an object that was cut never parses."""
+        if not tail.strip():
+            return
+        if not isinstance(_parsed(tail), dict):
+            raise PassingFailure("the body ended in the middle of a row")
+        yield from self._decode(tail, offset)
+
+    def _decode(self, lines: bytes, offset: int) -> Iterator[Rows]:
+        if not self._names:
+            self._names = self._keys_of_first_row(lines)
+        if (decoder := self._fast_decoder(lines)) is not None:
+            try:
+                structs = decoder.decode_lines(lines)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                pass  # some row needs casting: take them one by one
+            else:
+                rows = Rows(len(structs), self._codec.spell(structs))
+                del structs
+                if rows.count:
+                    yield rows
+                return
+        yield from self._one_by_one(lines, offset)
+
+    def _one_by_one(self, lines: bytes, offset: int) -> Iterator[Rows]:
+        """Decode row by row; the rows before a bad one are given before its error."""
+        spelled: list[bytes] = []
+        failure: DamagedRow | InvalidValue | None = None
+        for line in filter(bytes.strip, lines.split(b"\n")):
+            try:
+                spelled.append(self._row(line, offset + len(spelled)))
+            except (DamagedRow, InvalidValue) as error:
+                failure = error
+                break
+        if spelled:
+            yield Rows(len(spelled), b"".join(spelled))
+        if failure:
+            raise failure
+
+    def _row(self, line: bytes, offset: int) -> bytes:
+        if (decoder := self._fast_decoder(line)) is not None:
+            try:
+                return self._codec.spell([decoder.decode(line)])
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                pass  # this row needs casting
+        row = _parsed(line)
+        if not isinstance(row, dict):
+            raise DamagedRow(f"row {offset} is damaged")
+        return self._codec.spell_values(self._codec.cast_row(row, self._names or self._expected, offset))
+
+    def _fast_decoder(self, lines: bytes) -> msgspec.json.Decoder[Any] | None:
+        """Give the decoder that checks types, unless keys are spelled otherwise or it would hide what must be cast."""
+        usable = self._names == self._expected and not has_escaped_nul(lines) and not self._is_too_fine(lines)
+        return self._codec.decoder if usable else None
+
+    def _is_too_fine(self, lines: bytes) -> bool:
+        """Whether some time has parts of microseconds: the decoder would round them, up to the next day."""
+        return self._has_times and _TOO_FINE.search(lines) is not None
+
+    def _keys_of_first_row(self, lines: bytes) -> list[str]:
+        """Find each column's key in the server's spelling: names match without case (redivis-api §8.1.13)."""
+        first = _parsed(lines.lstrip().split(b"\n", 1)[0])
+        if not isinstance(first, dict):
+            return []
+        folded = {key.lower(): key for key in first.keys() - set(self._expected)}
+        names = [name if name in first else folded.get(name.lower(), name) for name in self._expected]
+        self._codec.note_unknown(first.keys() - set(names))
+        return names
+
+
+def _parsed(line: bytes) -> Any:  # noqa: ANN401 - any JSON value
+    """Decode exactly: numbers keep their digits, NaN and lone surrogates pass; None for what is no JSON."""
+    try:
+        return json.loads(line.decode("utf-8", "surrogatepass"), parse_float=Number)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,319 @@
+"""Rows as every wire decoder gives them: JSON lines in one spelling, checked against the columns.
+
+The spelling is msgspec's: shortest floats, integers without a fraction, dates and times in ISO 8601 without a zone,
+keys in the order of the columns, nulls written out. A decoder that finds a value of another type casts that row by
+``values``.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Annotated, Any, Protocol, TypeVar
+
+import msgspec
+
+from tap_redivis.columns import INT64_MAX, INT64_MIN, Column
+from tap_redivis.errors import InvalidValue, RowTooLarge, one_line
+from tap_redivis.retry import PassingFailure
+from tap_redivis.values import Number, Value, cast, is_finite
+
+MAX_ROW_BYTES = 16 * 1024 * 1024
+"""Bytes of the largest row that is read: larger ones would break the promise of flat memory."""
+
+LARGE_ROW_BYTES = 1024 * 1024
+"""Bytes from which on a row is large, so that only one may be held at a time."""
+
+T = TypeVar("T")
+
+_FIELD_TYPES: dict[str, Any] = {
+    "string": str,
+    "geography": str,
+    "integer": Annotated[int, msgspec.Meta(ge=INT64_MIN, le=INT64_MAX)],
+    "float": float,
+    "boolean": bool,
+    "date": dt.date,
+    "dateTime": Annotated[dt.datetime, msgspec.Meta(tz=False)],
+    "time": Annotated[dt.time, msgspec.Meta(tz=False)],
+}
+_NEEDS_ESCAPING = re.compile(r'["\\\x00-\x1f]')
+_BAD_CHARACTERS = re.compile("[\x00\ud800-\udfff]")
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of a read stream, in its order.
+
+    Attributes:
+        count: Number of rows.
+        lines: JSON objects, each followed by one line end.
+    """
+
+    count: int
+    lines: bytes
+
+    @cached_property
+    def last_digest(self) -> str:
+        """Digest of the last row."""
+        begin = self.lines.rfind(b"\n", 0, -1) + 1
+        return hashlib.blake2b(memoryview(self.lines)[begin:], digest_size=8).hexdigest()
+
+    def first(self, count: int) -> Rows:
+        """Take the first ``count`` rows."""
+        if self.count <= count:
+            return self
+        return Rows(count, b"".join(self.lines.splitlines(keepends=True)[:count]))
+
+    def without_first(self, count: int) -> Rows:
+        """Leave out the first ``count`` rows."""
+        return Rows(self.count - count, b"".join(self.lines.splitlines(keepends=True)[count:]))
+
+
+@dataclass(frozen=True)
+class ValueRules:
+    """What to do with values that targets cannot take (settings of the same names).
+
+    Attributes:
+        invalid_as_null: ``on_invalid_value`` is ``null``.
+        replace_characters: ``replace_invalid_characters``.
+        append_utc: ``datetime_zone`` is ``utc``.
+    """
+
+    invalid_as_null: bool = False
+    replace_characters: bool = True
+    append_utc: bool = False
+
+
+@dataclass
+class Notices:
+    """Counts what was changed or left out, so that it can be warned of once a table; used by all reader threads."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, kind: str, count: int = 1) -> None:
+        """Count something by its words, such as ``NaN or infinite values written as null``."""
+        with self._lock:
+            self.counts[kind] += count
+
+
+class DamagedRow(PassingFailure):
+    """A row that is not a row: worth reading once more from there (the place is the offset reached)."""
+
+
+class Decoder(Protocol):
+    """Decodes the bodies of one read stream, one after another, in one wire format.
+
+    Attributes:
+        marked: Whether the last body had a mark that proves its end. JSON Lines and CSV have none: only the count does.
+    """
+
+    marked: bool
+
+    def rows(self, pieces: Iterable[bytes], offset: int) -> Iterator[Rows]:
+        """Decode one body.
+
+        Args:
+            pieces: The body, cut anywhere.
+            offset: Offset of its first row in the read stream.
+
+        Yields:
+            Some rows, as soon as they are complete.
+
+        Raises:
+            PassingFailure: The body ends in the middle of a row.
+            DamagedRow: A row, or what holds it, cannot be read.
+            InvalidValue: A value cannot be read as its variable's type; the rows before it have been given.
+            RowTooLarge: A row is larger than ``MAX_ROW_BYTES``.
+        """
+        ...
+
+
+class RowCodec:
+    """Checks, casts and spells the rows of one table.
+
+    Args:
+        table: The table's reference, for errors.
+        columns: The columns, in the order that RECORDs have them.
+        rules: What to do with values that targets cannot take.
+        notices: Where changes are counted.
+    """
+
+    def __init__(self, table: str, columns: Sequence[Column], rules: ValueRules, notices: Notices) -> None:
+        self.columns = tuple(columns)
+        self.table = table
+        self._rules = rules
+        self._notices = notices
+        self._keys = [msgspec.json.encode(column.name) + b":" for column in columns]
+        self._encoder = msgspec.json.Encoder()
+        self.row_type = _row_type(columns)
+        self.decoder: msgspec.json.Decoder[Any] | None = None
+        if self.row_type is not None:
+            self.decoder = msgspec.json.Decoder(self.row_type)
+        self.large_rows = threading.Lock()
+        self._zone_pattern = _zone_pattern(columns) if rules.append_utc else None
+
+    def spell(self, rows: Sequence[msgspec.Struct]) -> bytes:
+        """Write checked rows as JSON lines."""
+        return self.with_zone(self._encoder.encode_lines(rows))
+
+    def spell_values(self, values: Sequence[Value]) -> bytes:
+        """Write one cast row as a JSON line."""
+        return self.with_zone(b"{" + b",".join(map(self._spell_value, self._keys, values)) + b"}\n")
+
+    def with_zone(self, lines: bytes) -> bytes:
+        """Append ``+00:00`` to dateTimes where the setting asks for it."""
+        return self._zone_pattern.sub(rb'\1+00:00"', lines) if self._zone_pattern else lines
+
+    def note_unknown(self, names: Iterable[str]) -> None:
+        """Count columns that arrive though the variable list does not have them."""
+        for name in names:
+            self._notices.add(f"streams with the unknown column {name!r}, which is left out")
+
+    def spell_columns(self, columns: Sequence[list[Any]]) -> bytes:
+        """Write rows that are given by column, in values of the columns' types.
+
+        Args:
+            columns: For each column, its values in Python's type for it: dates as ``date`` or ISO text.
+        """
+        if self.row_type is not None:
+            with suppress(UnicodeEncodeError):  # a lone surrogate: the slow way below replaces or escapes it
+                lines = self.spell(list(map(self.row_type, *columns)))
+                if not has_escaped_nul(lines):
+                    return lines
+        return b"".join(
+            self.spell_values(list(map(self._clean, row, self.columns))) for row in zip(*columns, strict=True)
+        )
+
+    def cast_column(self, values: Sequence[Any], column: Column, offset: int) -> list[Value]:
+        """Cast the values of one column, one by one.
+
+        Args:
+            values: JSON values.
+            column: The column.
+            offset: Offset of the first value's row in its stream, for errors.
+
+        Raises:
+            InvalidValue: A value cannot be read as its type, and the rules say to fail.
+        """
+        return [self._cast(value, column, offset + index) for index, value in enumerate(values)]
+
+    def note_not_finite(self, column: Column, count: int) -> None:
+        """Count floats that are NaN or infinite."""
+        self._notices.add(f"NaN or infinite values of {column.name!r} written as null", count)
+
+    def cast_row(self, row: dict[str, Any], names: Sequence[str], offset: int) -> list[Value]:
+        """Cast one row.
+
+        Args:
+            row: Decoded JSON object.
+            names: The key of each column in it.
+            offset: The row's offset in its stream, for errors.
+
+        Raises:
+            InvalidValue: A value cannot be read as its type, and the rules say to fail.
+        """
+        return [self._cast(row.get(name), column, offset) for name, column in zip(names, self.columns, strict=True)]
+
+    def _cast(self, raw: Any, column: Column, offset: int) -> Value:  # noqa: ANN401 - any JSON value
+        try:
+            value = cast(raw, column.type)
+        except ValueError as error:
+            if not self._rules.invalid_as_null:
+                raise self._invalid(raw, column, offset, error) from None
+            self._notices.add(f"invalid values of {column.name!r} written as null")
+            return None
+        if not is_finite(value):
+            self.note_not_finite(column, 1)
+            return None
+        return self._clean(value, column)
+
+    def _clean(self, value: T, column: Column) -> T | str:
+        """Replace the characters that abort SQL targets, if the rules say so."""
+        if not isinstance(value, str) or not self._rules.replace_characters or not _BAD_CHARACTERS.search(value):
+            return value
+        cleaned, count = _BAD_CHARACTERS.subn("\ufffd", value)
+        self._notices.add(f"invalid characters of {column.name!r} replaced by U+FFFD", count)
+        return cleaned
+
+    def _invalid(self, raw: Any, column: Column, offset: int, error: ValueError) -> InvalidValue:  # noqa: ANN401
+        shown = one_line(raw.text if isinstance(raw, Number) else json.dumps(raw, default=str), 80)
+        return InvalidValue(
+            f"variable {column.name!r}, row {offset} of its read stream: {shown} is no {column.type} ({error})",
+            offset=offset,
+            where=self.table,
+            todo="Correct it at the source, or set on_invalid_value to null",
+        )
+
+    def _spell_value(self, key: bytes, value: Value) -> bytes:
+        if isinstance(value, str) and _SURROGATES.search(value):
+            return key + json.dumps(value).encode()  # msgspec cannot write lone surrogates, not even escaped
+        return key + self._encoder.encode(value)
+
+
+class Turn:
+    """One read stream's turn to hold a large row: all streams together may hold only one.
+
+    Who gives it back must have deleted its names for the row: a generator that waits keeps them alive.
+
+    Args:
+        lock: The table's lock for large rows.
+    """
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
+        self._held = False
+
+    def take(self, size: int) -> None:
+        """Wait for the turn, if a row of ``size`` bytes needs it."""
+        if size > LARGE_ROW_BYTES and not self._held:
+            self._lock.acquire()
+            self._held = True
+
+    def give(self) -> None:
+        """Let others have their turn."""
+        if self._held:
+            self._held = False
+            self._lock.release()
+
+
+def has_escaped_nul(lines: bytes) -> bool:
+    """Whether U+0000 is in JSON lines, or looks so."""
+    # One backslash is found sixteen times faster than a longer pattern, and most pieces have none.
+    return b"\\" in lines and b"\\u0000" in lines
+
+
+def too_large(table: str, offset: int) -> RowTooLarge:
+    """Make the error for a row that is larger than ``MAX_ROW_BYTES``."""
+    return RowTooLarge(
+        f"row {offset} of a read stream is larger than {MAX_ROW_BYTES:,} bytes",
+        where=table,
+        todo="Deselect the variable that makes it so large",
+    )
+
+
+def _row_type(columns: Sequence[Column]) -> type[msgspec.Struct] | None:
+    """Build the Struct that checks types; None where a name cannot be a Struct's key."""
+    if any(_NEEDS_ESCAPING.search(column.name) for column in columns):
+        return None
+    fields = [f"c{index}" for index in range(len(columns))]
+    names = {name: column.name for name, column in zip(fields, columns, strict=True)}
+    types = [(name, _FIELD_TYPES[column.type] | None, None) for name, column in zip(fields, columns, strict=True)]
+    return msgspec.defstruct("Row", types, rename=names, gc=False)
+
+
+def _zone_pattern(columns: Sequence[Column]) -> re.Pattern[bytes] | None:
+    """Match the dateTimes of spelled rows: ``"name":"`` can only be a key, since quotes inside strings are escaped."""
+    names = [re.escape(msgspec.json.encode(column.name)) for column in columns if column.type == "dateTime"]
+    if not names:
+        return None
+    return re.compile(rb"((?<=[{,])(?:" + b"|".join(names) + rb'):"\d{4}-\d\d-\d\dT[0-9:.]+)"')

@@ -1,0 +1,205 @@
+"""Whatever a user gets wrong: one line on stderr that says what, where and what to do; exit 1, no traceback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from tap_redivis.emulator import Emulator
+from tap_redivis.emulator.access import Token
+from tests.end_to_end.conftest import UNLIMITED, VISITS
+from tests.support.pipes import Json, Output, Program, run
+from tests.support.served import Site, write_note, write_table
+
+_LIMITED = "metadata-scope-token"
+_UNKNOWN = "someone-elses-token"
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """Something wrong, and what its error must say.
+
+    Attributes:
+        what: What went wrong.
+        where: Where.
+        todo: What to do about it.
+        settings: The tap's settings.
+        token: The token, if it is not the right one.
+        files: Options of the command line with the text of their files.
+    """
+
+    what: str
+    where: str
+    todo: str
+    settings: Json = field(default_factory=dict)
+    token: str | None = "emulator-token"  # noqa: S105 - the emulator's
+    files: dict[str, str] = field(default_factory=dict)
+
+
+def _datasets(*references: str) -> Json:
+    return {"datasets": list(references)}
+
+
+def _options(**options: Any) -> Json:
+    return {"table_options": {"visits": options}}
+
+
+_CATALOG_OF_NO_TABLE = json.dumps({"streams": [{"tap_stream_id": "visits__nothing", "schema": {}, "metadata": []}]})
+_MISTAKES = {
+    "unknown dataset": Mistake("no such dataset", "demo.nothing", "Check", _datasets("demo.nothing")),
+    "unknown owner": Mistake("could not be found", "nobody", "Check the reference", _datasets("nobody.*")),
+    "unknown table": Mistake(
+        "no table 'nothing'", "demo.visits.nothing", "--discover", {"tables": ["demo.visits.nothing"]}
+    ),
+    "unknown workflow": Mistake(
+        "could not be found", "/workflows/demo.nothing", "Check", {"workflows": ["demo.nothing"]}
+    ),
+    "unknown version": Mistake(
+        "no version v9_0", "demo.visits:v9_0", "Check the version", _datasets("demo.visits:v9_0")
+    ),
+    "glob without a match": Mistake("matches 'x*'", "datasets", "Check the pattern", _datasets("demo.x*")),
+    "wrong token": Mistake("HTTP 401", "/datasets/demo.visits", "api_token", token=_UNKNOWN),
+    "no token": Mistake("HTTP 401", "/datasets/demo.visits", "REDIVIS_API_TOKEN", token=None),
+    "missing scope": Mistake("HTTP 403", "readSessions", "scope data.data", token=_LIMITED),
+    "empty config": Mistake("nothing to read", "config", "datasets", {"datasets": []}),
+    "malformed dataset": Mistake("'demo' is malformed", "datasets", "owner.dataset", _datasets("demo")),
+    "malformed table": Mistake("'demo.visits' is malformed", "tables", "owner.", {"tables": ["demo.visits"]}),
+    "malformed version": Mistake("'latest'", "datasets", "v1_0", _datasets("demo.visits:latest")),
+    "unreachable endpoint": Mistake(
+        "connection refused",
+        "/datasets/demo.visits",
+        "Check api_endpoint (http://127.0.0.1:9",
+        {"api_endpoint": "http://127.0.0.1:9/api/v1", "max_retry_seconds": 0.2},
+    ),
+    "endpoint that is no address": Mistake("'redivis'", "api_endpoint", "https://", {"api_endpoint": "redivis"}),
+    "setting of a wrong type": Mistake("'many'", "max_streams", "--about", {"max_streams": "many"}),
+    "setting beyond its limits": Mistake("99", "max_streams", "--about", {"max_streams": 99}),
+    "unknown variable": Mistake("no variable idx", "table_options", "Check the names", _options(variables=["idx"])),
+    "unknown key": Mistake("no variable idx", "table_options", "Check the names", _options(key_properties=["idx"])),
+    "unknown option of a table": Mistake("'keys'", "table_options", "--about", _options(keys=["id"])),
+    "unknown placeholder": Mistake("{tabel}", "stream_name_format", "{table}", {"stream_name_format": "{tabel}"}),
+    "config that is not JSON": Mistake("cannot be read", "--config", "Mend", files={"--config": '{"datasets": '}),
+    "config that is a list": Mistake("cannot be read", "--config", "Mend", files={"--config": '["demo.visits"]'}),
+    "state that is not JSON": Mistake("not JSON", "--state", "Mend", files={"--state": '{"bookmarks": '}),
+    "state that is a list": Mistake("not a JSON object", "--state", "Mend", files={"--state": "[]"}),
+    "state without an object": Mistake("not an object", "--state", "Mend", files={"--state": '{"bookmarks": []}'}),
+    "catalog that is not JSON": Mistake("not JSON", "--catalog", "Mend", files={"--catalog": "<html>"}),
+    "catalog that is none": Mistake("no Singer catalog", "--catalog", "Mend", files={"--catalog": '{"streams": [1]}'}),
+    "catalog without streams": Mistake("no Singer catalog", "--catalog", "Mend", files={"--catalog": "{}"}),
+    "catalog of no table": Mistake(
+        "no table of the settings", "visits__nothing", "Discover", files={"--catalog": _CATALOG_OF_NO_TABLE}
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """A Redivis with one table, a token for everything and one without the scope for data."""
+    folder = tmp_path_factory.mktemp("served")
+    write_table(folder, "demo/visits/visits", VISITS.slice(0, 10))
+    tokens = {_LIMITED: Token(scopes=("data.metadata",))}
+    with Emulator(folder, rate_limit=UNLIMITED, tokens=tokens) as emulator:
+        yield emulator
+
+
+@pytest.mark.parametrize("mistake", _MISTAKES.values(), ids=_MISTAKES)
+def test_every_mistake_has_one_clear_line(emulator: Emulator, tmp_path: Path, mistake: Mistake) -> None:
+    """The one ERROR line says what went wrong, where, and what to do about it."""
+    done = run(_program(emulator, tmp_path, mistake))
+
+    error = _only_error(done)
+    assert mistake.what in error
+    assert mistake.where in error
+    assert mistake.todo in error
+
+
+@pytest.mark.parametrize("name", ["unknown dataset", "missing scope", "malformed dataset", "state that is not JSON"])
+def test_debug_messages_show_the_traceback(emulator: Emulator, tmp_path: Path, name: str) -> None:
+    """Whoever asks for it sees where in the code it happened."""
+    program = _program(emulator, tmp_path, _MISTAKES[name])
+
+    done = run(replace(program, variables={**program.variables, "TAP_REDIVIS_LOG_LEVEL": "debug"}))
+
+    assert "Traceback (most recent call last)" in done.stderr
+    assert done.exit_code == 1
+
+
+@pytest.mark.parametrize("file", ["--config", "--state", "--catalog"])
+def test_a_file_that_is_not_there_is_a_clear_error(site: Site, file: str) -> None:
+    """The command line says which file it missed."""
+    program = site.tap()
+
+    done = run(replace(program, argv=(*program.argv, file, str(site.files / "nothing.json"))))
+
+    assert done.exit_code in {1, 2}  # 2: the command line's own word for a wrong call
+    assert "nothing.json" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "stored", "bad"),
+    [
+        ("integer", ["1", "2", "three", "4"], '"three"'),
+        ("float", ["1.5", "x", "2.5", "3"], '"x"'),
+        ("boolean", ["true", "maybe", "false", "1"], '"maybe"'),
+        ("date", ["2012-01-01", "2012-02-30", "2012-03-01", "2012-03-02"], '"2012-02-30"'),
+        ("dateTime", ["2012-01-01 24:00:00", "2012-02-03 00:00:00", None, None], '"2012-01-01 24:00:00"'),
+        ("time", ["12:30:00", "25:00:00", "00:00:00", "1:2:3"], '"25:00:00"'),
+    ],
+)
+def test_an_invalid_value_is_named_with_its_place(site: Site, variable: str, stored: list[str], bad: str) -> None:
+    """Table, variable, row of the read stream and the value; the rows before it are out, and nothing after it."""
+    note = {"tables": {"visits": {"variables": {"value": {"type": variable, "stored": "string"}}}}}
+    write_note(site.folder, "demo/visits/dataset.yml", note)
+    site.release("demo/visits/v1.0/visits", pa.table({"value": stored}))
+
+    done = run(site.tap(max_streams=1))
+
+    error = _only_error(done)
+    assert "demo.visits:" in error
+    assert "variable 'value', row " in error
+    assert f"{bad} is no {variable}" in error
+    assert "on_invalid_value" in error
+    assert "ACTIVATE_VERSION" not in {message["type"] for message in done.messages}
+    assert "completed_at" not in done.state["bookmarks"]["visits__visits"]
+
+
+def test_an_invalid_value_among_good_rows_stops_at_its_row(site: Site) -> None:
+    """The rows that went out are counted in STATE, so that a corrected server could be gone on with."""
+    note = {"tables": {"visits": {"variables": {"id": {"type": "integer", "stored": "string"}}}}}
+    write_note(site.folder, "demo/visits/dataset.yml", note)
+    ids = [str(number) for number in range(1000)]
+    ids[500] = "five hundred"
+    site.release("demo/visits/v1.0/visits", pa.table({"id": ids}))
+
+    done = run(site.tap(max_streams=1))
+
+    assert '"five hundred" is no integer' in _only_error(done)
+    streams = done.state["bookmarks"]["visits__visits"]["reading"]["streams"]
+    assert sum(stream["offset"] for stream in streams.values()) == len(done.records("visits__visits"))
+    assert 500 not in {record["id"] for record in done.records("visits__visits")}
+
+
+def _program(emulator: Emulator, folder: Path, mistake: Mistake) -> Program:
+    program = Site(emulator, folder, folder, mistake.token).tap(**mistake.settings)
+    for option, text in mistake.files.items():
+        path = folder / f"wrong{option}.json"
+        path.write_text(text)
+        others = program.argv if option != "--config" else program.argv[:1]
+        program = replace(program, argv=(*others, option, str(path)))
+    return program
+
+
+def _only_error(done: Output) -> str:
+    """Return the one ERROR line, of a run that failed without a traceback."""
+    assert done.exit_code == 1
+    assert "Traceback" not in done.stderr
+    [error] = [line for line in done.stderr.splitlines() if "| ERROR" in line]
+    assert "please report it" not in error
+    return error

@@ -1,0 +1,113 @@
+"""Memory stays flat: at most 200 MiB, whatever the table, its rows and the reader are like (promise 7)."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from tap_redivis.emulator import DEFAULT_TOKEN, Emulator
+from tap_redivis.emulator.service import Settings
+from tests.end_to_end.conftest import UNLIMITED
+from tests.support.measuring import Drain, Measured, measured
+from tests.support.pipes import Process
+from tests.support.served import Site, write_table
+
+pytestmark = pytest.mark.xdist_group("memory")  # the tables are large: made once
+
+_LIMIT_MIB = 200
+_ROWS = 1_200_000  # 324 MB of JSON Lines
+_LARGE_ROW = 15_000_000
+_HUGE_ROW = 200_000_000
+
+
+@pytest.fixture(scope="module")
+def _large_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("memory")
+    ids = pa.array(range(_ROWS), pa.int64())
+    texts = pc.binary_join_element_wise(ids.cast(pa.string()), pa.scalar(" lorem ipsum" * 18), "")
+    write_table(folder, "demo/many/v1.0/rows", pa.table({"id": ids, "text": texts}))
+    large = [letter * _LARGE_ROW for letter in "abcdefgh"]
+    write_table(folder, "demo/large/v1.0/rows", pa.table({"id": range(8), "text": large}))
+    write_table(folder, "demo/huge/v1.0/rows", pa.table({"id": range(3), "text": ["a", "b" * _HUGE_ROW, "c"]}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def _large_emulator(_large_folder: Path) -> Iterator[Emulator]:
+    with Emulator(_large_folder, rate_limit=UNLIMITED, settings=Settings(streams=4)) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def large_site(_large_emulator: Emulator, _large_folder: Path, tmp_path: Path) -> Site:
+    """A Redivis with a table of many rows, one of large rows, and one with a row that is too large."""
+    return Site(_large_emulator, _large_folder, tmp_path, DEFAULT_TOKEN)
+
+
+def _fast(process: Process) -> bytes:
+    """Read all at once, and keep the end."""
+    end = b""
+    while piece := os.read(process.stdout.fileno(), 1024 * 1024):
+        end = (end + piece)[-100_000:]
+    return end
+
+
+def _slow(process: Process) -> bytes:
+    """Let the tap wait for some seconds in which it could read far ahead, then read the rest."""
+    for _ in range(500):
+        os.read(process.stdout.fileno(), 64 * 1024)
+        time.sleep(0.005)
+    return _fast(process)
+
+
+@pytest.mark.parametrize("wire_format", ["jsonl", "arrow", "csv"])
+def test_a_table_of_many_rows_needs_little_memory(large_site: Site, wire_format: str) -> None:
+    """More than 300 MB go through."""
+    done = _measure(large_site, "many", _fast, wire_format=wire_format)
+
+    _assert_loaded(done, "many", rows=_ROWS)
+
+
+def test_a_slow_reader_does_not_let_rows_pile_up(large_site: Site) -> None:
+    """Whoever reads slowly makes the tap wait for him."""
+    done = _measure(large_site, "many", _slow)
+
+    _assert_loaded(done, "many", rows=_ROWS)
+
+
+@pytest.mark.parametrize("reader", [_fast, _slow])
+def test_streams_of_large_rows_need_no_more(large_site: Site, reader: Drain) -> None:
+    """Four streams of rows of 15 MB each."""
+    done = _measure(large_site, "large", reader)
+
+    _assert_loaded(done, "large", rows=8)
+
+
+@pytest.mark.parametrize("wire_format", ["jsonl", "arrow", "csv"])
+def test_a_row_that_is_too_large_is_refused(large_site: Site, wire_format: str) -> None:
+    """A row of 200 MB is an error with its place, before it has filled the memory."""
+    done = _measure(large_site, "huge", _fast, wire_format=wire_format)
+
+    [error] = [line for line in done.output.stderr.splitlines() if "ERROR" in line]
+    assert "demo.huge:" in error
+    assert "row 0" in error
+    assert "read stream" in error
+    assert done.output.exit_code == 1
+    assert done.peak_mib < _LIMIT_MIB
+
+
+def _measure(site: Site, dataset: str, reader: Drain, **settings: str) -> Measured:
+    return measured(site.tap(datasets=[f"demo.{dataset}"], **settings), site.files, reader)
+
+
+def _assert_loaded(done: Measured, dataset: str, *, rows: int) -> None:
+    assert done.output.exit_code == 0, done.output.stderr
+    assert f'"{dataset}__rows"'.encode() in done.output.stdout
+    assert f'"rows":{rows}'.encode() in done.output.stdout
+    assert done.peak_mib < _LIMIT_MIB

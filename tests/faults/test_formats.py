@@ -1,0 +1,78 @@
+"""The wire format is nobody's business: the same rows make the same RECORD lines."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tap_redivis.emulator import Emulator, RateLimit, Settings, demo
+from tests.faults import made
+from tests.faults.tap import FORMATS
+from tests.support.pipes import Output, run, tap
+
+_OF_A_RUN = re.compile(rb'(,"version":\d+|,"time_extracted":"[^"]*"){1,2}}$', re.MULTILINE)
+_MADE = ["demo.made", "demo.drafts:next"]
+_MAPS = {
+    "*": {"__filter__": "True", "stars": "'*' * 2"},
+    "made__names": {"__alias__": "renamed", "__else__": "__NULL__", "mixed": "record['Mixed']"},
+    "made__many": {"twice": "cost and cost * 2", "clinic": "__NULL__"},
+    "types__all_types": {"text": "string", "row": "row + 1"},
+}
+_CASES: dict[str, dict[str, Any]] = {
+    "demo data": {"datasets": ["demo.nycflights13", "demo.types"]},
+    "made data": {"datasets": _MADE, "on_invalid_value": "null"},
+    "other rules": {
+        "datasets": [*_MADE, "demo.types"],
+        "on_invalid_value": "null",
+        "replace_invalid_characters": False,
+        "datetime_zone": "utc",
+    },
+    "stream maps": {
+        "datasets": [*_MADE, "demo.types"],
+        "tables": ["demo.nycflights13.airports", "demo.nycflights13.planes"],
+        "on_invalid_value": "null",
+        "stream_maps": _MAPS,
+    },
+    "flattening": {
+        "datasets": _MADE,
+        "on_invalid_value": "null",
+        "flattening_enabled": True,
+        "flattening_max_depth": 1,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    """Serves the demo data and the made tables."""
+    folder = tmp_path_factory.mktemp("served")
+    demo.build(folder)
+    made.build(folder)
+    with Emulator(folder, settings=Settings(streams=4), rate_limit=RateLimit(requests=10**9)) as emulator:
+        yield emulator
+
+
+@pytest.mark.parametrize("config", _CASES.values(), ids=_CASES)
+def test_all_formats_give_the_same_records(emulator: Emulator, config: dict[str, Any], tmp_path: Path) -> None:
+    """Letter by letter, but for order, `time_extracted` and `version`."""
+    done = {name: run(tap(emulator, tmp_path, {**config, "wire_format": name})) for name in FORMATS}
+
+    assert [each.exit_code for each in done.values()] == [0, 0, 0], [each.stderr for each in done.values()]
+    first, *others = (_record_lines(each) for each in done.values())
+    assert first
+    for lines in others:
+        assert (_some(first - lines), _some(lines - first)) == ([], [])
+
+
+def _record_lines(done: Output) -> Counter[bytes]:
+    lines = _OF_A_RUN.sub(b"}", done.stdout).splitlines()
+    return Counter(line for line in lines if line.startswith(b'{"type":"RECORD"'))
+
+
+def _some(lines: Counter[bytes]) -> list[bytes]:
+    return [line[:300] for line in sorted(lines)[:20]]

@@ -1,0 +1,23 @@
+"""The matrix: every fault of the menu, in each wire format, with one read stream and with four."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tap_redivis.wire import WireFormat
+from tests.faults.menu import MENU, Item
+from tests.faults.tap import FORMATS, STREAMS, survive
+
+_ITEMS = [pytest.param(item, id=item.name) for items in MENU.values() for item in items]
+
+
+@pytest.mark.parametrize("streams", STREAMS)
+@pytest.mark.parametrize("wire_format", FORMATS)
+@pytest.mark.parametrize("item", _ITEMS)
+def test_no_fault_loses_doubles_or_changes_a_row(
+    item: Item, wire_format: WireFormat, streams: int, tmp_path: Path
+) -> None:
+    """What passes ends in exact rows and exit 0, what stays in one clear line and exit 1."""
+    survive(item, wire_format, streams, tmp_path)

@@ -1,0 +1,1 @@
+"""The tap is killed at any moment, and fed with more than its memory holds."""

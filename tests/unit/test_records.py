@@ -1,0 +1,96 @@
+"""RECORD lines are the same, spliced or made by the SDK."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from singer_sdk.singerlib import Catalog
+
+from tap_redivis.catalog import schema_of
+from tap_redivis.columns import Column
+from tap_redivis.metadata import Variable
+from tap_redivis.records import RecordLines, by_sdk, splicing
+from tap_redivis.streams import TableStream
+from tap_redivis.tap import TapRedivis
+from tap_redivis.wire.rows import Rows
+from tests.unit.bodies import Body, bodies, codec, decoded
+
+_TIME = re.compile(rb',"time_extracted":"[^"]*"\}$', re.MULTILINE)
+_ROWS = Rows(2, b'{"id":1}\n{"id":2}\n')
+
+
+def _stream(columns: Sequence[Column], version: int | None) -> TableStream:
+    """Make a stream of a catalog, which asks no server."""
+    variables = [Variable(column.name, column.type) for column in columns]
+    entry = {
+        "tap_stream_id": "t",
+        "table_name": "demo.d.t",
+        "schema": schema_of(variables, None),
+        "metadata": [{"breadcrumb": [], "metadata": {"selected": True, "replication-method": "FULL_TABLE"}}],
+    }
+    tap = TapRedivis(config={"tables": ["demo.d.t"]}, catalog=Catalog.from_dict({"streams": [entry]}))
+    stream = tap.streams["t"]
+    assert isinstance(stream, TableStream)
+    stream._stream_version = version  # noqa: SLF001 - as a load sets it
+    return stream
+
+
+def _by_sdk(columns: Sequence[Column], version: int | None) -> RecordLines:
+    stream = _stream(columns, version)
+    return by_sdk(stream._generate_record_messages, stream.tap.writer.format_message)  # noqa: SLF001 - as a load calls it
+
+
+def _without_time(lines: bytes) -> bytes:
+    return _TIME.sub(b"}", lines)
+
+
+@given(bodies(min_rows=1), st.none() | st.integers(1, 2**31 - 1))
+def test_splicing_gives_the_lines_of_the_sdk(body: Body, version: int | None) -> None:
+    """Byte by byte, but for `time_extracted`: all types at their extremes, whatever the names and strings."""
+    rows = decoded(codec(body.columns), [body.mixed])
+
+    spliced, reference = splicing("t", version)(rows), _by_sdk(body.columns, version)(rows)
+
+    assert _without_time(spliced) == _without_time(reference)
+    assert spliced.count(b"\n") == len(body.cells)
+
+
+@pytest.mark.parametrize("character", ["\x00", "\ud800"])
+def test_characters_that_stay_as_they_are_go_both_ways(character: str) -> None:
+    """`replace_invalid_characters` may be off."""
+    column = Column("v", "string")
+    rows = decoded(codec([column], replace_characters=False), [json.dumps({"v": f"a{character}"}).encode()])
+
+    for lines in (splicing("t", None)(rows), _by_sdk([column], None)(rows)):
+        assert json.loads(lines)["record"] == {"v": f"a{character}"}
+
+
+@pytest.mark.parametrize("name", ["t", 'a"b', "back\\slash", "two\nlines", "🛫"])
+def test_a_streams_name_is_json(name: str) -> None:
+    """An alias of a stream map may be any text."""
+    for line in splicing(name, 5)(_ROWS).splitlines():
+        assert json.loads(line)["stream"] == name
+
+
+def test_messages_have_the_version_of_the_load() -> None:
+    assert [json.loads(line).get("version") for line in splicing("t", 5)(_ROWS).splitlines()] == [5, 5]
+
+
+def test_no_version_is_no_key() -> None:
+    assert all("version" not in json.loads(line) for line in splicing("t", None)(_ROWS).splitlines())
+
+
+def test_messages_say_when_they_were_extracted() -> None:
+    """In UTC."""
+    message = json.loads(splicing("t", None)(_ROWS).splitlines()[0])
+
+    extracted = datetime.fromisoformat(message["time_extracted"])
+
+    assert extracted.utcoffset() == timedelta(0)
+    assert abs(datetime.now(timezone.utc) - extracted) < timedelta(minutes=1)

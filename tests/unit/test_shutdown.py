@@ -1,0 +1,130 @@
+"""A signal ends the process at the next place where that breaks nothing, and within two seconds in any case."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tap_redivis.shutdown import Shutdown
+
+_FRAME = """
+import os, signal, sys, threading
+from tap_redivis.shutdown import SHUTDOWN, Termination
+
+def receive(signum):
+    os.kill(os.getpid(), signum)
+
+def say(word):
+    print(word, flush=True)
+
+SHUTDOWN.install()
+try:
+    {body}
+    say("went on")
+except Termination as termination:
+    say("ended")
+    os._exit(termination.exit_code)
+"""
+_WRITES = """
+    with SHUTDOWN.whole():
+        rest = b"x" * 200_000 + bytes([10])
+        while rest:
+            rest = rest[os.write(1, rest):]
+"""
+
+
+def _start(body: str) -> subprocess.Popen[bytes]:
+    code = _FRAME.format(body=body.strip())
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, bufsize=0)
+
+
+def _ended(body: str) -> tuple[int, list[str]]:
+    """Run code under signal handling; give exit code and what it said."""
+    process = _start(body)
+    out, _ = process.communicate(timeout=20)
+    return process.returncode, out.decode().split()
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_what_waits(signum: int, code: int) -> None:
+    """At once, with 128 + the signal's number."""
+    body = f"""
+    threading.Timer(0, receive, [{signum}]).start()
+    threading.Event().wait(10)
+    """
+
+    assert (code, ["ended"]) == _ended(body)
+
+
+def test_a_section_is_finished_first() -> None:
+    """Also the one around it: a line and its bookmark belong together."""
+    body = """
+    with SHUTDOWN.whole():
+        with SHUTDOWN.whole():
+            receive(signal.SIGTERM)
+            say("line")
+        say("bookmark")
+    """
+
+    assert _ended(body) == (143, ["line", "bookmark", "ended"])
+
+
+def test_the_first_signal_decides() -> None:
+    """A second one hurries nothing and changes no exit code."""
+    body = """
+    with SHUTDOWN.whole():
+        receive(signal.SIGTERM)
+        receive(signal.SIGINT)
+        say("line")
+    """
+
+    assert _ended(body) == (143, ["line", "ended"])
+
+
+def test_nothing_that_catches_errors_catches_the_end() -> None:
+    body = """
+    try:
+        receive(signal.SIGTERM)
+    except Exception:
+        say("caught")
+    """
+
+    assert _ended(body) == (143, ["ended"])
+
+
+def test_a_section_that_does_not_end_is_ended() -> None:
+    """Within two seconds."""
+    body = """
+    with SHUTDOWN.whole():
+        receive(signal.SIGTERM)
+        say("line")
+        threading.Event().wait(30)
+    """
+    begin = time.monotonic()
+
+    assert _ended(body) == (143, ["line"])
+    assert time.monotonic() - begin < 4  # two seconds, and the start of Python
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the size of a pipe cannot be changed")
+def test_a_line_that_nobody_reads_is_still_written_whole() -> None:
+    """There is made room for it in the pipe."""
+    process = _start(_WRITES)
+    assert process.stdout is not None
+    first = process.stdout.read(1)  # the write has begun, and is stuck: a pipe holds 64 KiB
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(20) == 143
+    assert first + process.stdout.read() == b"x" * 200_000 + b"\nended\n"
+    process.stdout.close()
+
+
+def test_sections_without_a_signal_are_nothing() -> None:
+    shutdown = Shutdown()
+
+    with shutdown.whole(), shutdown.whole():
+        pass
