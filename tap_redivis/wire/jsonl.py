@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any
-
-import msgspec
 
 from tap_redivis.errors import InvalidValue
 from tap_redivis.retry import PassingFailure
 from tap_redivis.values import Number
-from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, RowCodec, Rows, Turn, has_escaped_nul, too_large
-
-_TOO_FINE = re.compile(rb":\d\d\.\d{6}0*[1-9]")
+from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, RowCodec, Rows, Turn, too_large
 
 
 class JsonlDecoder:
@@ -27,7 +22,6 @@ class JsonlDecoder:
     def __init__(self, codec: RowCodec) -> None:
         self._codec = codec
         self._expected = [column.name for column in codec.columns]
-        self._has_times = any(column.type in {"dateTime", "time"} for column in codec.columns)
         self._names: list[str] = []
         self.marked = False
 
@@ -71,18 +65,17 @@ class JsonlDecoder:
     def _decode(self, lines: bytes, offset: int) -> Iterator[Rows]:
         if not self._names:
             self._names = self._keys_of_first_row(lines)
-        if (decoder := self._fast_decoder(lines)) is not None:
-            try:
-                structs = decoder.decode_lines(lines)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                pass  # some row needs casting: take them one by one
-            else:
-                rows = Rows(len(structs), self._codec.spell(structs))
-                del structs
-                if rows.count:
-                    yield rows
-                return
-        yield from self._one_by_one(lines, offset)
+        rows = self._spelled(lines)
+        if rows is None:  # some row needs casting: take them one by one
+            yield from self._one_by_one(lines, offset)
+        elif rows.count:
+            yield rows
+
+    def _spelled(self, lines: bytes) -> Rows | None:
+        """Spell lines the fast way; None where their keys or values are not as usual."""
+        if self._names != self._expected:
+            return None
+        return self._codec.spell_lines(lines)
 
     def _one_by_one(self, lines: bytes, offset: int) -> Iterator[Rows]:
         """Decode row by row; the rows before a bad one are given before its error."""
@@ -100,24 +93,12 @@ class JsonlDecoder:
             raise failure
 
     def _row(self, line: bytes, offset: int) -> bytes:
-        if (decoder := self._fast_decoder(line)) is not None:
-            try:
-                return self._codec.spell([decoder.decode(line)])
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                pass  # this row needs casting
+        if (rows := self._spelled(line)) is not None:
+            return rows.lines
         row = _parsed(line)
         if not isinstance(row, dict):
             raise DamagedRow(f"row {offset} is damaged")
         return self._codec.spell_values(self._codec.cast_row(row, self._names or self._expected, offset))
-
-    def _fast_decoder(self, lines: bytes) -> msgspec.json.Decoder[Any] | None:
-        """Give the decoder that checks types, unless keys are spelled otherwise or it would hide what must be cast."""
-        usable = self._names == self._expected and not has_escaped_nul(lines) and not self._is_too_fine(lines)
-        return self._codec.decoder if usable else None
-
-    def _is_too_fine(self, lines: bytes) -> bool:
-        """Whether some time has parts of microseconds: the decoder would round them, up to the next day."""
-        return self._has_times and _TOO_FINE.search(lines) is not None
 
     def _keys_of_first_row(self, lines: bytes) -> list[str]:
         """Find each column's key in the server's spelling: names match without case (redivis-api §8.1.13)."""

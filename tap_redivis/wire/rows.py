@@ -46,6 +46,7 @@ _FIELD_TYPES: dict[str, Any] = {
 }
 _NEEDS_ESCAPING = re.compile(r'["\\\x00-\x1f]')
 _BAD_CHARACTERS = re.compile("[\x00\ud800-\udfff]")
+_TOO_FINE = re.compile(rb":\d\d\.\d{6}0*[1-9]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -156,15 +157,31 @@ class RowCodec:
         self._keys = [msgspec.json.encode(column.name) + b":" for column in columns]
         self._encoder = msgspec.json.Encoder()
         self.row_type = _row_type(columns)
-        self.decoder: msgspec.json.Decoder[Any] | None = None
-        if self.row_type is not None:
-            self.decoder = msgspec.json.Decoder(self.row_type)
+        self._decoder = None if self.row_type is None else msgspec.json.Decoder(self.row_type)
+        self._has_times = any(column.type in {"dateTime", "time"} for column in columns)
         self.large_rows = threading.Lock()
         self._zone_pattern = _zone_pattern(columns) if rules.append_utc else None
 
     def spell(self, rows: Sequence[msgspec.Struct]) -> bytes:
         """Write checked rows as JSON lines."""
         return self.with_zone(self._encoder.encode_lines(rows))
+
+    def spell_lines(self, lines: bytes) -> Rows | None:
+        """Check and spell JSON lines whose keys are the columns' names; None where some row needs casting.
+
+        Casting it must be where the decoder would hide something: U+0000, or parts of microseconds, which it rounds,
+        up to the next day.
+        """
+        if self._decoder is None or has_escaped_nul(lines):
+            return None
+        try:
+            structs = self._decoder.decode_lines(lines)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        spelled = self._encoder.encode_lines(structs)
+        if self._has_times and not _differ_in_spaces_only(lines, spelled) and _TOO_FINE.search(lines):
+            return None
+        return Rows(len(structs), self.with_zone(spelled))
 
     def spell_values(self, values: Sequence[Value]) -> bytes:
         """Write one cast row as a JSON line."""
@@ -290,6 +307,11 @@ def has_escaped_nul(lines: bytes) -> bool:
     """Whether U+0000 is in JSON lines, or looks so."""
     # One backslash is found sixteen times faster than a longer pattern, and most pieces have none.
     return b"\\" in lines and b"\\u0000" in lines
+
+
+def _differ_in_spaces_only(lines: bytes, spelled: bytes) -> bool:
+    """Whether spelling changed nothing but the space between date and time; seven times faster than a search."""
+    return len(lines) == len(spelled) and lines.replace(b" ", b"T") == spelled.replace(b" ", b"T")
 
 
 def too_large(table: str, offset: int) -> RowTooLarge:
