@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -19,6 +20,13 @@ _BROKEN_PIPE_EXIT = 141
 _SWITCH_SECONDS = 0.02
 """Reader threads that compute are left alone four times longer than Python does: each change costs."""
 
+_LEFT_OUT = {
+    "singer_sdk.target_base": "Target",
+    "singer_sdk.streams.rest": "RESTStream",
+    "singer_sdk.streams.graphql": "GraphQLStream",
+    "upath": "UPath",
+}
+
 
 def main() -> None:
     """Run ``tap-redivis``."""
@@ -33,9 +41,13 @@ def _run() -> None:
     sys.setswitchinterval(_SWITCH_SECONDS)
     if level := os.environ.get("TAP_REDIVIS_LOG_LEVEL"):
         os.environ.setdefault("TAP_REDIVIS_LOGLEVEL", level)
-    _leave_out_targets()
+    _leave_out()
+    gc.disable()  # what modules make stays: looking through it again and again is a tenth of the start-up
     from tap_redivis.messages import OutputClosed  # noqa: PLC0415 - these import singer_sdk
     from tap_redivis.tap import TapRedivis  # noqa: PLC0415 - the same
+
+    gc.freeze()
+    gc.enable()
 
     try:
         command = TapRedivis.cli
@@ -58,15 +70,16 @@ def _run() -> None:
         _leave(1)
 
 
-def _leave_out_targets() -> None:
-    """Spare the import of what only targets need: a third of the start-up.
+def _leave_out() -> None:
+    """Spare the imports that only targets, taps of REST services and BATCH files need: half of the start-up.
 
-    ``singer_sdk`` imports its ``Target`` and with it joblib, multiprocessing and, where installed, numpy. This is done
+    ``singer_sdk`` makes them all at once, and with them joblib, multiprocessing, fsspec, asyncio and more. This is done
     in the tap's own process only; who imports ``tap_redivis`` as a library gets the whole SDK.
     """
-    stand_in = ModuleType("singer_sdk.target_base")
-    stand_in.Target = type("Target", (), {})  # type: ignore[attr-defined]
-    sys.modules.setdefault(stand_in.__name__, stand_in)
+    for module, name in _LEFT_OUT.items():
+        stand_in = ModuleType(module)
+        setattr(stand_in, name, type(name, (), {}))
+        sys.modules.setdefault(module, stand_in)
 
 
 def _leave(code: int) -> NoReturn:

@@ -67,11 +67,13 @@ class Api:
         self._reached = False
         self._rate = _RateLimit()
         self._warnings: set[str] = set()
-        self._http = requests.Session()
-        agent = f"tap-redivis/{version('tap-redivis')}"
-        self._http.headers.update({"User-Agent": agent, "Accept-Encoding": "identity"})
-        for scheme in ("http://", "https://"):
-            self._http.mount(scheme, HTTPAdapter(pool_maxsize=16))
+        self._http = _http_session()
+
+    def for_another_process(self) -> Api:
+        """Give the same server and token without the connections of this process, which a forked one must not use."""
+        copy = Api(self.endpoint, self._token or None, timeout=self._timeout, max_retry_seconds=self.max_retry_seconds)
+        copy._reached = self._reached
+        return copy
 
     def get(self, path: str, params: Mapping[str, str] | None = None) -> Json:
         """Get one resource.
@@ -197,6 +199,15 @@ class Api:
         if text and text not in self._warnings:
             self._warnings.add(text)
             logger.warning("Redivis says: %s", one_line(self._redacted(text)))
+
+
+def _http_session() -> requests.Session:
+    session = requests.Session()
+    agent = f"tap-redivis/{version('tap-redivis')}"
+    session.headers.update({"User-Agent": agent, "Accept-Encoding": "identity"})
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(pool_maxsize=16))
+    return session
 
 
 class _BearerAuth(AuthBase):

@@ -17,6 +17,8 @@ RedivisError
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class RedivisError(Exception):
     """Root of the tree: one clear line for the user.
@@ -32,6 +34,10 @@ class RedivisError(Exception):
         self.where = where
         self.todo = todo
         super().__init__(one_line(f"{where}: {what}. {todo}." if where else f"{what}. {todo}."))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be pickled: what the constructor takes is not what an exception keeps as its arguments."""
+        return _restored, (type(self), self.args, vars(self))
 
 
 class ConfigError(RedivisError):
@@ -95,6 +101,12 @@ class RowTooLarge(DataError):
 
 class SchemaChanged(DataError):
     """The catalog names variables that the table no longer has, or has with another type."""
+
+
+def _restored(kind: type[RedivisError], args: tuple[Any, ...], values: dict[str, Any]) -> RedivisError:
+    error = kind.__new__(kind, *args)
+    vars(error).update(values)
+    return error
 
 
 def one_line(text: str, limit: int = 2000) -> str:

@@ -10,13 +10,15 @@ import queue
 import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 
 from tap_redivis.api import Api, Json
 from tap_redivis.bookmarks import StreamPosition
 from tap_redivis.errors import DataError, Incomplete
 from tap_redivis.read_stream import ROWS_STREAM, Request, SessionGone, StreamReader
-from tap_redivis.wire.rows import Decoder, Rows
+from tap_redivis.stream_process import RemoteReader, StreamProcess
+from tap_redivis.wire.rows import Decoder, Notices, Rows
 
 logger = logging.getLogger("tap-redivis")
 
@@ -99,15 +101,18 @@ class SessionReader:
         positions: Where each stream stands, by id, in the session's order.
         expected: Rows that there are in all; None if nobody says.
         decoder: Makes the decoder of one stream.
+        notices: What the decoders count, if each stream is to be read by a process of its own; else None.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it needs to know
         self,
         api: Api,
         request: Request,
         positions: Mapping[str, StreamPosition],
         expected: int | None,
         decoder: Callable[[], Decoder],
+        *,
+        notices: Notices | None = None,
     ) -> None:
         self._api = api
         self._request = request
@@ -116,7 +121,8 @@ class SessionReader:
         self._decoder = decoder
         self._stop = threading.Event()
         self._queue = _BlockQueue(self._stop)
-        self._readers: list[StreamReader] = []
+        self._notices = notices
+        self._readers: list[StreamReader | RemoteReader] = []
         self._ends: Counter[bool] = Counter()
 
     @property
@@ -179,19 +185,31 @@ class SessionReader:
         waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
         for stream in streams:
             waiting.put(stream)
-        for _ in range(min(self._request.max_streams, len(streams))):
-            threading.Thread(target=self._work, args=(waiting,), daemon=True).start()
+        processes = [self._process() for _ in range(min(self._request.max_streams, len(streams)))]
+        for process in processes:
+            threading.Thread(target=self._work, args=(waiting, process), daemon=True).start()
         ended = 0
-        while ended < len(streams) and not self._full():
-            message = self._queue.get()
-            if isinstance(message, BaseException):
-                raise message
-            if isinstance(message, StreamEnd):
-                ended += 1
-                self._ends[message.marked] += 1
-                yield message
-            else:
-                yield self._count(message)
+        try:
+            while ended < len(streams) and not self._full():
+                message = self._queue.get()
+                if isinstance(message, BaseException):
+                    raise message
+                if isinstance(message, StreamEnd):
+                    ended += 1
+                    self._ends[message.marked] += 1
+                    yield message
+                else:
+                    yield self._count(message)
+        finally:
+            for process in filter(None, processes):
+                process.kill()
+
+    def _process(self) -> StreamProcess | None:
+        """Fork a process that reads streams, if there are to be any."""
+        if self._notices is None:
+            return None
+        api = self._api.for_another_process()
+        return StreamProcess(self._request.table, lambda stream: self._stream_reader(api, stream), self._notices)
 
     def _count(self, block: Block) -> Block:
         if self._request.max_rows is not None:
@@ -201,18 +219,23 @@ class SessionReader:
         self._positions[block.stream] = position.advance(block.rows.count, block.rows.last_digest)
         return block
 
-    def _work(self, waiting: queue.SimpleQueue[str]) -> None:
+    def _work(self, waiting: queue.SimpleQueue[str], process: StreamProcess | None) -> None:
         """Read waiting streams, one after another, in a thread of its own."""
         try:
-            while not self._stop.is_set():
-                self._read_stream(waiting.get_nowait())
+            with closing(process) if process else nullcontext():
+                while not self._stop.is_set():
+                    stream = waiting.get_nowait()
+                    reader = process.reader(stream) if process else self._stream_reader(self._api, stream)
+                    self._read_stream(stream, reader)
         except queue.Empty:
             return
         except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that writes
             self._queue.put(error)
 
-    def _read_stream(self, stream: str) -> None:
-        reader = StreamReader(self._api, self._request, stream, self._decoder(), self._stop)
+    def _stream_reader(self, api: Api, stream: str) -> StreamReader:
+        return StreamReader(api, self._request, stream, self._decoder(), self._stop)
+
+    def _read_stream(self, stream: str, reader: StreamReader | RemoteReader) -> None:
         self._readers.append(reader)
         for rows in reader.rows(self._positions[stream]):
             self._queue.put(Block(stream, rows))

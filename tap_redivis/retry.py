@@ -13,8 +13,6 @@ from datetime import timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-import backoff
-
 PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 """HTTP status codes worth another try (redivis-api §1.9)."""
 
@@ -106,6 +104,8 @@ class RetryBudget:
         Returns:
             Seconds to wait before the next try, or None when the budget is used up.
         """
+        import backoff  # noqa: PLC0415 - it imports asyncio, which a run without failures does not need
+
         now = self.clock()
         if self._delays is None:
             self._delays = backoff.expo(base=2, factor=0.5, max_value=LONGEST_BACKOFF)

@@ -14,6 +14,7 @@ from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 from singer_sdk.singerlib import Catalog, CatalogEntry, MetadataMapping
 from singer_sdk.singerlib.catalog import StreamMetadata
 
+from tap_redivis import stream_process
 from tap_redivis.bookmarks import (
     Bookmark,
     Reading,
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
 
     from tap_redivis.references import TableRef
     from tap_redivis.tap import TapRedivis
+
+PROCESSES_FROM_BYTES = 16 * 1024 * 1024
+"""Size of a table (as Redivis counts it) from which on its read streams are read by processes of their own."""
 
 _SESSIONS_A_LOAD = 3
 
@@ -138,6 +142,9 @@ class TableStream(Stream):
                 where=f"catalog, stream {self.name}",
                 todo="Use FULL_TABLE; tables whose version did not change are skipped",
             )
+
+    def get_batch_config(self, config: Mapping[str, Any]) -> None:
+        """Write no BATCH, whatever an undeclared setting says."""
 
     def get_records(self, context: Mapping[str, Any] | None) -> NoReturn:
         """Not used: rows go out in blocks, without a Python object each (see ``_sync_records``)."""
@@ -356,6 +363,7 @@ class TableStream(Stream):
             positions,
             expected,
             lambda: decoder_for(load.request.wire_format, load.codec, names),
+            notices=load.notices if _needs_processes(load) else None,
         )
 
     def _write(self, event: Block | StreamEnd, record_lines: RecordLines, bookmark: Bookmark) -> None:
@@ -435,6 +443,12 @@ class TableStream(Stream):
             raise Unavailable(str(gone), where=load.table.pinned, todo="Try again later") from gone
         rows = sum(event.rows.count for event in events if isinstance(event, Block))
         self.logger.info("%s: readable (%d row read for the test)", load.table.pinned, rows)
+
+
+def _needs_processes(load: Load) -> bool:
+    """Whether a table is worth a process for each read stream: threads compute in turn."""
+    size = 0 if load.request.max_rows else load.table.bytes or 0
+    return load.request.wire_format == "jsonl" and size >= PROCESSES_FROM_BYTES and stream_process.is_possible()
 
 
 def _expected_rows(load: Load, session: ReadSession) -> int | None:
