@@ -23,7 +23,7 @@ _LIMIT_SECONDS = 60
 _STREAM = "visits__visits"
 
 
-def survive(item: Item, wire_format: WireFormat, streams: int, folder: Path) -> None:
+def survive(item: Item, wire_format: WireFormat, streams: int, folder: Path, *, processes: bool = False) -> None:
     """Run the tap against a fault, and check that all rows came, or that the run failed as it should.
 
     Raises:
@@ -32,15 +32,15 @@ def survive(item: Item, wire_format: WireFormat, streams: int, folder: Path) -> 
     files = folder / "files"
     files.mkdir()
     with served(item, streams, folder / "served") as emulator:
-        done = _run(tap(emulator, files, _config(item, wire_format, streams)))
+        done = _run(tap(emulator, files, _config(item, wire_format, streams)), processes=processes)
         assert all(has_happened(fault, emulator.requests) for fault in item.faults), "the fault did not happen"
     check = _check_complete if item.ends == "transient" else _check_failed
     check(item, done)
 
 
-def _run(program: Program) -> Output:
+def _run(program: Program, *, processes: bool) -> Output:
     """Run the tap to its end; one that has none is killed."""
-    with forked(program) as running:
+    with forked(program, processes=processes) as running:
         limit = threading.Timer(_LIMIT_SECONDS, running.kill, [signal.SIGKILL])
         limit.start()
         with open(running.stdout, "rb", closefd=False) as stdout:

@@ -21,3 +21,9 @@ def test_no_fault_loses_doubles_or_changes_a_row(
 ) -> None:
     """What passes ends in exact rows and exit 0, what stays in one clear line and exit 1."""
     survive(item, wire_format, streams, tmp_path)
+
+
+@pytest.mark.parametrize("item", _ITEMS)
+def test_it_is_the_same_where_processes_read(item: Item, tmp_path: Path) -> None:
+    """Each stream of a large JSON Lines table is read by a process of its own."""
+    survive(item, "jsonl", 4, tmp_path, processes=True)

@@ -94,8 +94,9 @@ class _Life:
 
     def begin(self, program: Program) -> AbstractContextManager[Running]:
         """Start a run: now and then from the very beginning."""
-        begin = self.chance.choices([forked, launched], [6, 1])[0]
-        return begin(program)
+        if self.chance.randrange(7):
+            return forked(program, processes=self.chance.random() < 0.5)
+        return launched(program)
 
     def signals(self) -> list[signal.Signals]:
         """Choose what to kill with: one signal, or two at once from somebody impatient."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Event
 from typing import IO
 
 from tests.support.pipes import Output, Program, started
@@ -50,12 +51,19 @@ def launched(program: Program) -> Iterator[Running]:
 
 
 @contextmanager
-def forked(program: Program) -> Iterator[Running]:
-    """Fork the tap: half a second less for each run."""
+def forked(program: Program, *, processes: bool = False) -> Iterator[Running]:
+    """Fork the tap: half a second less for each run.
+
+    Args:
+        program: How the tap is called.
+        processes: Whether tables of any size are read by processes.
+    """
     reader, writer = _CONTEXT.Pipe(duplex=False)
     with tempfile.NamedTemporaryFile() as errors, reader:
-        process = _CONTEXT.Process(target=_be_the_tap, args=(program, writer, errors.name))
+        ready = _CONTEXT.Event()
+        process = _CONTEXT.Process(target=_be_the_tap, args=(program, writer, errors.name, processes, ready))
         process.start()
+        ready.wait()  # a signal before that would hit what is no tap yet
         writer.close()
 
         def end(stdout: bytes) -> Output:
@@ -73,12 +81,24 @@ def _output(stdout: bytes, errors: IO[bytes], exit_code: int) -> Output:
     return Output(stdout, errors.read().decode(), exit_code, 0.0)
 
 
-def _be_the_tap(program: Program, stdout: Connection, stderr: str) -> None:
+def _be_the_tap(
+    program: Program,
+    stdout: Connection,
+    stderr: str,
+    processes: bool,  # noqa: FBT001 - of a process, whose arguments have no names
+    ready: Event,
+) -> None:
     os.dup2(stdout.fileno(), 1)
     os.dup2(os.open(stderr, os.O_WRONLY), 2)
     stdout.close()
     sys.argv = list(program.argv)
     os.environ.update(program.variables)
-    from tap_redivis.__main__ import main  # noqa: PLC0415 - only in the process that was forked
+    from tap_redivis import streams  # noqa: PLC0415 - only in the process that was forked
+    from tap_redivis.__main__ import main  # noqa: PLC0415 - the same
+    from tap_redivis.shutdown import SHUTDOWN  # noqa: PLC0415 - the same
 
+    SHUTDOWN.install()
+    ready.set()
+    if processes:
+        streams.PROCESSES_FROM_BYTES = 0
     main()
