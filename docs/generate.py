@@ -1,8 +1,12 @@
-"""Write what is made of the settings: the table in README.md and meta.yml. Run ``python docs/generate.py``."""
+"""Write what is made of the settings: meta.yml, the example of a Meltano project, tables of the docs.
+
+Run ``python docs/generate.py``.
+"""
 
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +16,27 @@ from tap_redivis.settings import CONFIG_SCHEMA
 from tap_redivis.tap import TapRedivis
 
 ROOT = Path(__file__).parent.parent
+DEFINITION_BEGIN, DEFINITION_END = "# definition: made by docs/generate.py", "# end of definition"
 BEGIN, END = "<!-- settings: made by docs/generate.py -->", "<!-- end of settings -->"
 
-_KINDS = {"string": "string", "integer": "integer", "number": "string", "boolean": "boolean"}
+# Meltano 4.4 crashes on kind decimal with a value, and hands on kind string as a text, which is no number.
+_KINDS = {"string": "string", "integer": "integer", "number": "integer", "boolean": "boolean"}
+_PAGES = {
+    "api_token": "https://apidocs.redivis.com/rest-api/authorization",
+    "stream_maps": "https://sdk.meltano.com/en/latest/stream_maps.html",
+    "stream_map_config": "https://sdk.meltano.com/en/latest/stream_maps.html",
+}
+_KEPT_BY_MELTANO = {
+    "namespace",
+    "label",
+    "variant",
+    "pip_url",
+    "executable",
+    "description",
+    "capabilities",
+    "settings_group_validation",
+    "settings",
+}
 _CONTAINERS = {"array": "array", "object": "object"}
 
 
@@ -36,10 +58,27 @@ def readme(text: str) -> str:
 
 def meta() -> str:
     """Make meta.yml, a Meltano plugin definition."""
+    return _yaml({"plugin_type": "extractors", **definition()})
+
+
+def example(text: str) -> str:
+    """Put the definition into the text of the example of a Meltano project."""
+    head, _, rest = text.partition(f"{DEFINITION_BEGIN}\n")
+    _, _, tail = rest.partition(DEFINITION_END)
+    parts = {key: value for key, value in definition().items() if key in _KEPT_BY_MELTANO}
+    indent = " " * 4
+    return f"{head}{DEFINITION_BEGIN}\n{textwrap.indent(_yaml(parts), indent)}{indent}{DEFINITION_END}{tail}"
+
+
+def definition() -> dict[str, Any]:
+    """Make what Meltano needs to know of the tap.
+
+    There is no ``select``: written into a project it would be a rule of its own, and whatever people select after it
+    would add to everything.
+    """
     schema: dict[str, Any] = {"properties": dict(CONFIG_SCHEMA["properties"])}
     TapRedivis.append_builtin_config(schema)
-    definition = {
-        "plugin_type": "extractors",
+    return {
         "name": "tap-redivis",
         "namespace": "tap_redivis",
         "variant": "tap-redivis",
@@ -54,7 +93,10 @@ def meta() -> str:
         "settings_group_validation": [["datasets"], ["workflows"], ["tables"]],
         "settings": [_setting(name, part) for name, part in schema["properties"].items()],
     }
-    return yaml.safe_dump(definition, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _yaml(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120))
 
 
 def _setting(name: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -67,13 +109,14 @@ def _setting(name: str, schema: dict[str, Any]) -> dict[str, Any]:
         setting["sensitive"] = True
     setting["label"] = schema.get("title") or name.replace("_", " ").capitalize()
     setting["description"] = " ".join(str(schema.get("description", "")).split())
+    if page := _PAGES.get(name):
+        setting["documentation"] = page
     return setting
 
 
 def _kind(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return "options"
-    # Meltano 4.4 fails on kind decimal with a value: numbers with a fraction are strings to it (targets.md §6).
     return (_KINDS | _CONTAINERS)[_main_type(schema)]
 
 
@@ -94,3 +137,5 @@ if __name__ == "__main__":
     path = ROOT / "README.md"
     path.write_text(readme(path.read_text()))
     (ROOT / "meta.yml").write_text(meta())
+    path = ROOT / "docs/examples/meltano.yml"
+    path.write_text(example(path.read_text()))

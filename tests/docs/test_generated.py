@@ -38,6 +38,13 @@ def test_meta_yml_has_the_settings_as_they_are(generate: ModuleType) -> None:
     assert (ROOT / "meta.yml").read_text() == generate.meta()
 
 
+def test_the_meltano_example_has_the_definition_as_it_is(generate: ModuleType) -> None:
+    """``python docs/generate.py`` would change nothing."""
+    example = (ROOT / "docs/examples/meltano.yml").read_text()
+
+    assert example == generate.example(example)
+
+
 def test_meta_yml_names_every_setting_once() -> None:
     """The SDK's settings too: Meltano ignores what is not declared (targets.md §6)."""
     schema = {"properties": dict(CONFIG_SCHEMA["properties"])}
