@@ -1,0 +1,140 @@
+"""Reading in processes changes nothing but who computes: the same rows, errors, warnings and log lines."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import signal
+import sys
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tap_redivis.api import Api
+from tap_redivis.bookmarks import StreamPosition
+from tap_redivis.columns import Column
+from tap_redivis.emulator import Emulator, Fault
+from tap_redivis.errors import Forbidden, InvalidValue, Unavailable
+from tap_redivis.read_session import Block, SessionReader, StreamEnd, open_session
+from tap_redivis.read_stream import Request, SessionGone
+from tap_redivis.wire import decoder_for
+from tap_redivis.wire.rows import Notices, RowCodec, ValueRules
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
+
+_COLUMNS = (Column("id", "integer"), Column("half", "float"))
+_STREAMS = "/readStreams/*"
+_REQUEST = Request(
+    table="demo.visits.numbers",
+    table_uri="/tables/demo.visits.numbers",
+    wire_format="jsonl",
+    max_streams=2,  # of four: each process reads one after another
+    max_rows=None,
+    variables=None,
+    timeout=20.0,
+)
+
+
+def _reader(api: Api, notices: Notices | None = None, columns: tuple[Column, ...] = _COLUMNS) -> SessionReader:
+    notices = notices or Notices()
+    session = open_session(api, _REQUEST)
+    codec = RowCodec(_REQUEST.table, columns, ValueRules(invalid_as_null=False), notices)
+    names = [column.name for column in columns]
+    positions = dict.fromkeys(session.streams, StreamPosition())
+    return SessionReader(api, _REQUEST, positions, 1000, lambda: decoder_for("jsonl", codec, names), notices=notices)
+
+
+def _children() -> set[int]:
+    """Give the processes that this thread has forked."""
+    return set(map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()))
+
+
+def _read_while_killing(events: Iterable[object], before: set[int]) -> None:
+    for _ in events:
+        for child in _children() - before:
+            os.kill(child, signal.SIGKILL)
+
+
+def test_every_row_comes_once(api: Api) -> None:
+    """Four read streams, two processes."""
+    before = _children()
+    reader = _reader(api)
+    with closing(reader.read()) as events:
+        first = next(events)
+        assert len(_children() - before) == 2
+        rest = list(events)
+    lines = [line for event in [first, *rest] if isinstance(event, Block) for line in event.rows.lines.splitlines()]
+
+    assert sorted(lines) == sorted(f'{{"id":{number},"half":{number / 2}}}'.encode() for number in range(1000))
+    assert sum(isinstance(event, StreamEnd) for event in rest) == 4
+    assert reader.bytes > 1000 * 20
+    assert not _children() - before
+
+
+def test_no_process_is_left_where_nobody_wants_the_rest(api: Api) -> None:
+    before = _children()
+    with closing(_reader(api).read()) as events:
+        next(events)
+
+    assert not _children() - before
+
+
+def test_breaks_are_counted_and_said_here(api: Api, emulator: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    """A process's log lines go through the handlers of the tap, which know the format and the secrets."""
+    emulator.faults.add(Fault(kind="close", path=_STREAMS, at_byte=1000))
+    reader = _reader(api)
+
+    with caplog.at_level(logging.WARNING):
+        list(reader.read())
+
+    assert reader.resumes == 1
+    assert [record.name for record in caplog.records if "goes on at row" in record.getMessage()] == ["tap-redivis"]
+
+
+def test_an_error_comes_with_its_cause(api: Api, emulator: Emulator) -> None:
+    """The writer decides by the cause whether another session could help."""
+    emulator.faults.add(Fault(kind="status", path=_STREAMS, status=403, times=None))
+
+    with pytest.raises(SessionGone) as caught:
+        list(_reader(api).read())
+
+    assert isinstance(caught.value.__cause__, Forbidden)
+
+
+def test_a_bad_value_keeps_its_place(api: Api) -> None:
+    columns = (Column("id", "integer"), Column("half", "integer"))
+
+    with pytest.raises(InvalidValue, match="is no integer") as caught:
+        list(_reader(api, columns=columns).read())
+
+    assert caught.value.where == _REQUEST.table
+    assert caught.value.offset >= 0
+
+
+def test_what_was_left_out_is_counted_here(api: Api) -> None:
+    notices = Notices()
+    list(_reader(api, notices, columns=_COLUMNS[:1]).read())
+
+    assert dict(notices.counts) == {"streams with the unknown column 'half', which is left out": 4}
+
+
+def test_a_process_that_is_killed_is_an_error(api: Api, emulator: Emulator) -> None:
+    """For example by a system that is short of memory."""
+    emulator.faults.add(Fault(kind="stall", path=_STREAMS, at_byte=1000, times=None))
+    before = _children()
+    message = r"^demo\.visits\.numbers: the process .* was ended"
+    with closing(_reader(api).read()) as events, pytest.raises(Unavailable, match=message):
+        _read_while_killing(events, before)
+
+
+def test_errors_can_be_pickled() -> None:
+    """Whatever their constructors take."""
+    for error in (
+        Forbidden("no", where="here", todo="Ask"),
+        InvalidValue("bad", offset=7, where="there", todo="Mend it"),
+    ):
+        copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+        assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
