@@ -9,65 +9,65 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.plain_tap import TABLE
 from benchmarks.shapes import make_typical
 
-TAP = "tap-redivis (jsonl)"
 PLAIN = "plain singer-sdk tap"
 CURL = "curl of the same bytes"
+FORMATS = ("jsonl", "arrow", "csv")
+
+_SAMPLE_SECONDS = 0.05
 
 
-# A small process starts the program: the system counts what a process held before it became another program.
-_MEASURE = """
-import os, sys, time
-started = time.perf_counter()
-pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
-_, status, usage = os.wait4(pid, 0)
-print(f"\\n{time.perf_counter() - started} {usage.ru_maxrss}", file=sys.stderr)
-sys.exit(os.waitstatus_to_exitcode(status) & 255)
-"""
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One run of one path.
-
-    Attributes:
-        seconds: Wall time of the whole process.
-        peak_mib: Largest resident memory, in MiB.
-    """
-
-    seconds: float
-    peak_mib: float
-
-
-def measure(command: Sequence[str], environment: dict[str, str]) -> Measure:
-    """Run a command with its output to /dev/null."""
-    program = shutil.which(command[0]) or command[0]
+def seconds(command: Sequence[str], environment: dict[str, str]) -> float:
+    """Run a command with its output to /dev/null, and give the wall time of the whole process."""
+    started = time.perf_counter()
     done = subprocess.run(  # noqa: S603 - our own commands
-        [sys.executable, "-S", "-E", "-c", _MEASURE, program, *command[1:]],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env=environment,
-        check=False,
-        text=True,
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, check=False, text=True
     )
     if done.returncode:
         sys.exit(f"{command[0]} failed:\n{done.stderr}")
-    seconds, kilobytes = done.stderr.splitlines()[-1].split()
-    return Measure(float(seconds), int(kilobytes) / 1024)
+    return time.perf_counter() - started
 
 
-def curl_commands(environment: dict[str, str]) -> list[str]:
+def peak_mib(command: Sequence[str], environment: dict[str, str]) -> float:
+    """Run a command once more, and give the most memory that it and its processes held, in MiB.
+
+    Pages that processes share count once (Pss).
+    """
+    peak = 0
+    with subprocess.Popen(  # noqa: S603 - our own commands
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+    ) as process:
+        while process.poll() is None:
+            peak = max(peak, sum(map(_kilobytes, _family(process.pid))))
+            time.sleep(_SAMPLE_SECONDS)
+    return peak / 1024
+
+
+def _family(pid: int) -> list[int]:
+    """Give a process and its children."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    return [pid, *map(int, children.read_text().split() if children.exists() else ())]
+
+
+def _kilobytes(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:  # it has ended
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+
+
+def curl_command(environment: dict[str, str]) -> list[str]:
     """Open a session and make the curl command that reads its one stream."""
     import requests  # noqa: PLC0415 - only here
 
@@ -83,28 +83,33 @@ def curl_commands(environment: dict[str, str]) -> list[str]:
     return ["curl", "--silent", "--fail", "--header", bearer, f"{endpoint}/readStreams/{stream}"]
 
 
-def run(rows: int, repeats: int, config: Path) -> None:
-    """Measure all paths and print the table."""
+def run(rows: int, repeats: int, configs: Path) -> None:
+    """Measure all paths in turn, and print the table."""
     environment = dict(os.environ)
-    tap = [str(Path(sys.executable).with_name("tap-redivis")), "--config", str(config)]
-    plain = [sys.executable, "-m", "benchmarks.plain_tap"]
-    measure(tap, environment)  # warm-up: the emulator renders the bodies
-    results: dict[str, list[Measure]] = {TAP: [], CURL: [], PLAIN: []}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # as where it is installed
+    commands = {f"tap-redivis, {name}": _tap(configs / f"{name}.json") for name in FORMATS}
+    commands |= {CURL: lambda: curl_command(environment), PLAIN: lambda: [sys.executable, "-m", "benchmarks.plain_tap"]}
+    peaks = {path: peak_mib(command(), environment) for path, command in commands.items()}  # and warm up
+    results: dict[str, list[float]] = {path: [] for path in commands}
     for _ in range(repeats):
-        results[TAP].append(measure(tap, environment))
-        results[CURL].append(measure(curl_commands(environment), environment))
-        results[PLAIN].append(measure(plain, environment))
-    show(results, rows)
+        for path, command in commands.items():
+            results[path].append(seconds(command(), environment))
+    show(results, peaks, rows)
 
 
-def show(results: dict[str, list[Measure]], rows: int) -> None:
+def _tap(config: Path) -> Callable[[], Sequence[str]]:
+    return lambda: [str(Path(sys.executable).with_name("tap-redivis")), "--config", str(config)]
+
+
+def show(results: Mapping[str, Sequence[float]], peaks: Mapping[str, float], rows: int) -> None:
     """Print medians and ratios as a Markdown table."""
-    rates = {path: rows / statistics.median(run.seconds for run in runs) for path, runs in results.items()}
-    print("| Path | rows/s | times plain SDK | peak MiB |")  # noqa: T201
-    print("|---|---|---|---|")  # noqa: T201
+    rates = {path: rows / statistics.median(runs) for path, runs in results.items()}
+    print("| Path | rows/s | times plain SDK | slowest to fastest run | peak MiB |")  # noqa: T201
+    print("|---|---|---|---|---|")  # noqa: T201
     for path, runs in results.items():
-        peak = statistics.median(run.peak_mib for run in runs)
-        print(f"| {path} | {rates[path]:,.0f} | {rates[path] / rates[PLAIN]:.1f} | {peak:.0f} |")  # noqa: T201
+        span = f"{max(runs):.2f}-{min(runs):.2f} s"
+        ratio = rates[path] / rates[PLAIN]
+        print(f"| {path} | {rates[path]:,.0f} | {ratio:.1f} | {span} | {peaks[path]:.0f} |")  # noqa: T201
 
 
 def main() -> None:
@@ -118,11 +123,14 @@ def main() -> None:
         run(arguments.rows, arguments.repeats, arguments.inside)
         return
     with tempfile.TemporaryDirectory() as name:
-        folder, config = Path(name) / "data", Path(name) / "config.json"
+        configs = Path(name)
+        folder = configs / "data"
         make_typical(folder, arguments.rows)
-        config.write_text(json.dumps({"tables": [TABLE], "skip_unchanged": False}))
+        for wire_format in FORMATS:
+            settings = {"tables": [TABLE], "skip_unchanged": False, "wire_format": wire_format}
+            (configs / f"{wire_format}.json").write_text(json.dumps(settings))
         emulator = str(Path(sys.executable).with_name("redivis-emulator"))
-        inside = [sys.executable, "-m", "benchmarks", "--inside", str(config), "--rows", str(arguments.rows)]
+        inside = [sys.executable, "-m", "benchmarks", "--inside", str(configs), "--rows", str(arguments.rows)]
         inside += ["--repeats", str(arguments.repeats)]
         sys.exit(subprocess.run([emulator, "run", str(folder), "--", *inside], check=False).returncode)  # noqa: S603
 
