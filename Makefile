@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench faults
+.PHONY: demo test check bench faults docs
 
 # A local Redivis, the tap, a target and a PostgreSQL: stopped half-way and resumed.
 demo: .venv/installed
@@ -23,6 +23,11 @@ bench: .venv/installed
 # Every fault of the menu against the tap and against the official client: ten minutes; writes docs/faults.md.
 faults: .venv/installed
 	$(BIN)/python -m tests.faults
+
+# The guides as a site; a warning is an error.
+docs: .venv/installed
+	$(BIN)/python -m docs.generate
+	$(BIN)/mkdocs build --strict --quiet
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

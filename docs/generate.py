@@ -1,10 +1,11 @@
-"""Write what is made of the settings: meta.yml, the example of a Meltano project, tables of the docs.
+"""Write what is made of the code: meta.yml, the example of a Meltano project, tables of settings and errors.
 
-Run ``python docs/generate.py``.
+Run ``python -m docs.generate``.
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import textwrap
 from pathlib import Path
@@ -12,15 +13,16 @@ from typing import Any
 
 import yaml
 
+from docs.lines import error_classes, error_lines, log_lines
+from tap_redivis import errors
 from tap_redivis.settings import CONFIG_SCHEMA
 from tap_redivis.tap import TapRedivis
 
 ROOT = Path(__file__).parent.parent
-DEFINITION_BEGIN, DEFINITION_END = "# definition: made by docs/generate.py", "# end of definition"
-BEGIN, END = "<!-- settings: made by docs/generate.py -->", "<!-- end of settings -->"
 
 # Meltano 4.4 crashes on kind decimal with a value, and hands on kind string as a text, which is no number.
 _KINDS = {"string": "string", "integer": "integer", "number": "integer", "boolean": "boolean"}
+_BOUNDS = {"minimum": "at least", "exclusiveMinimum": "more than", "maximum": "at most"}
 _PAGES = {
     "api_token": "https://apidocs.redivis.com/rest-api/authorization",
     "stream_maps": "https://sdk.meltano.com/en/latest/stream_maps.html",
@@ -40,34 +42,113 @@ _KEPT_BY_MELTANO = {
 _CONTAINERS = {"array": "array", "object": "object"}
 
 
+def made() -> dict[Path, str]:
+    """Make all of it: the whole text of each file."""
+    filled = {
+        "README.md": settings_table,
+        "docs/settings.md": settings_pages,
+        "docs/errors.md": errors_page,
+        "docs/architecture.md": modules_table,
+    }
+    files = {ROOT / name: _filled((ROOT / name).read_text(), make()) for name, make in filled.items()}
+    example = ROOT / "docs/examples/meltano.yml"
+    kept = {key: value for key, value in definition().items() if key in _KEPT_BY_MELTANO}
+    files[example] = _filled(example.read_text(), textwrap.indent(_yaml(kept), " " * 4).rstrip())
+    files[ROOT / "meta.yml"] = _yaml({"plugin_type": "extractors", **definition()})
+    return files
+
+
+def _filled(text: str, block: str) -> str:
+    """Put a block between the lines that say where it goes."""
+    head, begin, rest = _cut(text, "made by docs.generate")
+    _, end, tail = _cut(rest, "end of what is made")
+    return f"{head}{begin}{block}\n{end}{tail}"
+
+
+def _cut(text: str, words: str) -> tuple[str, str, str]:
+    lines = text.splitlines(keepends=True)
+    [place] = [number for number, line in enumerate(lines) if words in line]
+    return "".join(lines[:place]), lines[place], "".join(lines[place + 1 :])
+
+
 def settings_table() -> str:
     """Make the README's table of settings."""
-    rows = ["| Setting | Type | Default | Meaning |", "|---|---|---|---|"]
-    for name, schema in CONFIG_SCHEMA["properties"].items():
-        default = "none" if "default" not in schema else f"`{json.dumps(schema['default']).strip(chr(34))}`"
-        rows.append(f"| `{name}` | {_type_words(schema)} | {default} | {schema['description']} |")
+    rows = [
+        f"| `{name}` | {_type_words(schema)} | {_default(schema)} | {schema['description']} |"
+        for name, schema in CONFIG_SCHEMA["properties"].items()
+    ]
+    return _table("Setting", "Type", "Default", "Meaning", rows=rows)
+
+
+def settings_pages() -> str:
+    """Make the page of settings: the tap's own one by one, then the SDK's."""
+    own = "\n\n".join(_setting_section(name, schema) for name, schema in CONFIG_SCHEMA["properties"].items())
+    everything: dict[str, Any] = {"properties": dict(CONFIG_SCHEMA["properties"])}
+    TapRedivis.append_builtin_config(everything)
+    rows = [
+        f"| `{name}` | {_type_words(schema)} | {_plain(schema)} |"
+        for name, schema in everything["properties"].items()
+        if name not in CONFIG_SCHEMA["properties"]
+    ]
+    return f"{own}\n\n## The SDK's\n\n{_table('Setting', 'Type', 'Meaning', rows=rows)}"
+
+
+def errors_page() -> str:
+    """Make the lists of errors, class by class, and of the log's lines."""
+    lines = error_lines()
+    sections = []
+    for name in (name for name in vars(errors) if name in error_classes()):
+        rows = [f"| {_cell(line.what)} | {_cell(line.todo)} |" for line in lines if line.kind == name]
+        table = f"\n\n{_table('It says', 'What to do', rows=rows)}" if rows else ""
+        words = str(getattr(errors, name).__doc__).partition("\n")[0]
+        sections.append(f"### {name}\n\n{words.partition(' (redivis-api')[0].rstrip('.')}.{table}")
+    rows = [f"| {level} | {_cell(text)} |" for level, text in log_lines()]
+    return "\n\n".join([*sections, "## The log's lines", _table("Level", "It says", rows=rows)])
+
+
+def modules_table() -> str:
+    """Make the rows of the table of modules: the first sentence of each one's docstring."""
+    package = Path(errors.__file__).parent
+    paths = sorted(
+        path for path in package.rglob("*.py") if "emulator" not in path.parts and path.parent != package.parent
+    )
+    rows = []
+    for path in paths:
+        words = " ".join((ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n\n")[0].split())
+        name = ".".join(path.relative_to(package).with_suffix("").parts)
+        if path.stem not in {"__init__", "__main__"}:
+            rows.append(f"| `{name}` | {_cell(words)} |")
     return "\n".join(rows)
 
 
-def readme(text: str) -> str:
-    """Put the table into the README's text."""
-    head, _, rest = text.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    return f"{head}{BEGIN}\n{settings_table()}\n{END}{tail}"
+def _setting_section(name: str, schema: dict[str, Any]) -> str:
+    facts = [_type_words(schema), f"default: {_default(schema)}"]
+    facts += [f"{words} {schema[key]}" for key, words in _BOUNDS.items() if key in schema]
+    parts = schema.get("additionalProperties") or {}
+    rows = [
+        f"| `{part}` | {_type_words(inner)} | {inner['description']} |"
+        for part, inner in (parts.get("properties") or {}).items()
+    ]
+    table = f"\n\n{_table('Of each', 'Type', 'Meaning', rows=rows)}" if rows else ""
+    variable = f"`TAP_REDIVIS_{name.upper()}`"
+    return f"### {name}\n\n{schema['description']}.\n\n{', '.join(facts)}; variable {variable}{table}"
 
 
-def meta() -> str:
-    """Make meta.yml, a Meltano plugin definition."""
-    return _yaml({"plugin_type": "extractors", **definition()})
+def _table(*heads: str, rows: list[str]) -> str:
+    return "\n".join([f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *rows])
 
 
-def example(text: str) -> str:
-    """Put the definition into the text of the example of a Meltano project."""
-    head, _, rest = text.partition(f"{DEFINITION_BEGIN}\n")
-    _, _, tail = rest.partition(DEFINITION_END)
-    parts = {key: value for key, value in definition().items() if key in _KEPT_BY_MELTANO}
-    indent = " " * 4
-    return f"{head}{DEFINITION_BEGIN}\n{textwrap.indent(_yaml(parts), indent)}{indent}{DEFINITION_END}{tail}"
+def _cell(text: str) -> str:
+    """Show a text as it is in a cell of a table."""
+    return text.replace("|", "\\|").replace("*", "\\*").replace("_", "\\_").replace("<", "&lt;")
+
+
+def _default(schema: dict[str, Any]) -> str:
+    return "none" if "default" not in schema else f"`{json.dumps(schema['default']).strip(chr(34))}`"
+
+
+def _plain(schema: dict[str, Any]) -> str:
+    return " ".join(str(schema.get("description", "")).split())
 
 
 def definition() -> dict[str, Any]:
@@ -108,7 +189,7 @@ def _setting(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     if schema.get("secret"):
         setting["sensitive"] = True
     setting["label"] = schema.get("title") or name.replace("_", " ").capitalize()
-    setting["description"] = " ".join(str(schema.get("description", "")).split())
+    setting["description"] = _plain(schema)
     if page := _PAGES.get(name):
         setting["documentation"] = page
     return setting
@@ -134,8 +215,5 @@ def _type_words(schema: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    path = ROOT / "README.md"
-    path.write_text(readme(path.read_text()))
-    (ROOT / "meta.yml").write_text(meta())
-    path = ROOT / "docs/examples/meltano.yml"
-    path.write_text(example(path.read_text()))
+    for path, text in made().items():
+        path.write_text(text)

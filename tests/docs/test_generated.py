@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import yaml
 
+from docs import generate
 from tap_redivis.settings import CONFIG_SCHEMA
 from tap_redivis.tap import TapRedivis
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def generate() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_readme_has_the_settings_as_they_are(generate: ModuleType) -> None:
-    """``python docs/generate.py`` would change nothing."""
-    readme = (ROOT / "README.md").read_text()
-
-    assert readme == generate.readme(readme)
-
-
-def test_meta_yml_has_the_settings_as_they_are(generate: ModuleType) -> None:
-    """``python docs/generate.py`` would change nothing."""
-    assert (ROOT / "meta.yml").read_text() == generate.meta()
-
-
-def test_the_meltano_example_has_the_definition_as_it_is(generate: ModuleType) -> None:
-    """``python docs/generate.py`` would change nothing."""
-    example = (ROOT / "docs/examples/meltano.yml").read_text()
-
-    assert example == generate.example(example)
+@pytest.mark.parametrize("path", generate.made(), ids=lambda path: path.name)
+def test_what_is_made_of_the_code_is_current(path: Path) -> None:
+    """``python -m docs.generate`` would change nothing."""
+    assert path.read_text() == generate.made()[path]
 
 
 def test_meta_yml_names_every_setting_once() -> None:

@@ -1,0 +1,1 @@
+"""The guides: Markdown for mkdocs, and what makes some of it from the code."""

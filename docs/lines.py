@@ -1,0 +1,134 @@
+"""The lines that the tap prints, read from its source: each error and each line of the log, as templates."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import tap_redivis
+from tap_redivis import errors
+
+_PACKAGE = Path(tap_redivis.__file__).parent
+_CLASSES = {
+    name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, errors.RedivisError)
+}
+_LEVELS = ("error", "warning", "info")
+_TEXTS = (ast.Constant, ast.JoinedStr, ast.IfExp)
+_PARTS = ("what", "where", "todo")
+
+
+@dataclass(frozen=True, order=True)
+class ErrorLine:
+    """An error that the tap may end with; `…` stands for what is known only then.
+
+    Attributes:
+        kind: Its class.
+        what: What happened.
+        todo: What to do.
+    """
+
+    kind: str
+    what: str
+    todo: str
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """A function that makes errors of what it is called with."""
+
+    parameters: list[str]
+    call: ast.Call
+
+
+def error_classes() -> set[str]:
+    """Return the names of all error classes but the root."""
+    return _CLASSES - {"RedivisError"}
+
+
+def error_lines() -> list[ErrorLine]:
+    """Find every place that makes an error."""
+    trees = list(_trees())
+    makers = {name: maker for tree in trees for name, maker in _makers(tree)}
+    inside = {maker.call for maker in makers.values()}
+    found = set()
+    for call, assigned in (pair for tree in trees for pair in _calls(tree)):
+        name = _name(call.func)
+        if name in _CLASSES and call not in inside:
+            found.add(_line(name, _arguments(call, _PARTS), assigned))
+        elif maker := makers.get(name):
+            given = _arguments(call, maker.parameters)
+            found.add(_line(_name(maker.call.func), _arguments(maker.call, _PARTS), given))
+    return sorted(line for line in found if line.todo and (line.what, line.todo) != ("…", "…"))
+
+
+def log_lines() -> list[tuple[str, str]]:
+    """Find every line of the log that has words of its own: level and template."""
+    calls = [node for tree in _trees() for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    found = {
+        (call.func.attr, text)
+        for call in calls
+        if isinstance(call.func, ast.Attribute) and call.func.attr in _LEVELS and call.args
+        if _name(call.func.value).endswith("logger")
+        if re.search("[a-z]{3}", text := re.sub(r"%[\d.,]*[sdrf]", "…", _text(call.args[0], {})).replace("%%", "%"))
+    }
+    return sorted(found, key=lambda line: (_LEVELS.index(line[0]), line[1]))
+
+
+def _trees() -> Iterator[ast.Module]:
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        if "emulator" not in path.parts:
+            yield ast.parse(path.read_text())
+
+
+def _calls(tree: ast.Module) -> Iterator[tuple[ast.Call, Mapping[str, ast.expr]]]:
+    """Yield the calls in functions, with what was last assigned to the function's names before each."""
+    for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+        assigns = [node for node in ast.walk(function) if isinstance(node, ast.Assign)]
+        texts = sorted((each for each in assigns if isinstance(each.value, _TEXTS)), key=lambda each: each.lineno)
+        for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
+            yield call, {_name(each.targets[0]): each.value for each in texts if each.lineno < call.lineno}
+
+
+def _makers(tree: ast.Module) -> Iterator[tuple[str, _Maker]]:
+    """Find functions that return an error, and make it of their arguments."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and isinstance(node.returns, ast.Name) and node.returns.id in _CLASSES:
+            calls = [call for call in ast.walk(node) if isinstance(call, ast.Call) and _name(call.func) in _CLASSES]
+            if len(calls) == 1:
+                yield node.name, _Maker([each.arg for each in node.args.args if each.arg != "self"], calls[0])
+
+
+def _arguments(call: ast.Call, names: list[str] | tuple[str, ...]) -> dict[str, ast.expr]:
+    given = dict(zip(names, call.args, strict=False))
+    return given | {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
+
+
+def _line(kind: str, parts: Mapping[str, ast.expr], given: Mapping[str, ast.expr]) -> ErrorLine:
+    what, todo = (_text(parts[part], given) if part in parts else "" for part in ("what", "todo"))
+    return ErrorLine(kind, what, todo)
+
+
+def _text(node: ast.expr, given: Mapping[str, ast.expr]) -> str:
+    """Write an expression as people will read it."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.JoinedStr(values=values):
+            return "".join(_text(value, given) for value in values)
+        case ast.FormattedValue(value=value) if isinstance(value, ast.Name):
+            return _text(value, given)
+        case ast.IfExp(body=body, orelse=other):
+            return f"{_text(body, given)}, or: {_text(other, given)}"
+        case ast.Name(id=name) if name in given:
+            return _text(given[name], {})
+    return "…"
+
+
+def _name(node: ast.expr) -> str:
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+    return ""

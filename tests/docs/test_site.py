@@ -1,0 +1,107 @@
+"""The guides: the site builds without a warning, and no setting, message, key or error is missing."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from docs.lines import error_classes
+from tap_redivis import bookmarks
+from tap_redivis.emulator import Emulator
+from tap_redivis.settings import CONFIG_SCHEMA
+from tap_redivis.tap import TapRedivis
+from tests.support.pipes import Output, run, tap
+from tests.support.served import visits, write_table
+
+_ROOT = Path(__file__).parents[2]
+_DOCS = _ROOT / "docs"
+_NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    """Neither a broken link, nor an anchor that is not there, nor a page that no menu leads to."""
+    command = [Path(sys.executable).parent / "mkdocs", "build", "--strict", "--site-dir", tmp_path]
+    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert {"index.html", "contributing", "changelog", "architecture.svg"} <= {path.name for path in tmp_path.iterdir()}
+    assert not list(tmp_path.rglob("*.py"))
+
+
+def test_the_site_asks_no_other_host(tmp_path: Path) -> None:
+    """Neither a script nor a style nor a font comes from elsewhere."""
+    command = [Path(sys.executable).parent / "mkdocs", "build", "--quiet", "--site-dir", tmp_path]
+    subprocess.run(command, cwd=_ROOT, check=True)
+
+    pages = "".join(path.read_text() for path in tmp_path.rglob("*.html"))
+    assert not re.findall(
+        r"<(?:script|img|iframe)[^>]+src=\"https?:[^\"]+|<link[^>]+stylesheet[^>]+https?:[^\"]+", pages
+    )
+
+
+def test_every_setting_is_there() -> None:
+    """The tap's own have a heading each, the SDK's a row."""
+    everything = {"properties": dict(CONFIG_SCHEMA["properties"])}
+    TapRedivis.append_builtin_config(everything)
+    page = (_DOCS / "settings.md").read_text()
+
+    assert set(re.findall(r"^### (\w+)$", page, re.MULTILINE)) == set(CONFIG_SCHEMA["properties"])
+    assert _first_column(page) >= everything["properties"].keys() - CONFIG_SCHEMA["properties"].keys()
+
+
+def test_every_error_is_there() -> None:
+    page = (_DOCS / "errors.md").read_text()
+
+    assert set(re.findall(r"^### (\w+)$", page, re.MULTILINE)) == error_classes()
+
+
+def test_every_bookmark_key_is_there() -> None:
+    """Those that `to_state` writes of a bookmark in which nothing is absent, and no others."""
+    position = bookmarks.StreamPosition(1, last="digest")
+    reading = bookmarks.Reading("session", _NOW, "jsonl", "digest", "v1.0", 1, 1, {"stream": position})
+    state = bookmarks.to_state(bookmarks.Bookmark("table", "v1.0", "hash", 1, 1, "digest", _NOW, 1, reading))
+    page = (_DOCS / "state.md").read_text()
+
+    assert _first_column(_section(page, "## Bookmark", "### reading")) == state.keys()
+    assert _first_column(_section(page, "### reading", "### streams")) == state["reading"].keys()
+    assert _first_column(_section(page, "### streams", "A damaged")) == state["reading"]["streams"]["stream"].keys()
+
+
+def test_every_message_is_there(loaded: Output) -> None:
+    """Each type that a run writes has a heading, and each of its keys a row; no others are described."""
+    found: dict[str, set[str]] = {}
+    for message in loaded.messages:
+        found.setdefault(message["type"], set()).update(message)
+    page = (_DOCS / "messages.md").read_text()
+    described = re.findall(r"^## ([A-Z_]+)$", page, re.MULTILINE)
+
+    assert {name: _first_column(_section(page, f"## {name}", "\n## ")) for name in described} == found
+
+
+def test_the_bookmark_of_a_run_has_only_what_is_described(loaded: Output) -> None:
+    page = (_DOCS / "state.md").read_text()
+
+    assert loaded.state["bookmarks"]["visits__visits"].keys() <= _first_column(page)
+
+
+@pytest.fixture(name="loaded", scope="module")
+def load(tmp_path_factory: pytest.TempPathFactory) -> Output:
+    """What a run writes of one table."""
+    served, files = tmp_path_factory.mktemp("served"), tmp_path_factory.mktemp("files")
+    write_table(served, "demo/visits/v1.0/visits", visits(10))
+    with Emulator(served) as emulator:
+        return run(tap(emulator, files, {"datasets": ["demo.visits"]}))
+
+
+def _section(page: str, begin: str, end: str) -> str:
+    return page.split(f"\n{begin}\n")[1].split(end, maxsplit=1)[0]
+
+
+def _first_column(text: str) -> set[Any]:
+    return set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
