@@ -14,7 +14,6 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, Protocol, TypeVar
@@ -154,17 +153,14 @@ class RowCodec:
         self.table = table
         self._rules = rules
         self._notices = notices
-        self._keys = [msgspec.json.encode(column.name) + b":" for column in columns]
+        self.keys = [msgspec.json.encode(column.name).decode() + ":" for column in columns]
+        self.zone = "+00:00" if rules.append_utc else ""
         self._encoder = msgspec.json.Encoder()
         self.row_type = _row_type(columns)
         self._decoder = None if self.row_type is None else msgspec.json.Decoder(self.row_type)
         self._has_times = any(column.type in {"dateTime", "time"} for column in columns)
         self.large_rows = threading.Lock()
         self._zone_pattern = _zone_pattern(columns) if rules.append_utc else None
-
-    def spell(self, rows: Sequence[msgspec.Struct]) -> bytes:
-        """Write checked rows as JSON lines."""
-        return self.with_zone(self._encoder.encode_lines(rows))
 
     def spell_lines(self, lines: bytes) -> Rows | None:
         """Check and spell JSON lines whose keys are the columns' names; None where some row needs casting.
@@ -181,38 +177,22 @@ class RowCodec:
         spelled = self._encoder.encode_lines(structs)
         if self._has_times and not _differ_in_spaces_only(lines, spelled) and _TOO_FINE.search(lines):
             return None
-        return Rows(len(structs), self.with_zone(spelled))
+        if self._zone_pattern:
+            spelled = self._zone_pattern.sub(rb'\1+00:00"', spelled)
+        return Rows(len(structs), spelled)
 
     def spell_values(self, values: Sequence[Value]) -> bytes:
         """Write one cast row as a JSON line."""
-        return self.with_zone(b"{" + b",".join(map(self._spell_value, self._keys, values)) + b"}\n")
-
-    def with_zone(self, lines: bytes) -> bytes:
-        """Append ``+00:00`` to dateTimes where the setting asks for it."""
-        return self._zone_pattern.sub(rb'\1+00:00"', lines) if self._zone_pattern else lines
+        cells = zip(self.keys, values, self.columns, strict=True)
+        return b"{" + b",".join(key.encode() + self._spell(value, column) for key, value, column in cells) + b"}\n"
 
     def note_unknown(self, names: Iterable[str]) -> None:
         """Count columns that arrive though the variable list does not have them."""
         for name in names:
             self._notices.add(f"streams with the unknown column {name!r}, which is left out")
 
-    def spell_columns(self, columns: Sequence[list[Any]]) -> bytes:
-        """Write rows that are given by column, in values of the columns' types.
-
-        Args:
-            columns: For each column, its values in Python's type for it: dates as ``date`` or ISO text.
-        """
-        if self.row_type is not None:
-            with suppress(UnicodeEncodeError):  # a lone surrogate: the slow way below replaces or escapes it
-                lines = self.spell(list(map(self.row_type, *columns)))
-                if not has_escaped_nul(lines):
-                    return lines
-        return b"".join(
-            self.spell_values(list(map(self._clean, row, self.columns))) for row in zip(*columns, strict=True)
-        )
-
-    def cast_column(self, values: Sequence[Any], column: Column, offset: int) -> list[Value]:
-        """Cast the values of one column, one by one.
+    def spell_column(self, values: Sequence[Any], column: Column, offset: int) -> list[bytes]:
+        """Cast and spell the values of one column, one by one.
 
         Args:
             values: JSON values.
@@ -222,7 +202,7 @@ class RowCodec:
         Raises:
             InvalidValue: A value cannot be read as its type, and the rules say to fail.
         """
-        return [self._cast(value, column, offset + index) for index, value in enumerate(values)]
+        return [self._spell(self._cast(value, column, offset + index), column) for index, value in enumerate(values)]
 
     def note_not_finite(self, column: Column, count: int) -> None:
         """Count floats that are NaN or infinite."""
@@ -271,10 +251,12 @@ class RowCodec:
             todo="Correct it at the source, or set on_invalid_value to null",
         )
 
-    def _spell_value(self, key: bytes, value: Value) -> bytes:
+    def _spell(self, value: Value, column: Column) -> bytes:
         if isinstance(value, str) and _SURROGATES.search(value):
-            return key + json.dumps(value).encode()  # msgspec cannot write lone surrogates, not even escaped
-        return key + self._encoder.encode(value)
+            return json.dumps(value).encode()  # msgspec cannot write lone surrogates, not even escaped
+        if isinstance(value, str) and column.type == "dateTime":
+            value += self.zone
+        return self._encoder.encode(value)
 
 
 class Turn:
