@@ -8,9 +8,9 @@ BIN := .venv/bin
 demo: .venv/installed
 	$(BIN)/python -m demo
 
-# Each worker starts a PostgreSQL of its own: more than four are no faster.
+# Tests wait more than they compute: four workers even on two cores.
 test: .venv/installed
-	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadgroup
 
 check: .venv/installed
 	$(BIN)/ruff check .
