@@ -72,7 +72,7 @@ class Api:
     def for_another_process(self) -> Api:
         """Give the same server and token without the connections of this process, which a forked one must not use."""
         copy = Api(self.endpoint, self._token or None, timeout=self._timeout, max_retry_seconds=self.max_retry_seconds)
-        copy._reached = self._reached
+        copy._reached, copy._warnings = self._reached, set(self._warnings)
         return copy
 
     def get(self, path: str, params: Mapping[str, str] | None = None) -> Json:

@@ -209,7 +209,11 @@ class SessionReader:
         if self._notices is None:
             return None
         api = self._api.for_another_process()
-        return StreamProcess(self._request.table, lambda stream: self._stream_reader(api, stream), self._notices)
+        try:
+            return StreamProcess(self._request.table, lambda stream: self._stream_reader(api, stream), self._notices)
+        except OSError as error:
+            logger.warning("%s: no process can be started (%s); a thread reads instead", self._request.table, error)
+            return None
 
     def _count(self, block: Block) -> Block:
         if self._request.max_rows is not None:

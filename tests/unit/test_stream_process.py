@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import pickle
@@ -128,6 +129,19 @@ def test_a_process_that_is_killed_is_an_error(api: Api, emulator: Emulator) -> N
     message = r"^demo\.visits\.numbers: the process .* was ended"
     with closing(_reader(api).read()) as events, pytest.raises(Unavailable, match=message):
         _read_while_killing(events, before)
+
+
+def test_threads_read_where_no_process_can_be_started(
+    api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse() -> int:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", refuse)
+    events = list(_reader(api).read())
+
+    assert sum(event.rows.count for event in events if isinstance(event, Block)) == 1000
+    assert "no process can be started" in caplog.text
 
 
 def test_errors_can_be_pickled() -> None:
