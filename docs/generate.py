@@ -44,23 +44,23 @@ _CONTAINERS = {"array": "array", "object": "object"}
 
 def made() -> dict[Path, str]:
     """Make all of it: the whole text of each file."""
-    filled = {
+    pages = {
         "README.md": settings_table,
         "docs/settings.md": settings_pages,
         "docs/errors.md": errors_page,
         "docs/architecture.md": modules_table,
     }
-    files = {ROOT / name: _filled((ROOT / name).read_text(), make()) for name, make in filled.items()}
+    files = {ROOT / name: filled((ROOT / name).read_text(), make()) for name, make in pages.items()}
     example = ROOT / "docs/examples/meltano.yml"
     kept = {key: value for key, value in definition().items() if key in _KEPT_BY_MELTANO}
-    files[example] = _filled(example.read_text(), textwrap.indent(_yaml(kept), " " * 4).rstrip())
+    files[example] = filled(example.read_text(), textwrap.indent(_yaml(kept), " " * 4).rstrip())
     files[ROOT / "meta.yml"] = _yaml({"plugin_type": "extractors", **definition()})
     return files
 
 
-def _filled(text: str, block: str) -> str:
-    """Put a block between the lines that say where it goes."""
-    head, begin, rest = _cut(text, "made by docs.generate")
+def filled(text: str, block: str, maker: str = "docs.generate") -> str:
+    """Put a block between the lines that say where it goes, and who makes it."""
+    head, begin, rest = _cut(text, f"made by {maker}")
     _, end, tail = _cut(rest, "end of what is made")
     return f"{head}{begin}{block}\n{end}{tail}"
 
