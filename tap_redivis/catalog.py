@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tap_redivis.columns import COLUMN_TYPES, INT64_MAX, INT64_MIN, Column, ColumnType
+from tap_redivis.errors import ConfigError
 from tap_redivis.metadata import Variable
 
 _LONGEST_NAME_BYTES = 63
@@ -41,7 +42,11 @@ def replication_keys(variables: Iterable[Variable]) -> list[str]:
 
 
 def columns_of(properties: Mapping[str, Mapping[str, Any]], selected: Iterable[str]) -> tuple[Column, ...]:
-    """Read the columns back from a catalog's properties, whoever wrote it."""
+    """Read the columns back from a catalog's properties, whoever wrote it.
+
+    Raises:
+        ConfigError: A property's type is nothing that JSON Schema knows as a type.
+    """
     return tuple(Column(name, _column_type(properties[name])) for name in selected)
 
 
@@ -80,8 +85,11 @@ def _property(variable: Variable) -> dict[str, Any]:
 
 
 def _column_type(schema: Mapping[str, Any]) -> ColumnType:
-    kinds = schema.get("type")
-    for kind in [kinds] if isinstance(kinds, str) else kinds or ():
+    kinds = schema.get("type") or []
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds):
+        raise ConfigError(f"{kinds!r} is no type of JSON Schema", where="catalog", todo="Discover again")
+    for kind in kinds:
         if kind in _TYPES:
             return _TYPES[kind]
     return _FORMATS.get(str(schema.get("format")), "string")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tap_redivis.catalog import column_type_of, columns_of, name_warnings, replication_keys, schema_of
 from tap_redivis.columns import COLUMN_TYPES, INT64_MAX, INT64_MIN, Column
+from tap_redivis.errors import ConfigError
 from tap_redivis.metadata import Variable
 
 _TYPES = sorted(COLUMN_TYPES)
@@ -122,6 +123,12 @@ def test_schemas_of_anothers_making_are_read(schema: Mapping[str, Any], expected
     (column,) = columns_of({"v": schema}, ["v"])
 
     assert column.type == expected
+
+
+@pytest.mark.parametrize("kind", [5, True, {"string": 1}, [["string"]], [{}], ["null", None]])
+def test_a_type_that_is_none_is_an_error(kind: object) -> None:
+    with pytest.raises(ConfigError, match="is no type of JSON Schema"):
+        columns_of({"v": {"type": kind}}, ["v"])
 
 
 def test_variables_with_an_order_may_be_replication_keys() -> None:
