@@ -20,6 +20,7 @@ from requests.auth import AuthBase
 
 from tap_redivis.errors import (
     ApiError,
+    DataError,
     Forbidden,
     NotFound,
     QuotaExceeded,
@@ -92,16 +93,22 @@ class Api:
         return self._json("POST", path, json=body)
 
     def pages(self, path: str) -> Iterator[Json]:
-        """Get all items of a list, page by page (redivis-api §2).
+        """Get all items of a list, page by page (redivis-api §2); each is an object with a name.
 
         Raises:
             ApiError: A page was refused, the retries are used up, or a page token comes again.
+            DataError: A page is no such list.
         """
         params = {"maxResults": str(_PAGE_SIZE)}
         seen: set[str] = set()
         while True:
             page = self.get(path, params)
-            yield from page.get("results") or ()
+            items = page.get("results")
+            if not isinstance(items, list) or not all(map(_has_name, items)):
+                raise DataError(
+                    "the server's answer is no list of things with names", where=path, todo="Try again later"
+                )
+            yield from items
             token = page.get("nextPageToken")
             if not token:
                 return
@@ -254,6 +261,10 @@ class _RateLimit:
         if seconds > 0:
             logger.info("the rate limit is nearly used up; going on in %.0f s", seconds)
             time.sleep(seconds)
+
+
+def _has_name(item: Any) -> bool:  # noqa: ANN401 - any JSON value
+    return isinstance(item, dict) and isinstance(item.get("name"), str)
 
 
 def _decoded(response: requests.Response) -> Json:

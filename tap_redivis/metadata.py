@@ -163,7 +163,7 @@ class Metadata:
 
         def describe(variable: Variable) -> Variable:
             body = self._api.get(f"{table.uri}{url_path('variables', variable.name.lower())}")
-            return replace(variable, description=body.get("description") or None)
+            return replace(variable, description=_text(body, "description"))
 
         return in_parallel(describe, list(variables))
 
@@ -171,7 +171,7 @@ class Metadata:
         if not reference.is_glob:
             yield reference
             return
-        found = [item for item in self._owned(reference.owner) if name_matches(reference.name, str(item["name"]))]
+        found = [item for item in self._owned(reference.owner) if name_matches(reference.name, item["name"])]
         if not found:
             raise NotFound(
                 f"no dataset of {reference.owner!r} matches {reference.name!r}",
@@ -179,7 +179,7 @@ class Metadata:
                 todo="Check the pattern, and that the token's user may see the datasets",
             )
         for item in found:
-            yield replace(reference, name=str(item["name"]), reference_id=item.get("referenceId"))
+            yield replace(reference, name=item["name"], reference_id=_text(item, "referenceId"))
 
     def _owned(self, owner: str) -> list[Json]:
         """List an owner's datasets; whether the owner is an organization or a user shows only by asking."""
@@ -215,15 +215,13 @@ class Metadata:
 
     def _tables_of(self, container: Container, path: str) -> tuple[TableInfo, ...]:
         # The server's own uri is pinned to the version that it resolved: all tables are of that one (redivis-api §3.1).
-        uri = container.body.get("uri")
-        base = uri if isinstance(uri, str) and uri.startswith("/") else path
+        base = _path(container.body) or path
         return tuple(_table(item, container) for item in self._api.pages(f"{base}/tables"))
 
 
 def _checked_version(reference: ContainerRef, body: Mapping[str, Any]) -> str:
-    version = body.get("version") or {}
-    tag = str(version.get("tag") or "")
-    if not tag:
+    tag = _text(_object(body, "version"), "tag")
+    if tag is None:
         raise DataError("the server does not say which version this is", where=str(reference), todo="Try again later")
     if reference.version not in {None, "current"} and not same_version(str(reference.version), tag):
         # An unknown version silently means the current one (redivis-api §3.1).
@@ -237,25 +235,21 @@ def _checked_version(reference: ContainerRef, body: Mapping[str, Any]) -> str:
 
 def _table(item: Json, container: Container) -> TableInfo:
     body, reference = container.body, container.reference
-    name = str(item["name"])
-    pinned = str(item.get("qualifiedReference") or f"{reference}.{name}")
-    uri = item.get("uri")
-    owner = body.get("owner") or {}
-    followed = replace(
-        reference, name=str(body.get("name") or reference.name), reference_id=body.get("referenceId") or None
-    )
+    name: str = item["name"]
+    pinned = _text(item, "qualifiedReference") or f"{reference}.{name}"
+    followed = replace(reference, name=_text(body, "name") or reference.name, reference_id=_text(body, "referenceId"))
     return TableInfo(
-        reference=TableRef(followed, name, item.get("referenceId") or None),
+        reference=TableRef(followed, name, _text(item, "referenceId")),
         pinned=pinned,
-        uri=uri if isinstance(uri, str) and uri.startswith("/") else url_path("tables", pinned),
-        owner=str(owner.get("name") or reference.owner),
+        uri=_path(item) or url_path("tables", pinned),
+        owner=_text(_object(body, "owner"), "name") or reference.owner,
         container=followed.name,
         name=name,
-        description=item.get("description") or None,
+        description=_text(item, "description"),
         version_tag=container.version_tag,
         rows=_integer(item.get("numRows")),
         bytes=_integer(item.get("numBytes")),
-        hash=item.get("hash") or None,
+        hash=_text(item, "hash"),
         updated_at=_integer(item.get("updatedAt")),
         unreadable=_unreadable(body, is_sample=bool(item.get("isSample"))),
     )
@@ -263,25 +257,42 @@ def _table(item: Json, container: Container) -> TableInfo:
 
 def _unreadable(body: Mapping[str, Any], *, is_sample: bool) -> str | None:
     """Say why the rows cannot be read; a level that is not told, or a workflow's, speaks not against it."""
-    levels = {body.get("accessLevel"), body.get("publicAccessLevel")} - {None}
+    level = _text(body, "accessLevel")
+    levels = {level, _text(body, "publicAccessLevel")} - {None}
     enough = _READING_LEVELS | ({"sample"} if is_sample else frozenset())
     if body.get("kind") == "workflow" or not levels or levels & enough:
         return None
-    return f"your access to the dataset is {body.get('accessLevel') or 'none'!r}, and reading rows needs 'data'"
+    return f"your access to the dataset is {level or 'none'!r}, and reading rows needs 'data'"
 
 
 def _variable(item: Json) -> Variable:
     return Variable(
-        name=str(item["name"]),
-        type=str(item.get("type") or "unknown"),
-        label=item.get("label") or None,
-        description=item.get("description") or None,
+        name=item["name"],
+        type=_text(item, "type") or "unknown",
+        label=_text(item, "label"),
+        description=_text(item, "description"),
     )
+
+
+def _text(item: Mapping[str, Any], key: str) -> str | None:
+    """Read a text; what is empty, or none, is not there."""
+    value = item.get(key)
+    return value if isinstance(value, str) and value else None
+
+
+def _object(item: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = item.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _path(item: Mapping[str, Any]) -> str | None:
+    uri = _text(item, "uri")
+    return uri if uri and uri.startswith("/") else None
 
 
 def _integer(value: Any) -> int | None:  # noqa: ANN401 - any JSON value
     """Read a count, which older servers send as a string (redivis-api §5)."""
     try:
         return None if value is None else int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None

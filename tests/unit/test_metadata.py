@@ -246,6 +246,35 @@ def test_descriptions_are_added_one_by_one(api: Api, emulator: Emulator) -> None
     assert sorted(request.path.rpartition("/")[2] for request in emulator.requests) == ["id", "letter"]
 
 
+@pytest.mark.parametrize(
+    "items", [None, 5, {"name": "letters"}, [5], [None], [{}], [{"name": None}], [{"name": ["a"]}]]
+)
+def test_a_list_that_is_none_is_an_error(api: Api, emulator: Emulator, items: object) -> None:
+    emulator.faults.add(Fault(kind="json", path="*/tables", set={"results": items}))
+
+    with pytest.raises(DataError, match=r"/tables: the server's answer is no list of things with names"):
+        _discovered(api, datasets=["demo.visits"])
+
+
+@pytest.mark.parametrize("rubbish", [5, [5], {"a": []}, True, ""])
+def test_what_cannot_be_read_is_not_there(api: Api, emulator: Emulator, rubbish: object) -> None:
+    """Texts that are none, of a dataset and of its tables: what names the table is made of what is known."""
+    (first, *_) = api.get("/datasets/demo.visits/tables")["results"]
+    texts = ("qualifiedReference", "referenceId", "uri", "description", "hash", "numRows", "updatedAt")
+    odd = [{**first, **dict.fromkeys(texts, rubbish)}]
+    keys = ("referenceId", "uri", "owner", "accessLevel", "publicAccessLevel")
+    emulator.faults.add(
+        Fault(kind="json", path="*/tables", set={"results": odd}),
+        Fault(kind="json", path="/datasets/demo.visits", set=dict.fromkeys(keys, rubbish)),
+    )
+
+    (table,) = _discovered(api, datasets=["demo.visits"])
+
+    assert table.name == first["name"]
+    assert table.pinned == f"demo.visits.{first['name']}"
+    assert (table.owner, table.hash, table.description, table.reference.reference_id) == ("demo", None, None, None)
+
+
 # --- requests --------------------------------------------------------------------------------------------------------
 
 
