@@ -1,0 +1,54 @@
+"""The lines that say how far a table is, where there is no terminal."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import pytest
+
+from tap_redivis import progress
+from tap_redivis.progress import Result, display, summarize
+
+
+@dataclass(frozen=True)
+class _Reading:
+    received: int
+    bytes: int = 50_000_000
+    resumes: int = 0
+
+
+@pytest.mark.parametrize(
+    ("expected", "words"), [(1000, "250 of 1000 rows (25 %), 5.0 MB/s"), (None, "250 rows, 5.0 MB/s")]
+)
+def test_a_line_every_five_seconds(
+    expected: int | None, words: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not more often; the rate is that of the whole reading."""
+    caplog.set_level(logging.INFO)
+    clock = iter([0.0, 4.9, 10.0, 14.9])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+
+    with display("visits", expected, 4) as shown:
+        for received in (100, 250, 500):
+            shown.show(_Reading(received))
+
+    assert [(record.name, record.getMessage()) for record in caplog.records] == [("tap-redivis.visits", words)]
+
+
+def test_the_summary_counts_what_became_of_the_tables(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    loaded = Result("a", outcome="loaded", rows=10, bytes=1_500_000, seconds=1.0)
+
+    summarize([loaded, loaded, Result("b", outcome="unchanged", rows=99), Result("c", bytes=500_000, seconds=0.5)])
+
+    [record] = caplog.records
+    assert record.getMessage() == ("4 tables: 1 failed, 2 loaded, 1 unchanged; 20 rows loaded, 3.5 MB received, 2.5 s")
+
+
+def test_a_run_without_tables_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    summarize([])
+
+    assert not caplog.records
