@@ -357,13 +357,15 @@ class TableStream(Stream):
 
     def _reader(self, load: Load, positions: Mapping[str, StreamPosition], expected: int | None) -> SessionReader:
         names = load.request.variables or [column.name for column in load.codec.columns]
+        if processes := _needs_processes(load):
+            load.codec.share_turns()
         return SessionReader(
             self.tap.api,
             load.request,
             positions,
             expected,
             lambda: decoder_for(load.request.wire_format, load.codec, names),
-            notices=load.notices if _needs_processes(load) else None,
+            notices=load.notices if processes else None,
         )
 
     def _write(self, event: Block | StreamEnd, record_lines: RecordLines, bookmark: Bookmark) -> None:

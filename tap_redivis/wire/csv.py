@@ -11,7 +11,7 @@ from pyarrow import csv
 from tap_redivis.columns import Column
 from tap_redivis.retry import PassingFailure
 from tap_redivis.wire.arrays import TARGETS, place_columns, rows_of
-from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, RowCodec, Rows, Turn, too_large
+from tap_redivis.wire.rows import LARGE_ROW_BYTES, MAX_ROW_BYTES, DamagedRow, RowCodec, Rows, Turn, too_large
 
 _PART_BYTES = 512 * 1024
 _TEXT = frozenset({"string", "geography"})
@@ -46,11 +46,13 @@ class CsvDecoder:
             for part in whole_records(pieces, check_size):
                 if not part.endswith(b"\n"):
                     self._check_unended(offset, part)
-                for rows in self._decode(part, offset):
+                parsed = self._parse(part, offset)
+                del part  # it may be large
+                for rows in rows_of(*parsed, self._codec, offset) if parsed else ():
                     offset += rows.count
                     yield rows
                     del rows
-                del part
+                del parsed
                 turn.give()
         finally:
             turn.give()
@@ -61,23 +63,23 @@ class CsvDecoder:
         if before != self._unended:
             raise PassingFailure("the body ended in the middle of a row")
 
-    def _decode(self, part: bytes, offset: int) -> Iterator[Rows]:
-        if not self._names:
-            part = part[self._read_header(part) :]
-        if not part:
-            return
+    def _parse(self, part: bytes, offset: int) -> tuple[pa.RecordBatch, list[pa.Array | None]] | None:
+        """Parse whole records; None for a header alone."""
+        begin = 0 if self._names else self._read_header(part)
+        if begin == len(part):
+            return None
+        data = pa.py_buffer(part).slice(begin)
+        has_hexadecimals = (b"x" in part and b"0x" in part) or (b"X" in part and b"0X" in part)
         try:
-            batch, arrays = self._typed(part) or self._as_text(part)
+            # Arrow takes hexadecimal text for numbers.
+            return (None if has_hexadecimals else self._typed(data)) or self._as_text(data)
         except pa.ArrowInvalid as error:
             raise DamagedRow(f"a CSV record from row {offset} on is damaged") from error
-        yield from rows_of(batch, arrays, self._codec, offset)
 
-    def _typed(self, part: bytes) -> tuple[pa.RecordBatch, list[pa.Array | None]] | None:
+    def _typed(self, data: pa.Buffer) -> tuple[pa.RecordBatch, list[pa.Array | None]] | None:
         """Parse a part straight into the columns' types, if its spelling is the usual one."""
-        if (b"x" in part and b"0x" in part) or (b"X" in part and b"0X" in part):
-            return None  # Arrow takes hexadecimal text for numbers
         try:
-            batch, arrays = self._parsed(part, lambda column: TARGETS[column.type])
+            batch, arrays = self._parsed(data, lambda column: TARGETS[column.type])
         except pa.ArrowInvalid:
             return None
         floats = [array for array, column in zip(arrays, self._codec.columns, strict=True) if column.type == "float"]
@@ -85,14 +87,14 @@ class CsvDecoder:
             return None  # text tells NaN and infinity from numbers beyond the range
         return batch, arrays
 
-    def _as_text(self, part: bytes) -> tuple[pa.RecordBatch, list[pa.Array | None]]:
+    def _as_text(self, data: pa.Buffer) -> tuple[pa.RecordBatch, list[pa.Array | None]]:
         """Parse a part without any reading of values, to be cast by column or one by one."""
-        batch, arrays = self._parsed(part, lambda _: pa.string())
+        batch, arrays = self._parsed(data, lambda _: pa.string())
         columns = self._codec.columns
         return batch, [_without_empty(array, column) for array, column in zip(arrays, columns, strict=True)]
 
     def _parsed(
-        self, part: bytes, kind: Callable[[Column], pa.DataType]
+        self, data: pa.Buffer, kind: Callable[[Column], pa.DataType]
     ) -> tuple[pa.RecordBatch, list[pa.Array | None]]:
         places = place_columns(self._names, self._codec)
         # Names may come twice, places cannot.
@@ -101,7 +103,7 @@ class CsvDecoder:
             for place, column in zip(places, self._codec.columns, strict=True)
             if place is not None
         }
-        batch = _read(part, [str(place) for place in range(len(self._names))], kinds)
+        batch = _read(data, [str(place) for place in range(len(self._names))], kinds)
         return batch, [None if place is None else batch.column(str(place)) for place in places]
 
     def _read_header(self, part: bytes) -> int:
@@ -111,7 +113,7 @@ class CsvDecoder:
             Bytes of the header, 0 if there is none.
         """
         end = _first_record_end(part)
-        first = _fields(part[:end])
+        first = _fields(part[: min(end, LARGE_ROW_BYTES)])  # a larger record is a row
         asked = {name.lower() for name in self._asked}
         matches = sum(name.lower() in asked for name in first)
         if 2 * matches > len(first):
@@ -138,10 +140,9 @@ def whole_records(pieces: Iterable[bytes], check_size: Callable[[int], None]) ->
             quotes += piece.count(b'"')
             waiting += piece
             if whole >= _PART_BYTES:
-                part = bytes(memoryview(waiting)[:whole])
+                part = [bytes(memoryview(waiting)[:whole])]
                 waiting, whole = waiting[whole:], 0
-                yield part
-                del part
+                yield part.pop()  # and nothing here keeps it
             check_size(len(waiting) - whole)
     except PassingFailure as error:
         failure = error  # the records before the break are good
@@ -180,11 +181,11 @@ def _fields(record: bytes) -> list[str]:
         return []
 
 
-def _read(part: bytes, names: Sequence[str], kinds: Mapping[str, pa.DataType]) -> pa.RecordBatch:
+def _read(data: pa.Buffer, names: Sequence[str], kinds: Mapping[str, pa.DataType]) -> pa.RecordBatch:
     """Parse whole records with Arrow."""
     table = csv.read_csv(
-        pa.BufferReader(part),
-        read_options=csv.ReadOptions(use_threads=False, column_names=names, block_size=len(part) + 1),
+        pa.BufferReader(data),
+        read_options=csv.ReadOptions(use_threads=False, column_names=names, block_size=data.size + 1),
         parse_options=csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=len(names) > 1),
         convert_options=csv.ConvertOptions(
             column_types=kinds,

@@ -159,8 +159,14 @@ class RowCodec:
         self.row_type = _row_type(columns)
         self._decoder = None if self.row_type is None else msgspec.json.Decoder(self.row_type)
         self._has_times = any(column.type in {"dateTime", "time"} for column in columns)
-        self.large_rows = threading.Lock()
+        self.large_rows: Lock = threading.Lock()
         self._zone_pattern = _zone_pattern(columns) if rules.append_utc else None
+
+    def share_turns(self) -> None:
+        """Let processes that will be forked take turns in holding a large row, as threads do."""
+        from multiprocessing import get_context  # noqa: PLC0415 - only for large tables
+
+        self.large_rows = get_context("fork").Lock()
 
     def spell_lines(self, lines: bytes) -> Rows | None:
         """Check and spell JSON lines whose keys are the columns' names; None where some row needs casting.
@@ -259,6 +265,18 @@ class RowCodec:
         return self._encoder.encode(value)
 
 
+class Lock(Protocol):
+    """What threads, or processes, take turns by."""
+
+    def acquire(self) -> bool:
+        """Wait for the turn."""
+        ...
+
+    def release(self) -> None:
+        """Let others have their turn."""
+        ...
+
+
 class Turn:
     """One read stream's turn to hold a large row: all streams together may hold only one.
 
@@ -268,7 +286,7 @@ class Turn:
         lock: The table's lock for large rows.
     """
 
-    def __init__(self, lock: threading.Lock) -> None:
+    def __init__(self, lock: Lock) -> None:
         self._lock = lock
         self._held = False
 

@@ -16,6 +16,8 @@ import pyarrow.compute as pc
 _SMALLEST_FLOAT, _LARGEST_FLOAT = 1e-4, 1e10
 """Between these Arrow writes floats like everybody else, but for the fraction of whole numbers."""
 
+_PIECE_BYTES = 256 * 1024
+
 _LONG_ESCAPES = bytes(sorted({*range(0x20)} - set(b"\b\t\n\f\r")))
 _SHORT_ESCAPES = {"\\": "\\\\", '"': '\\"', "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
 _ESCAPED = _LONG_ESCAPES + "".join(_SHORT_ESCAPES).encode()
@@ -66,7 +68,8 @@ def spell(keys: Sequence[str], columns: Sequence[Texts | None], count: int) -> b
         return constant.encode() * count
     pieces.append(constant)
     lines = pc.binary_join_element_wise(*pieces, "", null_handling="replace", null_replacement="null")
-    return _data(lines)
+    spelled: bytes = _data(lines).to_pybytes()
+    return spelled
 
 
 def texts_of(array: pa.Array, *, zone: str = "") -> Texts:
@@ -86,7 +89,7 @@ def texts_of_values(values: Sequence[bytes]) -> Texts:
 
 def has_nul(array: pa.Array) -> bool:
     """Whether U+0000 is in an array of strings."""
-    return b"\0" in _data(array)
+    return _has_any(array, b"\0")
 
 
 def _plain(array: pa.Array, _: str) -> Texts:
@@ -128,24 +131,29 @@ def _without_empty_fraction(array: pa.Array, of_seconds: pa.DataType, length: in
 
 
 def _strings(array: pa.Array, _: str) -> Texts:
-    data = _data(array)
-    if len(data.translate(None, _ESCAPED)) < len(data):
-        if len(data.translate(None, _LONG_ESCAPES)) < len(data):
+    if _has_any(array, _ESCAPED):
+        if _has_any(array, _LONG_ESCAPES):
             return texts_of_values([msgspec.json.encode(value) for value in array.to_pylist()])
         for character, escape in _SHORT_ESCAPES.items():  # the backslash comes first
-            if character.encode() in data:
+            if _has_any(array, character.encode()):
                 array = pc.replace_substring(array, character, escape)
     return Texts(array, '"', '"')
 
 
-def _data(array: pa.StringArray) -> bytes:
+def _has_any(array: pa.StringArray, characters: bytes) -> bool:
+    """Whether one of some characters is in the values; looked for in pieces, as values may be large."""
+    data = memoryview(_data(array))
+    pieces = (data[start : start + _PIECE_BYTES].tobytes() for start in range(0, len(data), _PIECE_BYTES))
+    return any(len(piece.translate(None, characters)) < len(piece) for piece in pieces)
+
+
+def _data(array: pa.StringArray) -> pa.Buffer:
     """Give the bytes of all values, one after another; those of nulls may be among them."""
     _, offsets, data = array.buffers()
     if not len(array) or data is None:
-        return b""
+        return pa.py_buffer(b"")
     numbers = memoryview(offsets).cast("i")
-    values: bytes = data[numbers[array.offset] : numbers[array.offset + len(array)]].to_pybytes()
-    return values
+    return data[numbers[array.offset] : numbers[array.offset + len(array)]]
 
 
 _KINDS: dict[pa.DataType, Callable[[Any, str], Texts]] = {
