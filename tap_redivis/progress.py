@@ -87,7 +87,7 @@ def display(stream: str, expected: int | None, streams: int) -> Iterator[Display
         yield _Lines(stream, expected)
         return
     progress = _rich_progress()
-    with progress, _logging_above(progress):
+    with progress, _logging_above():
         yield _Bar(progress, stream, expected, streams)
 
 
@@ -213,10 +213,10 @@ def _rich_progress() -> RichProgress:
 
 
 @contextmanager
-def _logging_above(progress: RichProgress) -> Iterator[None]:
-    """Write log lines above the bar instead of through it."""
+def _logging_above() -> Iterator[None]:
+    """Write log lines above the bar instead of through it: to what rich has put in stderr's place."""
     handlers = [h for h in logging.getLogger().handlers if isinstance(h, logging.StreamHandler)]
-    before = [handler.setStream(progress.console.file) for handler in handlers]
+    before = [handler.setStream(sys.stderr) for handler in handlers]
     try:
         yield
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import re
@@ -10,11 +9,11 @@ import subprocess
 import threading
 from dataclasses import dataclass
 
+from tap_redivis.emulator import Fault
 from tests.support.pipes import Program
 from tests.support.served import Site
 
-_ROWS = 300_000
-_FLIGHTS = {"tables": ["demo.nycflights13.flights"], "max_rows": _ROWS}
+_TYPES = {b"SCHEMA", b"RECORD", b"ACTIVATE_VERSION", b"STATE"}
 
 
 @dataclass(frozen=True)
@@ -23,35 +22,35 @@ class _Seen:
 
     Attributes:
         stdout: What was piped away.
-        screen: What went to the terminal, without its control sequences.
+        lines: What went to the terminal, without its control sequences.
         exit_code: Of the process.
     """
 
     stdout: bytes
-    screen: str
+    lines: list[str]
     exit_code: int
 
 
-def test_a_terminal_shows_a_bar_and_a_table(demo_site: Site) -> None:
-    """While rows come: how many of how many, streams and resumes; at the end, a row for the table."""
-    seen = _on_terminal(demo_site.tap(**_FLIGHTS))
+def test_a_terminal_shows_a_bar_and_a_table(site: Site) -> None:
+    """While rows come: how many of how many, streams and resumes; at the end, a row. Log lines stand above."""
+    site.emulator.faults.add(Fault(kind="stall", path="/readStreams/*", at_row=300))
+
+    seen = _on_terminal(site.tap(request_timeout_seconds=0.5))
 
     assert seen.exit_code == 0
-    assert re.search(rf"nycflights13__flights .*[1-9]\d*/{_ROWS} .*MB/s .*4 streams, 0 resumes", seen.screen)
-    assert re.search(r"nycflights13__flights\s*│ v1.1\s*│ full\s*│ 300,000 │.*│ loaded", seen.screen)
-    assert {json.loads(line)["type"] for line in seen.stdout.splitlines()} == {
-        "SCHEMA",
-        "RECORD",
-        "ACTIVATE_VERSION",
-        "STATE",
-    }
+    assert [line for line in seen.lines if re.search(r"visits [^/]*[1-9]\d*/2000 .*MB/s .*4 streams, 1 resumes", line)]
+    assert [line for line in seen.lines if re.search(r"visits +│ v1.0 +│ full +│ 2,000 │.*│ 1 +│ loaded", line)]
+    assert [line for line in seen.lines if "WARNING" in line]
+    assert not [line for line in seen.lines if "WARNING" in line and "4 streams" in line]
+    assert set(re.findall(rb'^{"type":"(\w+)"', seen.stdout, re.MULTILINE)) == _TYPES
+    assert seen.stdout.count(b"\n") == seen.stdout.count(b'{"type":"')
 
 
-def test_a_terminal_is_left_alone_on_request(demo_site: Site) -> None:
+def test_a_terminal_is_left_alone_on_request(site: Site) -> None:
     """`TAP_REDIVIS_LOG_LEVEL=warning`: neither bar nor table nor lines."""
-    seen = _on_terminal(demo_site.tap(tables=["demo.nycflights13.airlines"]), TAP_REDIVIS_LOG_LEVEL="warning")
+    seen = _on_terminal(site.tap(), TAP_REDIVIS_LOG_LEVEL="warning")
 
-    assert (seen.exit_code, seen.screen) == (0, "")
+    assert (seen.exit_code, seen.lines) == (0, [])
 
 
 def _on_terminal(program: Program, **variables: str) -> _Seen:
@@ -76,4 +75,4 @@ def _on_terminal(program: Program, **variables: str) -> _Seen:
     os.close(ours)
     screen = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.decode())
     assert program.secret is None or program.secret not in screen
-    return _Seen(stdout, screen, process.returncode)
+    return _Seen(stdout, list(filter(None, re.split("[\r\n]+", screen))), process.returncode)
