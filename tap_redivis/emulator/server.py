@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 _WRITE_BUFFER_BYTES = 1 << 20
+_BACKLOG = 1024
 # Longer than clients keep an idle connection, so that they never meet one that is just being closed.
 _KEEP_ALIVE_SECONDS = 300
 
@@ -117,18 +118,24 @@ class Server:
         """Close the port and all connections, and open the port again after some time."""
         self._listener.close()
         self._socket.close()
+        self._socket = _bind(self._host, self.port)  # nobody else gets the port meanwhile
         self._loop.call_soon(self._abort_connections)
         self._loop.call_later(seconds, self._listen_again)
 
     def _listen_again(self) -> None:
-        self._socket = _listen(self._host, self.port)
+        self._socket.listen(_BACKLOG)
         self._reopening = self._loop.create_task(self._listen())
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    listener = _bind(host, port)
+    listener.listen(_BACKLOG)
+    return listener
+
+
+def _bind(host: str, port: int) -> socket.socket:
     family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((host, port))
-    listener.listen(1024)
     return listener

@@ -76,7 +76,7 @@ def test_serve_until_interrupted(folder: Path, tmp_path: Path) -> None:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stderr is not None
         endpoint = process.stderr.readline().split()[-1]
-        assert [requests.get(f"{endpoint}/users/me", timeout=5).status_code for _ in range(2)] == [418, 401]
+        assert [requests.get(f"{endpoint}/users/me", timeout=20).status_code for _ in range(2)] == [418, 401]
         process.terminate()
         assert process.wait(20) == 0
     assert list(scratch.iterdir()) == []

@@ -107,8 +107,8 @@ def test_a_server_that_refuses_an_offset_is_read_from_the_start(site: Site) -> N
 
 
 def test_the_rate_limit_is_kept(site: Site) -> None:
-    """A server that allows few requests a second gets no more, and is read all the same."""
-    with Emulator(site.folder, rate_limit=RateLimit(requests=6, seconds=1.0)) as emulator:
+    """A server that allows few requests in some seconds gets no more, and is read all the same."""
+    with Emulator(site.folder, rate_limit=RateLimit(requests=6, seconds=3.0)) as emulator:
         slow = Site(emulator, site.folder, site.files, DEFAULT_TOKEN)
         done = slow.sync()
 

@@ -20,6 +20,7 @@ from tests.support.served import Site, assert_same_rows, records_of, visits, wri
 
 _LARGE = visits(60_000)
 _SIGNALS = [signal.SIGTERM, signal.SIGINT]
+_SOON = 10  # seconds; the promise is two (tests/unit/test_shutdown.py), the rest is for a machine that is slow and busy
 _MOMENTS = random.Random(20121221)  # noqa: S311 - chance, but the same in every run
 
 
@@ -130,7 +131,7 @@ def test_a_signal_ends_every_wait(large_site: Site, number: signal.Signals, faul
     done = interrupted_when(large_site.tap(), number, lambda: bool(large_site.asked(part)))
 
     assert done.exit_code == 128 + number
-    assert done.seconds < 2
+    assert done.seconds < _SOON
     assert "Traceback" not in done.stderr
     assert {message["type"] for message in done.messages} <= {"SCHEMA", "STATE"}
 
@@ -158,7 +159,7 @@ def test_a_killed_tap_goes_on_from_its_last_state(large_site: Site) -> None:
 def _assert_ended_well(done: Output, number: signal.Signals) -> None:
     """Check the exit code, the time, that each line is a message, and that STATE is last and says what is out."""
     assert done.exit_code == 128 + number
-    assert done.seconds < 2
+    assert done.seconds < _SOON
     assert "Traceback" not in done.stderr
     assert done.stdout.endswith(b"\n")
     assert done.messages[-1]["type"] == "STATE"

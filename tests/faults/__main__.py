@@ -33,7 +33,7 @@ serves a table, of 4,000 rows if nothing else is said, and lets each fault happe
 it, through 1 and through 4 read streams. The page holds what was seen; for the tap, the test suite checks the same.
 
 - **The tap** runs as a process, in each wire format. It gives up after 10 s of retries, or after 1.5 s where the fault
-  never ends, and takes half a second of silence for a broken connection (`max_retry_seconds`,
+  never ends, and takes a second of silence for a broken connection (`max_retry_seconds`,
   `request_timeout_seconds`). *Exact rows* means: every row of one version once and unchanged, exit code 0,
   ACTIVATE_VERSION and a completed bookmark. *Clear error* means: exit code 1, one line that says why, neither
   ACTIVATE_VERSION nor a completed bookmark.

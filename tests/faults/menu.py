@@ -50,6 +50,11 @@ class Item:
         """Whether the run must succeed in spite of it, or must fail."""
         return "transient" if self.cause is None else "permanent"
 
+    @property
+    def timeout_seconds(self) -> float:
+        """The tap's `request_timeout_seconds`: short only where it is waited for, since machines may be slow."""
+        return min(({"stall": 0.5, "slow": 1.0}.get(fault.kind, 5.0) for fault in self.faults), default=5.0)
+
 
 @dataclass(frozen=True)
 class _Place:

@@ -55,7 +55,7 @@ def _config(item: Item, wire_format: WireFormat, streams: int) -> dict[str, Any]
         "wire_format": wire_format,
         "max_streams": streams,
         "max_retry_seconds": item.retry_seconds,
-        "request_timeout_seconds": 0.5,
+        "request_timeout_seconds": item.timeout_seconds,
     }
     return config if item.max_rows is None else {**config, "max_rows": item.max_rows}
 

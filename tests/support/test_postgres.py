@@ -33,7 +33,7 @@ def test_nothing_stays_behind() -> None:
         [(data,)] = server.query("SHOW data_directory")
 
     assert not Path(data).parent.exists()
-    with pytest.raises(psycopg.OperationalError, match="refused"):
+    with pytest.raises(psycopg.OperationalError):  # nobody listens, or somebody else who got the port meanwhile
         psycopg.connect(server.url)
 
 

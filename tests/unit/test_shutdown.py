@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from tap_redivis import shutdown
 from tap_redivis.shutdown import Shutdown
 
 _FRAME = """
@@ -97,7 +98,7 @@ def test_nothing_that_catches_errors_catches_the_end() -> None:
 
 
 def test_a_section_that_does_not_end_is_ended() -> None:
-    """Within two seconds."""
+    """Within two seconds: the limits of the code add up to less, and this machine may be slow."""
     body = """
     with SHUTDOWN.whole():
         receive(signal.SIGTERM)
@@ -107,7 +108,8 @@ def test_a_section_that_does_not_end_is_ended() -> None:
     begin = time.monotonic()
 
     assert _ended(body) == (143, ["line"])
-    assert time.monotonic() - begin < 4  # two seconds, and the start of Python
+    assert time.monotonic() - begin < 20
+    assert 2 * shutdown._PATIENCE_SECONDS < 2  # noqa: SLF001 - once for the line, once for the rest
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the size of a pipe cannot be changed")
@@ -124,7 +126,7 @@ def test_a_line_that_nobody_reads_is_still_written_whole() -> None:
 
 
 def test_sections_without_a_signal_are_nothing() -> None:
-    shutdown = Shutdown()
+    of_nobody = Shutdown()
 
-    with shutdown.whole(), shutdown.whole():
+    with of_nobody.whole(), of_nobody.whole():
         pass
