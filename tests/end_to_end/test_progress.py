@@ -1,4 +1,4 @@
-"""What people see: on a terminal a bar and a table, else lines; never anything on stdout but messages."""
+"""What people see: on a terminal a bar and a table, else lines; a list of tables on request."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import threading
 from dataclasses import dataclass
 
 from tap_redivis.emulator import Fault
-from tests.support.pipes import Program
-from tests.support.served import Site
+from tests.support.pipes import Program, run
+from tests.support.served import Site, visits, write_table
 
 _TYPES = {b"SCHEMA", b"RECORD", b"ACTIVATE_VERSION", b"STATE"}
 
@@ -76,3 +76,17 @@ def _on_terminal(program: Program, **variables: str) -> _Seen:
     screen = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.decode())
     assert program.secret is None or program.secret not in screen
     return _Seen(stdout, list(filter(None, re.split("[\r\n]+", screen))), process.returncode)
+
+
+def test_tables_are_listed_for_people(site: Site) -> None:
+    """`--discover=table`: a row a table with what one wants to know before loading it."""
+    write_table(site.folder, "demo/visits/v1.0/empty", visits(0).select(["id"]))
+    site.emulator.reload()
+
+    done = run(site.tap("--discover=table"))
+
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in done.stdout.decode().splitlines()]
+    listed = {row[0]: row for row in rows if row[0].startswith("visits__")}
+    assert done.exit_code == 0
+    assert listed["visits__visits"][2] == "2,000"
+    assert [row[4:] for row in listed.values()] == [["1", "readable", "yes"], ["6", "readable", "yes"]]

@@ -1,0 +1,40 @@
+"""The last resort: a mistake of ours is one line, too."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+_MISTAKE = """
+from tap_redivis import tap
+from tap_redivis.logs import hide
+from tap_redivis.__main__ import main
+
+def mistaken(tap):
+    hide("secret-token")
+    raise ZeroDivisionError("something\\nwith secret-token")
+
+tap.TapRedivis.discover_streams = mistaken
+main()
+"""
+
+
+@pytest.mark.parametrize("level", ["info", "debug"])
+def test_a_mistake_of_ours_is_one_line(level: str) -> None:
+    """It says what to do, and no secret; the traceback is for those who ask for it."""
+    done = subprocess.run(
+        [sys.executable, "-c", _MISTAKE, "--config=ENV", "--discover"],
+        env={**os.environ, "TAP_REDIVIS_LOG_LEVEL": level},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    [line] = [line for line in done.stderr.splitlines() if "unexpected" in line]
+
+    assert done.returncode == 1
+    assert "ZeroDivisionError: something with ***. Set TAP_REDIVIS_LOG_LEVEL=debug" in line
+    assert "secret-token" not in done.stdout + done.stderr
+    assert ("Traceback" in done.stderr) == (level == "debug")
