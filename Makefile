@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check bench faults docs
+.PHONY: demo test check bench faults docs coverage
 
 # A local Redivis, the tap, a target and a PostgreSQL: stopped half-way and resumed.
 demo: .venv/installed
@@ -28,6 +28,13 @@ faults: .venv/installed
 docs: .venv/installed
 	$(BIN)/python -m docs.generate
 	$(BIN)/mkdocs build --strict --quiet
+
+# Branches of the tap (without the emulator) that its unit and end-to-end tests reach, the tap's processes too: ten minutes.
+coverage: .venv/installed
+	rm -rf .cache/coverage
+	$(BIN)/python -m coverage run -m pytest --numprocesses 4 --dist loadgroup tests/unit tests/end_to_end --ignore tests/end_to_end/test_memory.py
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
