@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzz.bodies import EDITS, FUZZ, Edit
-from tests.fuzz.whole import CONFIG, Change, Site, changes, check, finished, served
+from tests.fuzz.whole import CONFIG, Change, Site, changes, check, check_rows, finished, served
 from tests.support.pipes import Json, run
 
 _FULL_CONFIG: Json = {
@@ -71,7 +71,11 @@ def test_any_catalog(site: Site, catalog: Any, change: list[Change]) -> None:
 @FUZZ
 @given(st.lists(changes(), min_size=1, max_size=2))
 def test_any_state(site: Site, state: Any, change: list[Change]) -> None:
-    check(finished(site.tap(state=_all(change, state))))
+    """Nor is a row changed or written twice."""
+    done = finished(site.tap(state=_all(change, state)))
+
+    check(done)
+    check_rows(done)
 
 
 @FUZZ

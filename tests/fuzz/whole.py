@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import select
 import time
@@ -21,8 +22,9 @@ from tests.fuzz.bodies import TABLE, Edit
 from tests.fuzz.served import Answer, Asked, serving
 from tests.support.pipes import Json, Output, Program, tap
 from tests.support.running import forked
-from tests.support.served import write_note, write_table
+from tests.support.served import records_of, write_note, write_table
 
+_ROWS = {json.dumps(record) for record in records_of(TABLE)}
 _LIMIT_SECONDS = 60.0
 _TIMEOUT = 30.0
 _HEADERS = {"Authorization": f"Bearer {DEFAULT_TOKEN}"}
@@ -106,6 +108,18 @@ def check(done: Output) -> None:
     assert "Traceback" not in done.stderr
     assert "please report it" not in done.stderr, done.stderr
     assert done.exit_code == 0 or "ERROR" in done.stderr or "Error" in done.stderr
+    assert done.stdout == b"" or done.stdout.endswith(b"\n")
+
+
+def check_rows(done: Output) -> None:
+    """Check that each record is a row of the table, and in one version none comes twice.
+
+    Raises:
+        AssertionError: It is not.
+    """
+    rows = [(each["version"], json.dumps(each["record"])) for each in done.messages if each["type"] == "RECORD"]
+    assert {row for _, row in rows} <= _ROWS
+    assert len(set(rows)) == len(rows)
 
 
 Change = Callable[[Any], Any]
