@@ -190,6 +190,17 @@ def nulls(bench: Bench, into: Target) -> str:
     return "null" if found <= {None} else "empty" if found == {""} else f"{found}"
 
 
+def unchanged(bench: Bench, into: Target) -> str:
+    """Load a table of three rows, then run again: the tap writes its SCHEMA and no record."""
+    place = bench.place()
+    first = bench.load(into, place, tables=["demo.versions.versions"], table_options=_KEYS)
+    if failure := _failure(first):
+        return failure
+    second = bench.load(into, place, first.target.state, tables=["demo.versions.versions"], table_options=_KEYS)
+    stay = [int(value) for value in into.read(place, "versions", "id", "id")] == [1, 2, 3]
+    return _failure(second) or ("the rows stay" if stay else "the rows do not stay")
+
+
 def versions(**settings: Any) -> Case:  # noqa: ANN401 - settings of the tap
     """Load a table of rows 0, 1, 2, then its next version, of rows 1, 2, 3."""
 
@@ -222,6 +233,7 @@ def name_case(table: str, column: str) -> Case:
 CASES: Mapping[str, Case] = {
     **{f"type {name}": type_case(name) for name in TYPES},
     "a column of nulls": nulls,
+    "no new version": unchanged,
     "a new version, with keys": versions(table_options=_KEYS),
     "a new version, without keys": versions(),
     "the same, without ACTIVATE_VERSION": versions(emit_activate_version_messages=False),
