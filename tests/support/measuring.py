@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +22,8 @@ with open(sys.argv[1], "w") as file:
 os._exit(os.waitstatus_to_exitcode(status) & 255)
 """
 
+_SAMPLE_SECONDS = 0.02
+
 Drain = Callable[[Process], bytes]
 """Reads a process's stdout to its end, and returns what is to be kept of it."""
 
@@ -30,7 +34,8 @@ class Measured:
 
     Attributes:
         output: What it left; stdout is what the reader kept.
-        peak_mib: The most memory that was resident at once, in MiB.
+        peak_mib: The most memory that was resident at once, in MiB: of the program itself exactly, or, if that is more,
+            of it and its processes together as seen every 20 ms; pages that they share count once (Pss).
     """
 
     output: Output
@@ -47,6 +52,47 @@ def measured(program: Program, folder: Path, drain: Drain) -> Measured:
     """
     figure = folder / "maxrss"
     small = (sys.executable, "-S", "-E", "-c", _MEASURE, str(figure))
-    with started(replace(program, argv=(*small, *program.argv))) as process:
+    with (
+        started(replace(program, argv=(*small, *program.argv))) as process,
+        _watched(process.popen.pid) as seen,
+    ):
         output = process.end(drain(process))
-    return Measured(output, int(figure.read_text()) / 1024)
+    return Measured(output, max(int(figure.read_text()), seen[0]) / 1024)
+
+
+@contextmanager
+def _watched(pid: int) -> Iterator[list[int]]:
+    """Give a list whose first item is the most kilobytes that a process and those below it held together."""
+    seen, over = [0], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(_SAMPLE_SECONDS):
+            seen[0] = max(seen[0], sum(map(_kilobytes, _below(pid))))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+
+
+def _below(pid: int) -> Iterator[int]:
+    """Give the processes that a process, or one of these, has started; those that end meanwhile are left out."""
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            found = [int(child) for child in children.read_text().split()]
+        except OSError:
+            continue
+        for child in found:
+            yield child
+            yield from _below(child)
+
+
+def _kilobytes(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
