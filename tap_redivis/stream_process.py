@@ -30,6 +30,7 @@ if sys.platform == "linux":
     import fcntl
 
 _PIPE_BYTES = 512 * 1024
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,16 @@ class StreamProcess:
         self._lock = threading.Lock()
         requests, theirs = _pipe()
         answers, ours = _pipe()
-        self._pid: int | None = os.fork()
-        if not self._pid:
-            theirs.close()
-            answers.close()
-            _serve(requests, ours, reader, notices)
+        # A signal between the fork and the process's own handlers would make it go on as if it were the tap.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            self._pid: int | None = os.fork()
+            if not self._pid:
+                theirs.close()
+                answers.close()
+                _serve(requests, ours, reader, notices)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         requests.close()
         ours.close()
         self._requests, self._answers = theirs, answers
@@ -186,8 +192,8 @@ def _pipe() -> tuple[BinaryIO, BinaryIO]:
 def _serve(requests: BinaryIO, answers: BinaryIO, reader: Callable[[str], StreamReader], notices: Notices) -> NoReturn:
     """Be the process: read what is asked for, until nobody asks any more."""
     try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # both are for the tap, which ends this process
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)  # they are for the tap, which ends this process
         gc.freeze()  # what was there before stays, and stays shared
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, 0)
