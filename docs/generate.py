@@ -171,7 +171,7 @@ def definition() -> dict[str, Any]:
         "keywords": ["meltano_sdk", "research data"],
         "maintenance_status": "active",
         "capabilities": sorted(capability.value for capability in TapRedivis.capabilities),
-        "settings_group_validation": [["datasets"], ["workflows"], ["tables"]],
+        "settings_group_validation": [["datasets"], ["workflows"], ["tables"], ["queries"]],
         "settings": [_setting(name, part) for name, part in schema["properties"].items()],
     }
 

@@ -104,7 +104,7 @@ class Api:
         while True:
             page = self.get(path, params)
             items = page.get("results")
-            if not isinstance(items, list) or not all(map(_has_name, items)):
+            if not isinstance(items, list) or not all(map(has_name, items)):
                 raise DataError(
                     "the server's answer is no list of things with names", where=path, todo="Try again later"
                 )
@@ -263,7 +263,8 @@ class _RateLimit:
             time.sleep(seconds)
 
 
-def _has_name(item: Any) -> bool:  # noqa: ANN401 - any JSON value
+def has_name(item: Any) -> bool:  # noqa: ANN401 - any JSON value
+    """Whether something of an answer is an object with a name."""
     return isinstance(item, dict) and isinstance(item.get("name"), str)
 
 

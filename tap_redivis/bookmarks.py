@@ -52,6 +52,7 @@ class Reading:
         table_version: Singer version of its RECORDs, in seconds since the epoch.
         expected_rows: Rows that the session promised; None if it did not.
         streams: Position of each read stream by id, in the session's order.
+        query: Id of the query whose result is read; None for a table.
     """
 
     session: str
@@ -62,6 +63,7 @@ class Reading:
     table_version: int
     expected_rows: int | None
     streams: Mapping[str, StreamPosition]
+    query: str | None = None
 
     def advance(self, stream: str, rows: int, last: str) -> Reading:
         """Count rows of a read stream that have been written; ``last`` is the digest of the last one."""
@@ -242,6 +244,8 @@ def same_table(before: str | None, now: str) -> bool:
 
 
 def _change(bookmark: Bookmark, source: Source) -> str:
+    if source.hash is source.version_tag is None:
+        return "whether the result changed is not known before"
     if bookmark.version_tag != source.version_tag:
         return f"new version: {bookmark.version_tag} → {source.version_tag}"
     return "the table changed"
@@ -250,6 +254,7 @@ def _change(bookmark: Bookmark, source: Source) -> str:
 def _reading_to_state(reading: Reading) -> dict[str, Any]:
     values: dict[str, Any] = {
         "session": reading.session,
+        "query": reading.query,
         "opened_at": _time_text(reading.opened_at),
         "wire_format": reading.wire_format,
         "fingerprint": reading.fingerprint,
@@ -274,6 +279,7 @@ def _reading_from_state(state: Any) -> Reading:  # noqa: ANN401
         raise ValueError("reading has no table_version")
     return Reading(
         session=_required(state, "session", str),
+        query=_optional(state, "query", str),
         opened_at=_time(state, "opened_at"),
         wire_format=_required(state, "wire_format", str),
         fingerprint=_required(state, "fingerprint", str),

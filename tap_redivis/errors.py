@@ -7,6 +7,7 @@ RedivisError
 │   ├── Forbidden          403: the token lacks a scope or the user lacks access
 │   ├── NotFound           404, 410: not there, or not visible to this token
 │   ├── Refused            any other 4xx, the export quota among them
+│   ├── QueryFailed        a query failed, was cancelled, or took too long
 │   └── Unavailable        retries are used up: no connection, 429, 5xx, broken bodies
 └── DataError              the data is not what was promised
     ├── Incomplete         rows are missing, or there are too many
@@ -66,6 +67,10 @@ class Refused(ApiError):
 
 class QuotaExceeded(Refused):
     """The 30-day quota of data that may leave Redivis is used up (redivis-api §1.7)."""
+
+
+class QueryFailed(ApiError):
+    """A query failed, was cancelled, or took too long."""
 
 
 class Unavailable(ApiError):

@@ -152,7 +152,7 @@ class Metadata:
             ApiError: The server refused.
         """
         items = self._api.pages(f"{table.uri}/variables")
-        return [_variable(item) for item in items]
+        return [variable_of(item) for item in items]
 
     def described(self, table: TableInfo, variables: Iterable[Variable]) -> list[Variable]:
         """Add descriptions, which only each variable's own resource has (redivis-api §5).
@@ -247,10 +247,10 @@ def _table(item: Json, container: Container) -> TableInfo:
         name=name,
         description=_text(item, "description"),
         version_tag=container.version_tag,
-        rows=_integer(item.get("numRows")),
-        bytes=_integer(item.get("numBytes")),
+        rows=count_of(item.get("numRows")),
+        bytes=count_of(item.get("numBytes")),
         hash=_text(item, "hash"),
-        updated_at=_integer(item.get("updatedAt")),
+        updated_at=count_of(item.get("updatedAt")),
         unreadable=_unreadable(body, is_sample=bool(item.get("isSample"))),
     )
 
@@ -265,7 +265,8 @@ def _unreadable(body: Mapping[str, Any], *, is_sample: bool) -> str | None:
     return f"your access to the dataset is {level or 'none'!r}, and reading rows needs 'data'"
 
 
-def _variable(item: Json) -> Variable:
+def variable_of(item: Json) -> Variable:
+    """Read a variable of a list."""
     return Variable(
         name=item["name"],
         type=_text(item, "type") or "unknown",
@@ -290,7 +291,7 @@ def _path(item: Mapping[str, Any]) -> str | None:
     return uri if uri and uri.startswith("/") else None
 
 
-def _integer(value: Any) -> int | None:  # noqa: ANN401 - any JSON value
+def count_of(value: Any) -> int | None:  # noqa: ANN401 - any JSON value
     """Read a count, which older servers send as a string (redivis-api §5)."""
     try:
         return None if value is None else int(value)

@@ -56,6 +56,24 @@ CONFIG_SCHEMA: dict[str, Any] = th.PropertiesList(
         description="`owner.dataset.table` with the same suffixes, `*` and `?` allowed in the table's name",
     ),
     th.Property(
+        "queries",
+        th.ArrayType(
+            th.ObjectType(
+                th.Property("name", th.StringType, required=True, description="Name of the stream"),
+                th.Property("sql", th.StringType, required=True, description="One SELECT in GoogleSQL"),
+                th.Property("default_dataset", th.StringType, description="Where unqualified names are looked up"),
+                th.Property("default_workflow", th.StringType, description="Where unqualified names are looked up"),
+                th.Property("key_properties", th.ArrayType(th.StringType), description="Columns that identify a row"),
+                additional_properties=False,
+            ),
+        ),
+        title="Queries",
+        description=(
+            "List of {`name`, `sql`, `default_dataset` or `default_workflow`, `key_properties`}: each is a stream, run "
+            "on Redivis every time"
+        ),
+    ),
+    th.Property(
         "table_options",
         th.ObjectType(
             additional_properties=th.ObjectType(
@@ -189,6 +207,29 @@ class TableOptions:
 
 
 @dataclass(frozen=True)
+class QueryOptions:
+    """One of ``queries``.
+
+    Attributes:
+        name: As it was given; the stream's name is made of it.
+        sql: One SELECT.
+        default_dataset: Where unqualified names are looked up, or None.
+        default_workflow: Where unqualified names are looked up, or None.
+        key_properties: Columns that identify a row.
+    """
+
+    name: str
+    sql: str
+    default_dataset: str | None = None
+    default_workflow: str | None = None
+    key_properties: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Name it, as a catalog does."""
+        return f"query {self.name}"
+
+
+@dataclass(frozen=True)
 class Settings:
     """The settings with defaults and environment variables filled in; names as in the schema above."""
 
@@ -197,6 +238,7 @@ class Settings:
     datasets: tuple[ContainerRef, ...]
     workflows: tuple[ContainerRef, ...]
     tables: tuple[TableRef, ...]
+    queries: tuple[QueryOptions, ...]
     table_options: tuple[tuple[str, TableOptions], ...]
     stream_name_format: str
     wire_format: WireFormat
@@ -229,6 +271,7 @@ class Settings:
             datasets=tuple(parse_container(text, "datasets") for text in values.get("datasets", ())),
             workflows=tuple(parse_container(text, "workflows") for text in values.get("workflows", ())),
             tables=tuple(parse_table(text, "tables") for text in values.get("tables", ())),
+            queries=tuple(map(_query_options, values.get("queries", ()))),
             table_options=tuple(
                 (pattern, _table_options(options)) for pattern, options in values.get("table_options", {}).items()
             ),
@@ -240,11 +283,11 @@ class Settings:
         """Check that there is something to read.
 
         Raises:
-            ConfigError: Neither datasets nor workflows nor tables are named.
+            ConfigError: Neither datasets, workflows, tables nor queries are named.
         """
-        if not (self.datasets or self.workflows or self.tables):
+        if not (self.datasets or self.workflows or self.tables or self.queries):
             raise ConfigError(
-                "there is nothing to read: none of datasets, workflows and tables is set",
+                "there is nothing to read: none of datasets, workflows, tables and queries is set",
                 where="config",
                 todo='Name a dataset, such as {"datasets": ["demo.nycflights13"]}',
             )
@@ -274,6 +317,20 @@ def _table_options(options: Mapping[str, Any]) -> TableOptions:
         variables=tuple(variables) if variables else None,
         max_rows=options.get("max_rows"),
     )
+
+
+def _query_options(options: Mapping[str, Any]) -> QueryOptions:
+    values = {key: value for key, value in options.items() if value}
+    query = QueryOptions(**{**values, "key_properties": tuple(values.get("key_properties", ()))})
+    if query.default_dataset and query.default_workflow:
+        raise ConfigError(
+            "it has both a default dataset and a default workflow", where=f"queries, {query.name}", todo="Name one"
+        )
+    if query.default_dataset:
+        parse_container(query.default_dataset, f"queries, {query.name}, default_dataset")
+    if query.default_workflow:
+        parse_container(query.default_workflow, f"queries, {query.name}, default_workflow")
+    return query
 
 
 def _checked_token(token: str | None) -> str | None:

@@ -33,6 +33,7 @@ from tap_redivis.columns import Column
 from tap_redivis.errors import ConfigError, Forbidden, Incomplete, RedivisError, SchemaChanged, Unavailable
 from tap_redivis.metadata import ANONYMOUS_LIMIT_BYTES, TableInfo, Variable
 from tap_redivis.progress import Result, display
+from tap_redivis.queries import Query, QueryResult, completed_query, run_query
 from tap_redivis.read_session import Block, ReadSession, SessionReader, StreamEnd, open_session
 from tap_redivis.read_stream import ROWS_STREAM, Request, SessionGone
 from tap_redivis.records import RecordLines, by_sdk, splicing
@@ -43,7 +44,7 @@ from tap_redivis.wire.rows import Notices, RowCodec, ValueRules
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from tap_redivis.references import TableRef
+    from tap_redivis.references import ContainerRef, TableRef
     from tap_redivis.tap import TapRedivis
 
 PROCESSES_FROM_BYTES = 16 * 1024 * 1024
@@ -73,6 +74,7 @@ class Load:
         source: The same, as bookmarks compare it.
         codec: Columns and value rules.
         notices: What had to be changed on the way.
+        query: Id of the query whose result is read, if the rows are not read from a table.
     """
 
     table: TableInfo
@@ -80,6 +82,7 @@ class Load:
     source: Source
     codec: RowCodec
     notices: Notices
+    query: str | None = None
 
 
 class TableStream(Stream):
@@ -103,6 +106,16 @@ class TableStream(Stream):
         self._last_state = time.monotonic()
         self._rows_since_state = 0
 
+    @property
+    def source(self) -> str:
+        """What the catalog calls the source of the rows."""
+        return str(self.reference)
+
+    @property
+    def containers(self) -> tuple[ContainerRef, ...]:
+        """The dataset or workflow whose tables must be known to find this one."""
+        return (self.reference.container,)
+
     # --- what the SDK asks -------------------------------------------------------------------------------------------
 
     @property
@@ -125,7 +138,7 @@ class TableStream(Stream):
     def _singer_catalog_entry(self) -> CatalogEntry:
         """Add the table's reference and row count; overridden because the SDK has no hook for them."""
         entry = super()._singer_catalog_entry
-        entry.table = str(self.reference)
+        entry.table = self.source
         entry.row_count = self.table.rows if self.table else None
         return entry
 
@@ -216,7 +229,7 @@ class TableStream(Stream):
         table = self.tap.current_table(self)
         self.table = table
         columns = self._columns()
-        limits = [self.tap.settings.options_for(table.name).max_rows, self.ABORT_AT_RECORD_COUNT]
+        limits = [self._row_limit(), self.ABORT_AT_RECORD_COUNT]
         max_rows = min((limit for limit in limits if limit is not None), default=None)
         selection = selection_digest(columns, max_rows)
         settings, notices = self.tap.settings, Notices()
@@ -249,6 +262,9 @@ class TableStream(Stream):
             notices=notices,
         )
 
+    def _row_limit(self) -> int | None:
+        return self.tap.settings.options_for(self.table.name).max_rows if self.table else None
+
     def _columns(self) -> tuple[Column, ...]:
         properties = self.effective_schema.get("properties", {})
         columns = columns_of(properties, (name for name in properties if self.mask["properties", name]))
@@ -260,14 +276,13 @@ class TableStream(Stream):
 
     def _open(self, load: Load, bookmark: Bookmark) -> tuple[Load, Reading]:
         """Open a read session after comparing the catalog with the table as it is."""
-        if self.variables is None:
-            self.variables = self.tap.catalogue.variables(load.table)
-        load = replace(load, request=replace(load.request, variables=self._to_transfer(load, self.variables)))
+        load = self._located(load, bookmark)
         session = self._session(load)
         expected = _expected_rows(load, session)
         now = datetime.now(timezone.utc)
         return load, Reading(
             session=session.id,
+            query=load.query,
             opened_at=now,
             wire_format=load.request.wire_format,
             fingerprint=load.source.fingerprint,
@@ -276,6 +291,36 @@ class TableStream(Stream):
             expected_rows=expected,
             streams={stream: StreamPosition() for stream in session.streams},
         )
+
+    def _located(self, load: Load, bookmark: Bookmark) -> Load:  # noqa: ARG002 - for streams that run a query
+        """Find where the rows are to be read and which variables to transfer.
+
+        Raises:
+            SchemaChanged: The catalog does not fit, and ``on_schema_change`` is ``fail``.
+        """
+        if self.variables is None:
+            self.variables = self.tap.catalogue.variables(load.table)
+        return replace(load, request=replace(load.request, variables=self._to_transfer(load, self.variables)))
+
+    def _through_query(self, load: Load, query: Query, bookmark: Bookmark) -> tuple[Load, QueryResult]:
+        """Run a query, to load its result; one that was run for the same reading is not run again.
+
+        Raises:
+            ApiError: The query was refused.
+            QueryFailed: It failed, was cancelled, or took too long.
+        """
+        api, before, result = self.tap.api, bookmark.reading, None
+        if before and before.query and before.fingerprint == load.source.fingerprint:
+            result = completed_query(api, query, before.query)
+        if result is None:
+            result = run_query(api, query, timeout=load.request.timeout)
+        load = replace(
+            load,
+            query=result.id,
+            table=replace(load.table, uri=result.uri, rows=result.rows, bytes=result.bytes),
+            request=replace(load.request, table_uri=result.uri),
+        )
+        return load, result
 
     def _to_transfer(self, load: Load, variables: Sequence[Variable]) -> list[str] | None:
         """Compare the catalog's columns with the server's variables; None means all variables.

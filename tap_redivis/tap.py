@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -25,14 +26,17 @@ from tap_redivis.memory import give_back_large_blocks
 from tap_redivis.messages import MessageWriter
 from tap_redivis.metadata import Metadata, TableInfo, Variable
 from tap_redivis.progress import Result, TableView, show_tables, summarize
-from tap_redivis.references import TableRef, parse_table, stream_name
-from tap_redivis.settings import CONFIG_SCHEMA, Settings, TableOptions
+from tap_redivis.queries import query_columns
+from tap_redivis.query_stream import QueryStream, query_of
+from tap_redivis.references import STREAM_NAME_LIMIT, TableRef, parse_table, stream_name
+from tap_redivis.settings import CONFIG_SCHEMA, QueryOptions, Settings, TableOptions
 from tap_redivis.shutdown import SHUTDOWN, Termination
 from tap_redivis.streams import TableStream
 
 logger = logging.getLogger("tap-redivis")
 
 _MOST_DESCRIPTIONS = 500
+_STREAM_NAME = re.compile(rf"[a-z0-9_]{{1,{STREAM_NAME_LIMIT}}}")
 
 
 class TapRedivis(Tap):
@@ -108,7 +112,8 @@ class TapRedivis(Tap):
             return stream.table
         selected = [other for other in self.streams.values() if isinstance(other, TableStream) and other.selected]
         with suppress(RedivisError):  # what one stream lacks is no other stream's error: each finds its own below
-            self.catalogue.load([other.reference.container for other in selected], self.settings.workflows)
+            containers = [container for other in selected for container in other.containers]
+            self.catalogue.load(containers, self.settings.workflows)
         return self.catalogue.find(stream.reference)[0]
 
     def note_failure(self, stream: str, error: RedivisError) -> None:
@@ -131,7 +136,8 @@ class TapRedivis(Tap):
         variables = in_parallel(self._variables, tables)
         if self._describe:
             variables = self._described(tables, variables)
-        return self._named([self._discovered(table, listed) for table, listed in zip(tables, variables, strict=True)])
+        streams = [self._discovered(table, listed) for table, listed in zip(tables, variables, strict=True)]
+        return self._named([*streams, *self._discovered_queries()])
 
     def run_discovery(self) -> str:
         """Write the catalog, with the descriptions of variables."""
@@ -175,16 +181,31 @@ class TapRedivis(Tap):
             logger.warning("%s: %s", table.pinned, warning)
         return stream
 
+    def _discovered_queries(self) -> list[QueryStream]:
+        """Make the streams of the queries; each is run without its rows, to know its columns."""
+        queries = list(self.settings.queries)
+        timeout = self.settings.request_timeout_seconds
+        columns = in_parallel(lambda query: query_columns(self.api, query_of(query), timeout=timeout), queries)
+        return [self._discovered_query(query, listed) for query, listed in zip(queries, columns, strict=True)]
+
+    def _discovered_query(self, query: QueryOptions, variables: Sequence[Variable]) -> QueryStream:
+        stream = QueryStream(self, _stream_name(query), schema_of(variables, None), query)
+        stream.primary_keys = _columns_named(query.key_properties, variables, f"queries, {query.name}")
+        stream.forced_replication_method = "FULL_TABLE"
+        for warning in name_warnings(variables):
+            logger.warning("%s: %s", query, warning)
+        return stream
+
     def _named(self, streams: Sequence[TableStream]) -> Sequence[TableStream]:
-        """Check that no two tables share a stream's name."""
+        """Check that no two tables or queries share a stream's name."""
         by_name: dict[str, TableStream] = {}
         for stream in streams:
             other = by_name.setdefault(stream.name, stream)
             if other is not stream:
                 raise ConfigError(
-                    f"{other.reference} and {stream.reference} would both be the stream {stream.name!r}",
+                    f"{other.source} and {stream.source} would both be the stream {stream.name!r}",
                     where="stream_name_format",
-                    todo="Use {owner}__{dataset}__{table}, or add {version}",
+                    todo="Use {owner}__{dataset}__{table}, or add {version}; call a query otherwise",
                 )
         return streams
 
@@ -193,20 +214,24 @@ class TapRedivis(Tap):
         chosen = [entry for entry in catalog.streams if entry.metadata.resolve_selection()[()]]
         if not chosen:
             logger.warning("the catalog selects no stream: there is nothing to do")
-        return [
-            TableStream(self, entry.tap_stream_id, entry.schema.to_dict(), self._reference_of(entry))
-            for entry in chosen
-        ]
+        queries = {_stream_name(query): query for query in self.settings.queries}
+        return [self._stream_of(entry, queries.get(entry.tap_stream_id)) for entry in chosen]
+
+    def _stream_of(self, entry: CatalogEntry, query: QueryOptions | None) -> TableStream:
+        name, schema = entry.tap_stream_id, entry.schema.to_dict()
+        if query and entry.table in {None, str(query)}:
+            return QueryStream(self, name, schema, query)
+        return TableStream(self, name, schema, self._reference_of(entry))
 
     def _reference_of(self, entry: CatalogEntry) -> TableRef:
         """Read which table a catalog's stream is; a catalog of another's making is matched by its names."""
-        if entry.table:
+        if entry.table and not entry.table.startswith("query "):
             return parse_table(entry.table, f"catalog, stream {entry.tap_stream_id}, table_name")
         for table in self.catalogue.discover(self.settings):
             if self._discovered(table, []).name == entry.tap_stream_id:
                 return table.reference
         raise ConfigError(
-            "no table of the settings has this stream's name",
+            "no table and no query of the settings has this stream's name",
             where=f"catalog, stream {entry.tap_stream_id}",
             todo="Discover again",
         )
@@ -351,7 +376,7 @@ class TapRedivis(Tap):
 def _shown(stream: TableStream) -> TableView:
     table, columns = stream.table, len(stream.schema["properties"])
     if table is None:
-        return TableView(stream.name, str(stream.reference), None, None, columns, "not asked", selected=stream.selected)
+        return TableView(stream.name, stream.source, None, None, columns, "not asked", selected=stream.selected)
     access = "readable" if table.unreadable is None else table.unreadable
     return TableView(stream.name, table.pinned, table.rows, table.bytes, columns, access, selected=stream.selected)
 
@@ -374,6 +399,29 @@ def _wanted(table: TableInfo, variables: Sequence[Variable], options: TableOptio
     if options.variables is None:
         return variables
     return [variable for variable in variables if variable.name.lower() in {name.lower() for name in named}]
+
+
+def _columns_named(names: Sequence[str], variables: Sequence[Variable], where: str) -> list[str]:
+    """Find columns by their names, in the server's spelling.
+
+    Raises:
+        ConfigError: One is not there.
+    """
+    spelled = {variable.name.lower(): variable.name for variable in variables}
+    if missing := [name for name in names if name.lower() not in spelled]:
+        raise ConfigError(
+            f"there is no column {', '.join(missing)}",
+            where=where,
+            todo=f"Name some of {', '.join(spelled.values())}",
+        )
+    return [spelled[name.lower()] for name in names]
+
+
+def _stream_name(query: QueryOptions) -> str:
+    """Take a query's name for its stream, as it is if it can be one."""
+    if _STREAM_NAME.fullmatch(query.name):
+        return query.name
+    return stream_name("{table}", owner="", dataset="", table=query.name, version="")
 
 
 def _readable_bookmark(item: tuple[str, Any]) -> tuple[str, dict[str, Any]] | None:

@@ -74,10 +74,11 @@ def translate(sql: str, find: Callable[[str], Readable]) -> Statement:
 
 
 def _name_columns(tree: exp.Query) -> None:
-    """Name unnamed columns as BigQuery does: f0_, f1_, ..."""
-    unnamed = [e for e in tree.selects if not isinstance(e, (exp.Alias, exp.Column, exp.Star))]
-    for number, expression in enumerate(unnamed):
-        expression.replace(exp.alias_(expression.copy(), f"f{number}_"))
+    """Name unnamed columns, those of subqueries too, as BigQuery does: f0_, f1_, ..."""
+    for select in tree.find_all(exp.Select):
+        unnamed = [e for e in select.selects if not isinstance(e, (exp.Alias, exp.Column, exp.Star))]
+        for number, expression in enumerate(unnamed):
+            expression.replace(exp.alias_(expression.copy(), f"f{number}_"))
 
 
 def _point_at(node: exp.Table, view: str) -> None:

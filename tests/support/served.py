@@ -45,7 +45,7 @@ class Site:
 
     def tap(self, *arguments: str, catalog: Json | None = None, state: Json | None = None, **settings: Any) -> Program:
         """Describe a call of the tap: settings by keyword, all of `demo.visits` if they name no source."""
-        if not settings.keys() & {"datasets", "workflows", "tables"}:
+        if not settings.keys() & {"datasets", "workflows", "tables", "queries"}:
             settings["datasets"] = ["demo.visits"]
         return tap(self, self.files, settings, *arguments, catalog=catalog, state=state)
 

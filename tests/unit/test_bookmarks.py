@@ -51,6 +51,7 @@ _READINGS = st.builds(
     table_version=_VERSIONS,
     expected_rows=st.none() | _COUNTS,
     streams=st.dictionaries(st.text(), _POSITIONS, max_size=4),
+    query=st.none() | st.text(),
 )
 _BOOKMARKS = st.builds(
     Bookmark,

@@ -12,7 +12,7 @@ import pytest
 
 from tap_redivis.errors import ConfigError
 from tap_redivis.references import ContainerRef, TableRef
-from tap_redivis.settings import CONFIG_SCHEMA, DEFAULT_ENDPOINT, Settings, TableOptions
+from tap_redivis.settings import CONFIG_SCHEMA, DEFAULT_ENDPOINT, QueryOptions, Settings, TableOptions
 
 _TOKEN = "a-token"  # noqa: S105 - of no service
 _SCHEMA = deepcopy(CONFIG_SCHEMA)  # before the SDK adds its own settings to it, when a tap is made
@@ -66,6 +66,8 @@ def test_every_setting_of_the_schema_is_read() -> None:
         {"datasets": "demo.flights"},
         {"state_interval_seconds": 0},
         {"table_options": {"flights": {"rows": 5}}},
+        {"queries": [{"name": "days"}]},
+        {"queries": [{"sql": "SELECT 1 AS one"}]},
     ],
 )
 def test_the_schema_refuses_what_has_no_meaning(config: Mapping[str, Any]) -> None:
@@ -181,6 +183,33 @@ def test_a_token_that_cannot_be_one_is_refused(token: str) -> None:
 @pytest.mark.parametrize("source", ["datasets", "workflows"])
 def test_any_source_will_do(source: str) -> None:
     _settings(**{source: ["demo.flights"]}).require_source()
+
+
+def test_a_query_is_a_source_too() -> None:
+    query = {
+        "name": "days",
+        "sql": "SELECT day FROM flights",
+        "default_dataset": "demo.flights",
+        "key_properties": ["day"],
+    }
+
+    settings = _settings(queries=[query])
+
+    settings.require_source()
+    assert settings.queries == (QueryOptions("days", "SELECT day FROM flights", "demo.flights", None, ("day",)),)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"default_dataset": "demo.flights", "default_workflow": "demo.analysis"},
+        {"default_dataset": "flights"},
+        {"default_workflow": "demo"},
+    ],
+)
+def test_a_query_has_one_default_that_can_be_read(more: Mapping[str, str]) -> None:
+    with pytest.raises(ConfigError, match=r"^queries, days"):
+        _settings(queries=[{"name": "days", "sql": "SELECT 1 AS one", **more}])
 
 
 def test_a_config_without_a_source_says_what_to_name() -> None:
