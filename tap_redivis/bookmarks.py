@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal
 
 from tap_redivis.columns import Column
+from tap_redivis.replication import KeyValue, is_higher
 
 SESSION_LIFE = timedelta(hours=5.5)
 """How long a read session is trusted: Redivis ends it after 6 hours (redivis-api §8.1.9)."""
@@ -53,6 +55,7 @@ class Reading:
         expected_rows: Rows that the session promised; None if it did not.
         streams: Position of each read stream by id, in the session's order.
         query: Id of the query whose result is read; None for a table.
+        replication_key_value: Highest replication key written so far; None if there is none.
     """
 
     session: str
@@ -64,10 +67,17 @@ class Reading:
     expected_rows: int | None
     streams: Mapping[str, StreamPosition]
     query: str | None = None
+    replication_key_value: KeyValue | None = None
 
     def advance(self, stream: str, rows: int, last: str) -> Reading:
         """Count rows of a read stream that have been written; ``last`` is the digest of the last one."""
         return self._with(stream, self.streams[stream].advance(rows, last))
+
+    def saw(self, value: KeyValue | None) -> Reading:
+        """Note the highest replication key of some rows that have been written."""
+        if value is None or not is_higher(value, self.replication_key_value):
+            return self
+        return replace(self, replication_key_value=value)
 
     def end(self, stream: str) -> Reading:
         """Note that a read stream has been read to its end."""
@@ -96,6 +106,8 @@ class Bookmark:
         completed_at: When it was completed, UTC; None before there was one.
         table_version: Singer version of that load.
         reading: The load under way, if any.
+        replication_key: Replication key of that load; None if it was no incremental one.
+        replication_key_value: Its highest value; None if there is none.
     """
 
     table: str | None = None
@@ -107,6 +119,8 @@ class Bookmark:
     completed_at: datetime | None = None
     table_version: int | None = None
     reading: Reading | None = None
+    replication_key: str | None = None
+    replication_key_value: KeyValue | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +135,7 @@ class Source:
         rows: The table's row count, as its metadata has it.
         selection: Digest of the columns and limit to read.
         fingerprint: Digest of the whole reading.
+        replication_key: Variable by which only new rows are asked for; None where all rows are read.
     """
 
     table: str
@@ -130,6 +145,7 @@ class Source:
     rows: int | None
     selection: str
     fingerprint: str
+    replication_key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -154,6 +170,8 @@ def decide(  # noqa: PLR0911 - each return is a line of the design's table
         return Decision("start", "first load")
     if source.version_tag == "next":
         return Decision("start", "a draft is always read")
+    if bookmark.replication_key not in {None, source.replication_key}:
+        return Decision("start", "the replication method or key changed")
     if bookmark.selection not in {None, source.selection}:
         return Decision("start", "the selected variables or the row limit changed")
     if not _unchanged(bookmark, source):
@@ -163,14 +181,37 @@ def decide(  # noqa: PLR0911 - each return is a line of the design's table
     return Decision("skip", "unchanged since the last complete load")
 
 
+def known_key_value(bookmark: Bookmark, source: Source) -> KeyValue | None:
+    """Return the replication key's value that a load goes on from; None if it must read all rows."""
+    is_same = (
+        bookmark.completed_at is not None
+        and bookmark.replication_key == source.replication_key is not None
+        and bookmark.selection == source.selection
+        and _unpinned(bookmark.table) == _unpinned(source.table)
+    )
+    return bookmark.replication_key_value if is_same else None
+
+
+def _unpinned(table: str | None) -> str:
+    return re.sub(r":(v\d+_\d+|current|next)\.", ".", (table or "").lower())
+
+
 def next_table_version(bookmark: Bookmark, now: datetime) -> int:
     """Choose the Singer version of a new load: seconds, so that it fits 32 bits, and higher than any before."""
     earlier = [bookmark.table_version or 0, bookmark.reading.table_version if bookmark.reading else 0]
     return max(int(now.timestamp()), *(version + 1 for version in earlier))
 
 
-def complete(bookmark: Bookmark, source: Source, *, rows: int, table_version: int, now: datetime) -> Bookmark:
-    """Note a proved load."""
+def complete(  # noqa: PLR0913 - what is known of a load
+    bookmark: Bookmark,
+    source: Source,
+    *,
+    rows: int,
+    table_version: int,
+    now: datetime,
+    key_value: KeyValue | None = None,
+) -> Bookmark:
+    """Note a proved load; ``key_value`` is the highest replication key, if it was an incremental one."""
     return Bookmark(
         table=source.table,
         version_tag=source.version_tag,
@@ -180,6 +221,8 @@ def complete(bookmark: Bookmark, source: Source, *, rows: int, table_version: in
         selection=source.selection,
         completed_at=now,
         table_version=max(table_version, bookmark.table_version or 0),
+        replication_key=source.replication_key,
+        replication_key_value=key_value,
     )
 
 
@@ -188,9 +231,17 @@ def selection_digest(columns: Sequence[Column], max_rows: int | None) -> str:
     return _digest([sorted([column.name, column.type] for column in columns), max_rows])
 
 
-def reading_digest(table: str, version_tag: str | None, selection: str, wire_format: str) -> str:
-    """Digest all that makes two readings the same: another digest means another reading."""
-    return _digest([table, version_tag, selection, wire_format])
+def reading_digest(table: str, version_tag: str | None, selection: str, wire_format: str, *key: object) -> str:
+    """Digest all that makes two readings the same: another digest means another reading.
+
+    Args:
+        table: Pinned reference.
+        version_tag: Resolved version tag.
+        selection: Digest of the columns and limit.
+        wire_format: What the streams send.
+        key: Replication key and the value that the load goes on from; nothing where all rows are read.
+    """
+    return _digest([table, version_tag, selection, wire_format, *key])
 
 
 def to_state(bookmark: Bookmark) -> dict[str, Any]:
@@ -204,6 +255,8 @@ def to_state(bookmark: Bookmark) -> dict[str, Any]:
         "selection": bookmark.selection,
         "completed_at": _time_text(bookmark.completed_at) if bookmark.completed_at else None,
         "table_version": bookmark.table_version,
+        "replication_key": bookmark.replication_key,
+        "replication_key_value": bookmark.replication_key_value,
         "reading": _reading_to_state(bookmark.reading) if bookmark.reading else None,
     }
     return {key: value for key, value in values.items() if value is not None}
@@ -228,6 +281,8 @@ def from_state(state: Any) -> Bookmark:  # noqa: ANN401 - anything may stand in 
         completed_at=_time(state, "completed_at") if state.get("completed_at") is not None else None,
         table_version=_table_version(state),
         reading=None if reading is None else _reading_from_state(reading),
+        replication_key=_optional(state, "replication_key", str),
+        replication_key_value=_key_value(state),
     )
 
 
@@ -261,6 +316,7 @@ def _reading_to_state(reading: Reading) -> dict[str, Any]:
         "version_tag": reading.version_tag,
         "table_version": reading.table_version,
         "expected_rows": reading.expected_rows,
+        "replication_key_value": reading.replication_key_value,
         "streams": {stream: _position_to_state(position) for stream, position in reading.streams.items()},
     }
     return {key: value for key, value in values.items() if value is not None}
@@ -280,6 +336,7 @@ def _reading_from_state(state: Any) -> Reading:  # noqa: ANN401
     return Reading(
         session=_required(state, "session", str),
         query=_optional(state, "query", str),
+        replication_key_value=_key_value(state),
         opened_at=_time(state, "opened_at"),
         wire_format=_required(state, "wire_format", str),
         fingerprint=_required(state, "fingerprint", str),
@@ -308,6 +365,13 @@ def _required(state: Mapping[str, Any], key: str, kind: type) -> Any:  # noqa: A
 
 def _optional(state: Mapping[str, Any], key: str, kind: type) -> Any:  # noqa: ANN401
     return None if state.get(key) is None else _required(state, key, kind)
+
+
+def _key_value(state: Mapping[str, Any]) -> KeyValue | None:
+    value: KeyValue | None = state.get("replication_key_value")
+    if value is not None and type(value) not in {int, float, str}:
+        raise ValueError("replication_key_value is no number and no text")
+    return value
 
 
 def _table_version(state: Mapping[str, Any]) -> int | None:

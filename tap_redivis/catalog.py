@@ -9,6 +9,7 @@ from typing import Any
 from tap_redivis.columns import COLUMN_TYPES, INT64_MAX, INT64_MIN, Column, ColumnType
 from tap_redivis.errors import ConfigError
 from tap_redivis.metadata import Variable
+from tap_redivis.replication import KEY_TYPES
 
 _LONGEST_NAME_BYTES = 63
 
@@ -22,7 +23,6 @@ _PROPERTIES: dict[str, dict[str, Any]] = {
     "time": {"type": ["string", "null"], "format": "time"},
     "geography": {"type": ["string", "null"]},
 }
-_ORDERED_TYPES = frozenset({"integer", "float", "string", "date", "dateTime", "time"})
 _FORMATS: dict[str, ColumnType] = {"date": "date", "date-time": "dateTime", "time": "time"}
 _TYPES: dict[str, ColumnType] = {"integer": "integer", "number": "float", "boolean": "boolean"}
 
@@ -38,7 +38,7 @@ def schema_of(variables: Iterable[Variable], description: str | None) -> dict[st
 
 def replication_keys(variables: Iterable[Variable]) -> list[str]:
     """List the variables whose values have an order."""
-    return [variable.name for variable in variables if variable.type in _ORDERED_TYPES]
+    return [variable.name for variable in variables if variable.type in KEY_TYPES]
 
 
 def columns_of(properties: Mapping[str, Mapping[str, Any]], selected: Iterable[str]) -> tuple[Column, ...]:

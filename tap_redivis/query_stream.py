@@ -28,6 +28,8 @@ class QueryStream(TableStream):
         query: The query.
     """
 
+    replication_methods = ("FULL_TABLE",)
+
     def __init__(self, tap: TapRedivis, name: str, schema: Mapping[str, Any], query: QueryOptions) -> None:
         table = _table_of(query)
         super().__init__(tap, name, schema, table.reference)

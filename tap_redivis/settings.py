@@ -78,13 +78,16 @@ CONFIG_SCHEMA: dict[str, Any] = th.PropertiesList(
         th.ObjectType(
             additional_properties=th.ObjectType(
                 th.Property("key_properties", th.ArrayType(th.StringType), description="Variables that identify a row"),
+                th.Property("replication_key", th.StringType, description="Variable to load incrementally by"),
                 th.Property("variables", th.ArrayType(th.StringType), description="Read only these variables"),
                 th.Property("max_rows", th.IntegerType(minimum=1), description="Read at most this many rows"),
                 additional_properties=False,
             ),
         ),
         title="Table options",
-        description="Map of table name, `*` and `?` allowed, to {`key_properties`, `variables`, `max_rows`}",
+        description=(
+            "Map of table name, `*` and `?` allowed, to {`key_properties`, `replication_key`, `variables`, `max_rows`}"
+        ),
     ),
     th.Property(
         "stream_name_format",
@@ -199,11 +202,13 @@ class TableOptions:
         key_properties: Variables that identify a row.
         variables: The only variables to read; None for all.
         max_rows: Most rows to read; None for all.
+        replication_key: Variable to load incrementally by; None: all rows of each new version are read.
     """
 
     key_properties: tuple[str, ...] = ()
     variables: tuple[str, ...] | None = None
     max_rows: int | None = None
+    replication_key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -301,6 +306,7 @@ class Settings:
                     key_properties=options.key_properties or merged.key_properties,
                     variables=options.variables or merged.variables,
                     max_rows=options.max_rows or merged.max_rows,
+                    replication_key=options.replication_key or merged.replication_key,
                 )
         return merged
 
@@ -316,6 +322,7 @@ def _table_options(options: Mapping[str, Any]) -> TableOptions:
         key_properties=tuple(options.get("key_properties") or ()),
         variables=tuple(variables) if variables else None,
         max_rows=options.get("max_rows"),
+        replication_key=options.get("replication_key"),
     )
 
 

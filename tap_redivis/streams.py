@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from singer_sdk import Stream, metrics
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
@@ -23,6 +23,7 @@ from tap_redivis.bookmarks import (
     complete,
     decide,
     from_state,
+    known_key_value,
     next_table_version,
     reading_digest,
     selection_digest,
@@ -30,13 +31,24 @@ from tap_redivis.bookmarks import (
 )
 from tap_redivis.catalog import column_type_of, columns_of
 from tap_redivis.columns import Column
-from tap_redivis.errors import ConfigError, Forbidden, Incomplete, RedivisError, SchemaChanged, Unavailable
+from tap_redivis.errors import (
+    ConfigError,
+    Forbidden,
+    Incomplete,
+    QueryFailed,
+    RedivisError,
+    Refused,
+    SchemaChanged,
+    Unauthorized,
+    Unavailable,
+)
 from tap_redivis.metadata import ANONYMOUS_LIMIT_BYTES, TableInfo, Variable
 from tap_redivis.progress import Result, display
 from tap_redivis.queries import Query, QueryResult, completed_query, run_query
 from tap_redivis.read_session import Block, ReadSession, SessionReader, StreamEnd, open_session
 from tap_redivis.read_stream import ROWS_STREAM, Request, SessionGone
 from tap_redivis.records import RecordLines, by_sdk, splicing
+from tap_redivis.replication import KEY_TYPES, HighestKey, KeyValue, Since, rows_since
 from tap_redivis.shutdown import SHUTDOWN
 from tap_redivis.wire import decoder_for
 from tap_redivis.wire.rows import Notices, RowCodec, ValueRules
@@ -74,6 +86,7 @@ class Load:
         source: The same, as bookmarks compare it.
         codec: Columns and value rules.
         notices: What had to be changed on the way.
+        since: Where an incremental load goes on; None if all rows are read.
         query: Id of the query whose result is read, if the rows are not read from a table.
     """
 
@@ -82,6 +95,7 @@ class Load:
     source: Source
     codec: RowCodec
     notices: Notices
+    since: Since | None = None
     query: str | None = None
 
 
@@ -95,6 +109,8 @@ class TableStream(Stream):
         reference: The table; what is unpinned follows the current version.
     """
 
+    replication_methods: ClassVar[Sequence[str]] = ("FULL_TABLE", "INCREMENTAL")
+
     def __init__(self, tap: TapRedivis, name: str, schema: Mapping[str, Any], reference: TableRef) -> None:
         super().__init__(tap, schema=dict(schema), name=name)
         self.tap: TapRedivis = tap
@@ -105,6 +121,7 @@ class TableStream(Stream):
         self._reading: Reading | None = None
         self._last_state = time.monotonic()
         self._rows_since_state = 0
+        self._highest: HighestKey | None = None
 
     @property
     def source(self) -> str:
@@ -149,12 +166,15 @@ class TableStream(Stream):
             ConfigError: It asks for a replication method that this tap does not have.
         """
         super().apply_catalog(catalog)
-        if self.selected and self.replication_method != "FULL_TABLE":
+        if self.selected and self.replication_method not in self.replication_methods:
             raise ConfigError(
                 f"replication method {self.replication_method} is not available",
                 where=f"catalog, stream {self.name}",
-                todo="Use FULL_TABLE; tables whose version did not change are skipped",
+                todo=f"Use {' or '.join(self.replication_methods)}; tables whose version did not change are skipped",
             )
+
+    def get_replication_key_signpost(self, context: Mapping[str, Any] | None = None) -> None:
+        """Set no limit to the key: a version is a limit already."""
 
     def get_batch_config(self, config: Mapping[str, Any]) -> None:
         """Write no BATCH, whatever an undeclared setting says."""
@@ -190,8 +210,8 @@ class TableStream(Stream):
         if all(isinstance(stream_map, RemoveRecordTransform) for stream_map in self.stream_maps):
             self.logger.info("not read: a stream map removes all its records")
             return Result(self.name, outcome="left out")
-        load = self._prepare()
         bookmark = self._bookmark()
+        load = self._prepare(bookmark)
         now = datetime.now(timezone.utc)
         decision = decide(bookmark, load.source, now=now, skip_unchanged=self.tap.settings.skip_unchanged)
         self.logger.info("%s: %s", load.table.pinned, decision.reason)
@@ -224,7 +244,7 @@ class TableStream(Stream):
             todo="Try again later",
         )
 
-    def _prepare(self) -> Load:
+    def _prepare(self, bookmark: Bookmark) -> Load:
         """Ask what the table is now; costs nothing if its dataset was asked for already."""
         table = self.tap.current_table(self)
         self.table = table
@@ -238,6 +258,21 @@ class TableStream(Stream):
             replace_characters=settings.replace_invalid_characters,
             append_utc=settings.datetime_zone == "utc",
         )
+        key = self._key_column(columns)
+        source = Source(
+            table=table.pinned,
+            version_tag=table.version_tag,
+            hash=table.hash,
+            updated_at=table.updated_at,
+            rows=table.rows,
+            selection=selection,
+            fingerprint="",
+            replication_key=key.name if key else None,
+        )
+        since = self._since(key, known_key_value(bookmark, source))
+        key_parts = (key.name, since.value if since else None) if key else ()
+        fingerprint = reading_digest(table.pinned, table.version_tag, selection, settings.wire_format, *key_parts)
+        self._highest = HighestKey(key) if key else None
         return Load(
             table=table,
             request=Request(
@@ -249,18 +284,46 @@ class TableStream(Stream):
                 variables=[column.name for column in columns],
                 timeout=settings.request_timeout_seconds,
             ),
-            source=Source(
-                table=table.pinned,
-                version_tag=table.version_tag,
-                hash=table.hash,
-                updated_at=table.updated_at,
-                rows=table.rows,
-                selection=selection,
-                fingerprint=reading_digest(table.pinned, table.version_tag, selection, settings.wire_format),
-            ),
+            source=replace(source, fingerprint=fingerprint),
+            since=since,
             codec=RowCodec(table.pinned, columns, rules, notices),
             notices=notices,
         )
+
+    def _key_column(self, columns: Sequence[Column]) -> Column | None:
+        """Find the replication key's column; None where all rows are read.
+
+        Raises:
+            ConfigError: There is none that can be gone by, or no key properties: rows at the border come twice.
+        """
+        if self.replication_method != "INCREMENTAL":
+            return None
+        where = f"stream {self.name}"
+        key = next((column for column in columns if column.name == self.replication_key), None)
+        if key is None or key.type not in KEY_TYPES:
+            raise ConfigError(
+                f"the replication key {self.replication_key!r} is no selected variable whose values have an order",
+                where=where,
+                todo="Name another one, or use FULL_TABLE",
+            )
+        if not self.primary_keys:
+            raise ConfigError(
+                "INCREMENTAL needs key properties: some rows come twice, and the target must know them again",
+                where=where,
+                todo="Name them in table_options or the catalog, or use FULL_TABLE",
+            )
+        return key
+
+    def _since(self, key: Column | None, value: KeyValue | None) -> Since | None:
+        if key is None or value is None:
+            return None
+        since = Since(key, value)
+        try:
+            since.condition()
+        except ValueError as error:
+            self.logger.warning("state, stream %s: the replication key's value is damaged (%s)", self.name, error)
+            return None
+        return since
 
     def _row_limit(self) -> int | None:
         return self.tap.settings.options_for(self.table.name).max_rows if self.table else None
@@ -287,12 +350,13 @@ class TableStream(Stream):
             wire_format=load.request.wire_format,
             fingerprint=load.source.fingerprint,
             version_tag=load.source.version_tag,
-            table_version=next_table_version(bookmark, now),
+            # An incremental load adds to the rows of the one before: its rows have the same version.
+            table_version=(load.since and bookmark.table_version) or next_table_version(bookmark, now),
             expected_rows=expected,
             streams={stream: StreamPosition() for stream in session.streams},
         )
 
-    def _located(self, load: Load, bookmark: Bookmark) -> Load:  # noqa: ARG002 - for streams that run a query
+    def _located(self, load: Load, bookmark: Bookmark) -> Load:
         """Find where the rows are to be read and which variables to transfer.
 
         Raises:
@@ -300,7 +364,17 @@ class TableStream(Stream):
         """
         if self.variables is None:
             self.variables = self.tap.catalogue.variables(load.table)
-        return replace(load, request=replace(load.request, variables=self._to_transfer(load, self.variables)))
+        names = self._to_transfer(load, self.variables)
+        load = replace(load, request=replace(load.request, variables=names))
+        if load.since is None:
+            return load
+        names = names or [variable.name for variable in self.variables]
+        query = Query(load.table.pinned, rows_since(load.table.pinned, names, load.since))
+        try:
+            return self._through_query(load, query, bookmark)[0]
+        except (Unauthorized, Forbidden, Refused, QueryFailed) as error:
+            todo = "Use replication method FULL_TABLE for it, which needs no query, or try again later"
+            raise type(error)(error.what, where=load.table.pinned, todo=todo) from error
 
     def _through_query(self, load: Load, query: Query, bookmark: Bookmark) -> tuple[Load, QueryResult]:
         """Run a query, to load its result; one that was run for the same reading is not run again.
@@ -392,7 +466,7 @@ class TableStream(Stream):
         return Result(
             self.name,
             version=self._version,
-            mode="resumed" if before else "full",
+            mode="resumed" if before else "full" if load.since is None else "incremental",
             outcome="loaded",
             rows=reading.rows,
             bytes=reader.bytes,
@@ -420,6 +494,8 @@ class TableStream(Stream):
             if isinstance(event, Block):
                 self.tap.writer.write_lines(record_lines(event.rows), "RECORD")
                 self._reading = self._reading.advance(event.stream, event.rows.count, event.rows.last_digest)
+                if self._highest is not None:
+                    self._reading = self._reading.saw(self._highest.of(event.rows.lines))
                 self._rows_since_state += event.rows.count
             else:
                 self._reading = self._reading.end(event.stream)
@@ -429,9 +505,16 @@ class TableStream(Stream):
 
     def _finish(self, load: Load, bookmark: Bookmark, reading: Reading) -> None:
         now = datetime.now(timezone.utc)
-        done = complete(bookmark, load.source, rows=reading.rows, table_version=reading.table_version, now=now)
+        done = complete(
+            bookmark,
+            load.source,
+            rows=reading.rows if load.since is None else load.source.rows or reading.rows,
+            table_version=reading.table_version,
+            now=now,
+            key_value=reading.saw(load.since.value if load.since else None).replication_key_value,
+        )
         with SHUTDOWN.whole():
-            if self.tap.settings.emit_activate_version_messages:
+            if load.since is None and self.tap.settings.emit_activate_version_messages:
                 self._write_activate_version_message(reading.table_version)
             self._reading = None
             self._keep(done)
@@ -478,7 +561,7 @@ class TableStream(Stream):
         Raises:
             RedivisError: The table cannot be read.
         """
-        load = self._prepare()
+        load = self._prepare(Bookmark())
         if load.table.unreadable:
             raise Forbidden(load.table.unreadable, where=load.table.pinned, todo="Ask the owner for access")
         load = replace(load, request=replace(load.request, max_rows=1, max_streams=1))

@@ -174,6 +174,9 @@ class TapRedivis(Tap):
         stream.primary_keys = list(options.key_properties)
         stream.valid_replication_keys = replication_keys(variables)
         stream.forced_replication_method = "FULL_TABLE"
+        if options.replication_key and variables:
+            [stream.replication_key] = _columns_named([options.replication_key], variables, "table_options")
+            stream.forced_replication_method = "INCREMENTAL"
         stream.selected_by_default = table.unreadable is None
         if table.unreadable:
             logger.warning("%s is not selected: %s", table.pinned, table.unreadable)
@@ -388,7 +391,7 @@ def _wanted(table: TableInfo, variables: Sequence[Variable], options: TableOptio
         ConfigError: One is not there.
     """
     by_name = {variable.name.lower(): variable for variable in variables}
-    named = [*(options.variables or ()), *options.key_properties]
+    named = [*(options.variables or ()), *options.key_properties, *filter(None, [options.replication_key])]
     missing = [name for name in named if name.lower() not in by_name]
     if missing and variables:
         raise ConfigError(

@@ -41,6 +41,7 @@ _TIMES = st.datetimes(datetime(1970, 1, 1), datetime(2037, 12, 31)).map(  # noqa
 _VERSIONS = st.integers(0, _LAST_VERSION - 1)
 _COUNTS = st.integers(0, 2**63)
 _POSITIONS = st.builds(StreamPosition, _COUNTS, st.booleans(), st.none() | st.text())
+_KEYS = st.none() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 _READINGS = st.builds(
     Reading,
     session=st.text(),
@@ -52,6 +53,7 @@ _READINGS = st.builds(
     expected_rows=st.none() | _COUNTS,
     streams=st.dictionaries(st.text(), _POSITIONS, max_size=4),
     query=st.none() | st.text(),
+    replication_key_value=_KEYS,
 )
 _BOOKMARKS = st.builds(
     Bookmark,
@@ -64,6 +66,8 @@ _BOOKMARKS = st.builds(
     completed_at=st.none() | _TIMES,
     table_version=st.none() | _VERSIONS,
     reading=st.none() | _READINGS,
+    replication_key=st.none() | st.text(),
+    replication_key_value=_KEYS,
 )
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
