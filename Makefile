@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# Tests start hundreds of short processes: each would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test check bench faults docs coverage
 
 # A local Redivis, the tap, a target and a PostgreSQL: stopped half-way and resumed.

@@ -93,7 +93,10 @@ _MISTAKES = {
     "catalog that is none": Mistake("no Singer catalog", "--catalog", "Mend", files={"--catalog": '{"streams": [1]}'}),
     "catalog without streams": Mistake("no Singer catalog", "--catalog", "Mend", files={"--catalog": "{}"}),
     "catalog of no table": Mistake(
-        "no table and no query of the settings", "visits__nothing", "Discover", files={"--catalog": _CATALOG_OF_NO_TABLE}
+        "no table and no query of the settings",
+        "visits__nothing",
+        "Discover",
+        files={"--catalog": _CATALOG_OF_NO_TABLE},
     ),
 }
 
