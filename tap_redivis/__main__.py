@@ -35,6 +35,9 @@ def main() -> None:
         _run()
     except Termination as termination:  # from here on at any moment, while modules are being imported too
         _leave(termination.exit_code)
+    except SystemExit as end:
+        _leave(_shown(end.code))
+    _leave(0)
 
 
 def _run() -> None:
@@ -82,8 +85,20 @@ def _leave_out() -> None:
         sys.modules.setdefault(module, stand_in)
 
 
+def _shown(code: object) -> int:
+    """Write out what the command line said, and make its exit code a number."""
+    if isinstance(code, str):
+        sys.stderr.write(f"{code}\n")
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _BROKEN_PIPE_EXIT
+    return code if isinstance(code, int) else int(code is not None)
+
+
 def _leave(code: int) -> NoReturn:
-    """End now: reader threads may be waiting for a server that is silent."""
+    """End now: reader threads may be waiting for a server that is silent, and a signal changes nothing any more."""
+    SHUTDOWN.ignore()
     logging.shutdown()
     os._exit(code)
 

@@ -8,6 +8,7 @@ that cannot end because nobody reads our output is helped by a watch-dog: more r
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import sys
 import threading
@@ -40,12 +41,21 @@ class Shutdown:
     def __init__(self) -> None:
         self._sections = 0
         self._received: int | None = None
+        self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def install(self) -> None:
         """Handle SIGTERM and SIGINT from now on; only the main thread can."""
         if threading.current_thread() is threading.main_thread():
+            # It waits from the beginning: a handler that starts a thread hangs where the main thread is starting one.
+            threading.Thread(target=self._watch, daemon=True).start()
             signal.signal(signal.SIGTERM, self._handle)
             signal.signal(signal.SIGINT, self._handle)
+
+    def ignore(self) -> None:
+        """Ignore signals from now on: the process is ending."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     @contextmanager
     def whole(self) -> Iterator[None]:
@@ -80,12 +90,13 @@ class Shutdown:
         if self._received is not None:
             return  # we are ending, and the watch-dog sees to it
         self._received = signum
-        threading.Thread(target=self._watch, args=(signum,), daemon=True).start()
+        self._signals.put(signum)  # the one kind of queue that a handler may use
         if not self._sections:
             raise Termination(signum)
 
-    def _watch(self, signum: int) -> None:
+    def _watch(self) -> None:
         """End the process if the main thread does not; the process ends under this thread if it does."""
+        signum = self._signals.get()
         patience = threading.Event()
         patience.wait(_PATIENCE_SECONDS)
         _widen_pipe()

@@ -18,7 +18,7 @@ from tap_redivis.replication import HighestKey, Since, is_higher, rows_since
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00\ufffd"))
 
 
-@given(_TEXTS, _TEXTS.filter(bool))
+@given(_TEXTS, _TEXTS.filter(lambda name: name and "." not in name))  # the parser splits names at dots
 def test_text_is_never_sql(value: str, name: str) -> None:
     """What a parser reads out of the query is one column, one table, and the text, character by character."""
     query = rows_since("demo.visits:v1_0.visits", [name], Since(Column(name, "string"), value))
