@@ -457,9 +457,12 @@ def _catalog_of(file: IO[str] | None) -> Catalog | None:
     if not isinstance(value.get("streams"), list):
         raise _unusable("--catalog", "it is no Singer catalog: it has no list of streams")
     try:
-        return Catalog.from_dict(value)
+        catalog = Catalog.from_dict(value)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise _unusable("--catalog", f"it is no Singer catalog ({type(error).__name__}: {error})") from None
+    if not all(isinstance(entry.tap_stream_id, str) and entry.tap_stream_id for entry in catalog.streams):
+        raise _unusable("--catalog", "it is no Singer catalog: a stream has no tap_stream_id")
+    return catalog
 
 
 def _unusable(where: str, what: str) -> ConfigError:

@@ -92,6 +92,12 @@ _MISTAKES = {
     "catalog that is not JSON": Mistake("not JSON", "--catalog", "Mend", files={"--catalog": "<html>"}),
     "catalog that is none": Mistake("no Singer catalog", "--catalog", "Mend", files={"--catalog": '{"streams": [1]}'}),
     "catalog without streams": Mistake("no Singer catalog", "--catalog", "Mend", files={"--catalog": "{}"}),
+    "catalog without names": Mistake(
+        "no tap_stream_id",
+        "--catalog",
+        "Mend",
+        files={"--catalog": '{"streams": [{"tap_stream_id": null, "schema": {}}]}'},
+    ),
     "catalog of no table": Mistake(
         "no table and no query of the settings",
         "visits__nothing",
