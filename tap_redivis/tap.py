@@ -460,9 +460,25 @@ def _catalog_of(file: IO[str] | None) -> Catalog | None:
         catalog = Catalog.from_dict(value)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise _unusable("--catalog", f"it is no Singer catalog ({type(error).__name__}: {error})") from None
+    if not all(_is_schema(stream.get("schema")) for stream in value["streams"]):
+        raise _unusable("--catalog", "it is no Singer catalog: the schema of a stream is no JSON Schema")
     if not all(isinstance(entry.tap_stream_id, str) and entry.tap_stream_id for entry in catalog.streams):
         raise _unusable("--catalog", "it is no Singer catalog: a stream has no tap_stream_id")
     return catalog
+
+
+def _is_schema(value: Any) -> bool:  # noqa: ANN401 - anything may stand in a catalog
+    """Whether something has the shape of a schema, as far as the SDK relies on it unseen."""
+    if not isinstance(value, dict):
+        return False
+    types = value.get("type", [])
+    names = types if isinstance(types, list) else [types]
+    properties = value.get("properties", {})
+    return (
+        all(isinstance(name, str) for name in names)
+        and isinstance(properties, dict)
+        and all(map(_is_schema, properties.values()))
+    )
 
 
 def _unusable(where: str, what: str) -> ConfigError:

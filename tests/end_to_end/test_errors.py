@@ -98,6 +98,12 @@ _MISTAKES = {
         "Mend",
         files={"--catalog": '{"streams": [{"tap_stream_id": null, "schema": {}}]}'},
     ),
+    "catalog with a type that is none": Mistake(
+        "no JSON Schema",
+        "--catalog",
+        "Mend",
+        files={"--catalog": '{"streams": [{"tap_stream_id": "a", "schema": {"properties": {"b": {"type": false}}}}]}'},
+    ),
     "catalog of no table": Mistake(
         "no table and no query of the settings",
         "visits__nothing",
