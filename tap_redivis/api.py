@@ -68,7 +68,11 @@ class Api:
         self._reached = False
         self._rate = _RateLimit()
         self._warnings: set[str] = set()
-        self._http = _http_session()
+        self._http = requests.Session()
+        agent = f"tap-redivis/{version('tap-redivis')}"
+        self._http.headers.update({"User-Agent": agent, "Accept-Encoding": "identity"})
+        for scheme in ("http://", "https://"):
+            self._http.mount(scheme, HTTPAdapter(pool_maxsize=16))
 
     def for_another_process(self) -> Api:
         """Give the same server and token without the connections of this process, which a forked one must not use."""
@@ -206,15 +210,6 @@ class Api:
         if text and text not in self._warnings:
             self._warnings.add(text)
             logger.warning("Redivis says: %s", one_line(self._redacted(text)))
-
-
-def _http_session() -> requests.Session:
-    session = requests.Session()
-    agent = f"tap-redivis/{version('tap-redivis')}"
-    session.headers.update({"User-Agent": agent, "Accept-Encoding": "identity"})
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(pool_maxsize=16))
-    return session
 
 
 class _BearerAuth(AuthBase):
