@@ -19,6 +19,9 @@ from types import FrameType
 if sys.platform == "linux":
     import fcntl
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+"""What asks the process to end."""
+
 _PATIENCE_SECONDS = 0.7
 _MOST_PIPE_BYTES = 1024 * 1024
 
@@ -48,14 +51,14 @@ class Shutdown:
         if threading.current_thread() is threading.main_thread():
             # It waits from the beginning: a handler that starts a thread hangs where the main thread is starting one.
             threading.Thread(target=self._watch, daemon=True).start()
-            signal.signal(signal.SIGTERM, self._handle)
-            signal.signal(signal.SIGINT, self._handle)
+            for number in SIGNALS:
+                signal.signal(number, self._handle)
 
     def ignore(self) -> None:
         """Ignore signals from now on: the process is ending."""
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
 
     @contextmanager
     def whole(self) -> Iterator[None]:

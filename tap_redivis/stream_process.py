@@ -24,13 +24,13 @@ from typing import Any, BinaryIO, NoReturn
 from tap_redivis.bookmarks import StreamPosition
 from tap_redivis.errors import Unavailable
 from tap_redivis.read_stream import StreamReader
+from tap_redivis.shutdown import SHUTDOWN, SIGNALS
 from tap_redivis.wire.rows import LARGE_ROW_BYTES, Notices, Rows
 
 if sys.platform == "linux":
     import fcntl
 
 _PIPE_BYTES = 512 * 1024
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class StreamProcess:
         requests, theirs = _pipe()
         answers, ours = _pipe()
         # A signal between the fork and the process's own handlers would make it go on as if it were the tap.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             self._pid: int | None = os.fork()
             if not self._pid:
@@ -192,8 +192,7 @@ def _pipe() -> tuple[BinaryIO, BinaryIO]:
 def _serve(requests: BinaryIO, answers: BinaryIO, reader: Callable[[str], StreamReader], notices: Notices) -> NoReturn:
     """Be the process: read what is asked for, until nobody asks any more."""
     try:
-        for number in _SIGNALS:
-            signal.signal(number, signal.SIG_IGN)  # they are for the tap, which ends this process
+        SHUTDOWN.ignore()  # signals are for the tap, which ends this process
         gc.freeze()  # what was there before stays, and stays shared
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, 0)
