@@ -51,6 +51,10 @@ class QueryStream(TableStream):
         variables = result_columns(self.tap.api, result)
         return replace(load, request=replace(load.request, variables=self._to_transfer(load, variables)))
 
+    def fitted(self, load: Load) -> Load:
+        """Leave it to ``_located``: what columns the result has, only running the query can tell."""
+        return load
+
     def _row_limit(self) -> int | None:
         return self.tap.settings.max_rows
 

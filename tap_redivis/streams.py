@@ -17,6 +17,7 @@ from singer_sdk.singerlib.catalog import StreamMetadata
 from tap_redivis import stream_process
 from tap_redivis.bookmarks import (
     Bookmark,
+    Decision,
     Reading,
     Source,
     StreamPosition,
@@ -97,6 +98,31 @@ class Load:
     notices: Notices
     since: Since | None = None
     query: str | None = None
+
+    @property
+    def mode(self) -> str:
+        """What is read, in a word: the summary of a run says it, and so does a plan."""
+        return "full" if self.since is None else "incremental"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is to be done about a stream now: a run does it, a plan tells it.
+
+    Attributes:
+        bookmark: What STATE has of the stream.
+        load: What would be read.
+        decision: Whether to read it, and why.
+    """
+
+    bookmark: Bookmark
+    load: Load
+    decision: Decision
+
+    @property
+    def reading(self) -> Reading | None:
+        """The load that goes on, if one does."""
+        return self.bookmark.reading if self.decision.action == "resume" else None
 
 
 class TableStream(Stream):
@@ -207,20 +233,48 @@ class TableStream(Stream):
         return (self.table and self.table.version_tag) or ""
 
     def _load(self, counter: metrics.Counter) -> Result:
-        if all(isinstance(stream_map, RemoveRecordTransform) for stream_map in self.stream_maps):
+        if self.is_left_out:
             self.logger.info("not read: a stream map removes all its records")
             return Result(self.name, outcome="left out")
+        step = self.next_step()
+        self.logger.info("%s: %s", step.load.table.pinned, step.decision.reason)
+        if step.decision.action == "skip":
+            return Result(self.name, version=self._version, outcome="unchanged", rows=step.bookmark.rows or 0)
+        return self._read_until_proved(step.load, step.bookmark, step.reading, counter)
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether a stream map removes all records, so that none need be read."""
+        return all(isinstance(stream_map, RemoveRecordTransform) for stream_map in self.stream_maps)
+
+    def next_step(self) -> Step:
+        """Find out what is to be done, for a run as for a plan; costs nothing if the dataset was asked for already.
+
+        Raises:
+            RedivisError: The table is not there, or cannot be read, or not in the way that the catalog asks for.
+        """
         bookmark = self._bookmark()
         load = self._prepare(bookmark)
         now = datetime.now(timezone.utc)
         decision = decide(bookmark, load.source, now=now, skip_unchanged=self.tap.settings.skip_unchanged)
-        self.logger.info("%s: %s", load.table.pinned, decision.reason)
-        if decision.action == "skip":
-            return Result(self.name, version=self._version, outcome="unchanged", rows=bookmark.rows or 0)
+        if decision.action != "skip":
+            self._require_access(load)
+        return Step(bookmark, load, decision)
+
+    def _require_access(self, load: Load) -> None:
+        """Check what is known of the access before rows are asked for.
+
+        Raises:
+            Forbidden: It is not enough.
+        """
         if load.table.unreadable:
             raise Forbidden(load.table.unreadable, where=load.table.pinned, todo="Ask the owner for access")
-        reading = bookmark.reading if decision.action == "resume" else None
-        return self._read_until_proved(load, bookmark, reading, counter)
+        if self.tap.api.anonymous and (load.table.bytes or 0) >= ANONYMOUS_LIMIT_BYTES:
+            raise Forbidden(
+                f"without a token only tables below {ANONYMOUS_LIMIT_BYTES // 1_000_000} MB can be read",
+                where=load.table.pinned,
+                todo="Set api_token or REDIVIS_API_TOKEN",
+            )
 
     def _read_until_proved(
         self, load: Load, bookmark: Bookmark, reading: Reading | None, counter: metrics.Counter
@@ -362,19 +416,27 @@ class TableStream(Stream):
         Raises:
             SchemaChanged: The catalog does not fit, and ``on_schema_change`` is ``fail``.
         """
-        if self.variables is None:
-            self.variables = self.tap.catalogue.variables(load.table)
-        names = self._to_transfer(load, self.variables)
-        load = replace(load, request=replace(load.request, variables=names))
+        load = self.fitted(load)
         if load.since is None:
             return load
-        names = names or [variable.name for variable in self.variables]
+        names = load.request.variables or [variable.name for variable in self.variables or ()]
         query = Query(load.table.pinned, rows_since(load.table.pinned, names, load.since))
         try:
             return self._through_query(load, query, bookmark)[0]
         except (Unauthorized, Forbidden, Refused, QueryFailed) as error:
             todo = "Use replication method FULL_TABLE for it, which needs no query, or try again later"
             raise type(error)(error.what, where=load.table.pinned, todo=todo) from error
+
+    def fitted(self, load: Load) -> Load:
+        """Compare the catalog with the table's variables before any row is read, and say which of them to transfer.
+
+        Raises:
+            SchemaChanged: They differ, and ``on_schema_change`` is ``fail``.
+        """
+        if self.variables is None:
+            self.variables = self.tap.catalogue.variables(load.table)
+        names = self._to_transfer(load, self.variables)
+        return replace(load, request=replace(load.request, variables=names))
 
     def _through_query(self, load: Load, query: Query, bookmark: Bookmark) -> tuple[Load, QueryResult]:
         """Run a query, to load its result; one that was run for the same reading is not run again.
@@ -419,12 +481,6 @@ class TableStream(Stream):
     def _session(self, load: Load) -> ReadSession:
         if not self.tap.api.anonymous:
             return open_session(self.tap.api, load.request)
-        if (load.table.bytes or 0) >= ANONYMOUS_LIMIT_BYTES:
-            raise Forbidden(
-                f"without a token only tables below {ANONYMOUS_LIMIT_BYTES // 1_000_000} MB can be read",
-                where=load.table.pinned,
-                todo="Set api_token or REDIVIS_API_TOKEN",
-            )
         return ReadSession("", (ROWS_STREAM,), None)
 
     def _read(self, load: Load, bookmark: Bookmark, reading: Reading, counter: metrics.Counter) -> Result:
@@ -466,7 +522,7 @@ class TableStream(Stream):
         return Result(
             self.name,
             version=self._version,
-            mode="resumed" if before else "full" if load.since is None else "incremental",
+            mode="resumed" if before else load.mode,
             outcome="loaded",
             rows=reading.rows,
             bytes=reader.bytes,
@@ -562,8 +618,7 @@ class TableStream(Stream):
             RedivisError: The table cannot be read.
         """
         load = self._prepare(Bookmark())
-        if load.table.unreadable:
-            raise Forbidden(load.table.unreadable, where=load.table.pinned, todo="Ask the owner for access")
+        self._require_access(load)
         load = replace(load, request=replace(load.request, max_rows=1, max_streams=1))
         session = self._session(load)
         positions = {stream: StreamPosition() for stream in session.streams}
