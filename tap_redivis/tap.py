@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from copy import deepcopy
 from typing import IO, Any, ClassVar, cast
 
 import click
@@ -43,7 +44,7 @@ class TapRedivis(Tap):
     """Singer tap for Redivis: one stream a table, read through read sessions, resumable to the row."""
 
     name = "tap-redivis"
-    config_jsonschema = CONFIG_SCHEMA
+    config_jsonschema = deepcopy(CONFIG_SCHEMA)  # the SDK adds its own settings to it when a tap is made
     message_writer_class = MessageWriter
     dynamic_catalog = True
     capabilities: ClassVar[list[CapabilitiesEnum]] = [
