@@ -1,0 +1,79 @@
+"""Each command that a page prints is run by a test as it stands there; those that cannot be are named here."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+_ROOT = Path(__file__).parents[2]
+_PAGES = [_ROOT / "README.md", _ROOT / "CONTRIBUTING.md", *sorted((_ROOT / "docs").rglob("*.md"))]
+_RUN_BY = {
+    "README.md": "package/test_quick_start.py, and below",
+    "docs/emulator.md": "emulator/test_docs.py",
+    "docs/index.md": "package/test_quick_start.py",
+    "docs/meltano.md": "package/test_meltano.py",
+    "docs/recipes/airflow.md": "package/test_recipes.py",
+    "docs/targets.md": "below",
+}
+_NOT_RUN = {
+    "tap-redivis | target-postgres": "shows the shape of a load, not a command",
+    "make demo": ".ci/run and tests/demo do",
+    "make test": "it runs this",
+    "make bench": "takes minutes",
+    "pip install 'tap-redivis[emulator]'     # or [demo], to have the demo data as well": "is not published yet",
+    "redivis-emulator serve [FOLDER] [--port 8080] [--token TOKEN] [--faults FILE]": "a synopsis",
+    "set -o pipefail": "needs an account of BigQuery",
+}
+_COMMAND = re.compile(r"(?:\S*/)?(?:tap-redivis|redivis-emulator|meltano|make|pip|python3?|set|export|echo|curl)\b")
+
+
+def test_every_shell_block_is_run_by_a_test() -> None:
+    with_blocks = {str(page.relative_to(_ROOT)) for page in _PAGES if _blocks(page, "(?:sh|bash)")}
+
+    assert with_blocks == _RUN_BY.keys()
+    assert all((_ROOT / "tests" / test.split(",")[0]).exists() for test in _RUN_BY.values() if test != "below")
+
+
+def test_no_other_block_is_a_command() -> None:
+    """But for those that cannot be run, each with its reason."""
+    others = {block.splitlines()[0] for page in _PAGES for block in _blocks(page, "") if _COMMAND.match(block)}
+
+    assert others == _NOT_RUN.keys()
+
+
+def test_the_sample_config_is_shown(tmp_path: Path) -> None:
+    [command] = [block for block in _blocks(_ROOT / "README.md", "sh") if "sample_config" in block]
+    (tmp_path / "sample_config.json").write_bytes((_ROOT / "sample_config.json").read_bytes())
+
+    assert "nycflights13__flights" in _run(command, tmp_path)
+
+
+def test_the_extremes_of_all_types_reach_a_target(tmp_path: Path) -> None:
+    [command] = _blocks(_ROOT / "docs/targets.md", "sh")
+
+    assert '"type":"ACTIVATE_VERSION"' in _run(command.replace("your-target", "cat"), tmp_path)
+
+
+def _blocks(page: Path, language: str) -> list[str]:
+    """Return the blocks of code in a language; those in other languages are skipped whole."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    return [block for name, block in found if re.fullmatch(language, name)]
+
+
+def _run(command: str, folder: Path) -> str:
+    """Run a block of a page; return what it wrote to stdout."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command],
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
