@@ -1,17 +1,21 @@
 """SIGTERM and SIGINT: finish the line, write STATE, end within two seconds with 128 + the signal's number.
 
 Signals belong to the process, so there is one ``SHUTDOWN`` of it. A signal raises ``Termination`` in the main thread:
-at once where that thread waits or asks for metadata, at the end of a ``whole()`` section where it writes. A section
-that cannot end because nobody reads our output is helped by a watch-dog: more room in the pipe, and in the end the end.
+at once where that thread waits or asks for metadata, at the end of a ``whole()`` section where it writes.
+
+A watch-dog helps where that does not come to pass. It hears of a signal from the C library, at once; the main thread
+only when it is back in Python, and that can be never: a signal just before a system call does not interrupt it. So
+the watch-dog interrupts it again. A section that cannot end because nobody reads our output gets more room in the
+pipe, and in the end the end.
 """
 
 from __future__ import annotations
 
 import os
-import queue
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -23,6 +27,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 """What asks the process to end."""
 
 _PATIENCE_SECONDS = 0.7
+_SECONDS_BETWEEN_INTERRUPTIONS = 0.1
 _MOST_PIPE_BYTES = 1024 * 1024
 
 
@@ -44,15 +49,21 @@ class Shutdown:
     def __init__(self) -> None:
         self._sections = 0
         self._received: int | None = None
-        self._signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._is_watched = False
 
     def install(self) -> None:
         """Handle SIGTERM and SIGINT from now on; only the main thread can."""
-        if threading.current_thread() is threading.main_thread():
+        if threading.current_thread() is not threading.main_thread():
+            return
+        if not self._is_watched:
+            self._is_watched = True
+            heard, told = os.pipe()
+            os.set_blocking(told, False)
             # It waits from the beginning: a handler that starts a thread hangs where the main thread is starting one.
-            threading.Thread(target=self._watch, daemon=True).start()
-            for number in SIGNALS:
-                signal.signal(number, self._handle)
+            threading.Thread(target=self._watch, args=[heard], daemon=True).start()
+            signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+        for number in SIGNALS:
+            signal.signal(number, self._handle)
 
     def ignore(self) -> None:
         """Ignore signals from now on: the process is ending."""
@@ -93,18 +104,29 @@ class Shutdown:
         if self._received is not None:
             return  # we are ending, and the watch-dog sees to it
         self._received = signum
-        self._signals.put(signum)  # the one kind of queue that a handler may use
         if not self._sections:
             raise Termination(signum)
 
-    def _watch(self) -> None:
+    def _watch(self, heard: int) -> None:
         """End the process if the main thread does not; the process ends under this thread if it does."""
-        signum = self._signals.get()
+        signum = _next_signal(heard)
         patience = threading.Event()
-        patience.wait(_PATIENCE_SECONDS)
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while time.monotonic() < until:
+            patience.wait(_SECONDS_BETWEEN_INTERRUPTIONS)
+            if self._received is None:
+                signal.pthread_kill(threading.main_thread().ident or 0, signum)
         _widen_pipe()
         patience.wait(_PATIENCE_SECONDS)
         os._exit(128 + signum)
+
+
+def _next_signal(heard: int) -> int:
+    """Wait for one of our signals; what others have handlers for comes the same way."""
+    while True:
+        [number] = os.read(heard, 1)
+        if number in SIGNALS:
+            return number
 
 
 def _widen_pipe() -> None:

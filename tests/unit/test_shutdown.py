@@ -97,6 +97,38 @@ def test_nothing_that_catches_errors_catches_the_end() -> None:
     assert _ended(body) == (143, ["ended"])
 
 
+_UNSEEN = """
+    # As where a signal comes just before a system call: the main thread is not interrupted by it.
+    def receive_elsewhere():
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    threading.Timer(0.2, receive_elsewhere).start()
+"""
+
+
+def test_a_signal_that_interrupts_nothing_ends_what_waits() -> None:
+    """And does not wait for the server either."""
+    body = f"""
+    {_UNSEEN.strip()}
+    os.read(os.pipe()[0], 1)
+    """
+    begin = time.monotonic()
+
+    assert _ended(body) == (143, ["ended"])
+    assert time.monotonic() - begin < 20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the size of a pipe cannot be changed")
+def test_a_signal_that_interrupts_nothing_ends_what_writes() -> None:
+    """Whole, though nobody reads."""
+    process = _start(f"{_UNSEEN.strip()}\n{_WRITES}")
+    assert process.stdout is not None
+
+    assert process.wait(20) == 143
+    assert process.stdout.read() == b"x" * 200_000 + b"\nended\n"
+    process.stdout.close()
+
+
 def test_a_section_that_does_not_end_is_ended() -> None:
     """Within two seconds: the limits of the code add up to less, and this machine may be slow."""
     body = """
