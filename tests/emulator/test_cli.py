@@ -103,8 +103,9 @@ def test_errors_are_one_line(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_command_that_is_not_there(folder: Path) -> None:
-    done = call("run", folder, "--", "no-such-command-anywhere")
+    command = folder / "no-such-command"
+    done = call("run", folder, "--", command)
     assert (done.returncode, done.stderr) == (
         127,
-        "redivis-emulator: cannot run no-such-command-anywhere: No such file or directory\n",
+        f"redivis-emulator: cannot run {command}: No such file or directory\n",
     )

@@ -26,7 +26,8 @@ _PAGE = (_ROOT / "docs/index.md").read_text()
 def make_clone(dist: Dist, tmp_path: Path) -> Path:
     """What a clone holds: the source distribution does too."""
     with tarfile.open(dist.sdist) as archive:
-        archive.extractall(tmp_path, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # Debian's Python 3.11.2 has none
+        archive.extractall(tmp_path)  # noqa: S202 - our own
     [folder] = tmp_path.iterdir()
     return folder
 
