@@ -73,6 +73,10 @@ class Reading:
         """Count rows of a read stream that have been written; ``last`` is the digest of the last one."""
         return self._with(stream, self.streams[stream].advance(rows, last))
 
+    def ordinal(self, stream: str) -> int:
+        """Return the place of a read stream in its session, from 0."""
+        return list(self.streams).index(stream)
+
     def saw(self, value: KeyValue | None) -> Reading:
         """Note the highest replication key of some rows that have been written."""
         if value is None or not is_higher(value, self.replication_key_value):
@@ -226,9 +230,10 @@ def complete(  # noqa: PLR0913 - what is known of a load
     )
 
 
-def selection_digest(columns: Sequence[Column], max_rows: int | None) -> str:
-    """Digest what is asked of a table."""
-    return _digest([sorted([column.name, column.type] for column in columns), max_rows])
+def selection_digest(columns: Sequence[Column], max_rows: int | None, added: Sequence[str] = ()) -> str:
+    """Digest what is asked of a table, and the names of the columns that the tap adds."""
+    wanted = [sorted([column.name, column.type] for column in columns), max_rows]
+    return _digest([*wanted, list(added)] if added else wanted)
 
 
 def reading_digest(table: str, version_tag: str | None, selection: str, wire_format: str, *key: object) -> str:
@@ -317,13 +322,16 @@ def _reading_to_state(reading: Reading) -> dict[str, Any]:
         "table_version": reading.table_version,
         "expected_rows": reading.expected_rows,
         "replication_key_value": reading.replication_key_value,
-        "streams": {stream: _position_to_state(position) for stream, position in reading.streams.items()},
+        "streams": {
+            stream: _position_to_state(position, ordinal)
+            for ordinal, (stream, position) in enumerate(reading.streams.items())
+        },
     }
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _position_to_state(position: StreamPosition) -> dict[str, Any]:
-    state = {"offset": position.offset, "done": position.done}
+def _position_to_state(position: StreamPosition, ordinal: int) -> dict[str, Any]:
+    state = {"ordinal": ordinal, "offset": position.offset, "done": position.done}
     return state if position.last is None else {**state, "last": position.last}
 
 
@@ -343,8 +351,18 @@ def _reading_from_state(state: Any) -> Reading:  # noqa: ANN401
         version_tag=_optional(state, "version_tag", str),
         table_version=table_version,
         expected_rows=_count(state, "expected_rows"),
-        streams={stream: _position(position) for stream, position in _required(state, "streams", dict).items()},
+        streams={stream: _position(position) for stream, position in _in_order(_required(state, "streams", dict))},
     )
+
+
+def _in_order(streams: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Put read streams into their session's order, which whoever kept the state may have lost."""
+    ordinals = {name: _count(state, "ordinal") for name, state in streams.items() if isinstance(state, dict)}
+    if not any(ordinal is not None for ordinal in ordinals.values()):
+        return list(streams.items())  # written before they were numbered
+    if set(ordinals.values()) != set(range(len(streams))):
+        raise ValueError("the ordinals of the streams are not 0, 1, 2, ...")
+    return sorted(streams.items(), key=lambda item: ordinals[item[0]] or 0)
 
 
 def _position(state: Any) -> StreamPosition:  # noqa: ANN401

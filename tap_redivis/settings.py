@@ -133,6 +133,23 @@ CONFIG_SCHEMA: dict[str, Any] = th.PropertiesList(
         description="After the last verified row, so that targets may remove the rows of earlier loads",
     ),
     th.Property(
+        "row_key",
+        th.BooleanType,
+        default=True,
+        title="Row key",
+        description=(
+            "Tables and queries without key properties get the column `_redivis_row_key` as their key: a target then "
+            "holds each row once, also after interruptions"
+        ),
+    ),
+    th.Property(
+        "lineage",
+        th.BooleanType,
+        default=False,
+        title="Lineage",
+        description="Adds the columns `_redivis_table` and `_redivis_version`: where each row was read from",
+    ),
+    th.Property(
         "datetime_zone",
         th.StringType(allowed_values=["none", "utc"]),
         default="none",
@@ -251,6 +268,8 @@ class Settings:
     max_rows: int | None
     skip_unchanged: bool
     emit_activate_version_messages: bool
+    row_key: bool
+    lineage: bool
     datetime_zone: str
     replace_invalid_characters: bool
     on_invalid_value: str

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from singer_sdk import Stream, metrics
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
-from singer_sdk.singerlib import Catalog, CatalogEntry, MetadataMapping
+from singer_sdk.singerlib import Catalog, CatalogEntry, Metadata, MetadataMapping
 from singer_sdk.singerlib.catalog import StreamMetadata
 
 from tap_redivis import stream_process
+from tap_redivis.added_columns import Extension, added, extension
 from tap_redivis.bookmarks import (
     Bookmark,
     Decision,
@@ -52,7 +53,7 @@ from tap_redivis.records import RecordLines, by_sdk, splicing
 from tap_redivis.replication import KEY_TYPES, HighestKey, KeyValue, Since, rows_since
 from tap_redivis.shutdown import SHUTDOWN
 from tap_redivis.wire import decoder_for
-from tap_redivis.wire.rows import Notices, RowCodec, ValueRules
+from tap_redivis.wire.rows import Notices, RowCodec, Rows, ValueRules
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -148,6 +149,12 @@ class TableStream(Stream):
         self._last_state = time.monotonic()
         self._rows_since_state = 0
         self._highest: HighestKey | None = None
+        self._extend: Extension = extension((), table="", version_tag=None, table_version=0)
+
+    @property
+    def added_columns(self) -> list[str]:
+        """Names of the columns that are no variables: the tap adds them."""
+        return added(self.effective_schema.get("properties", {}))
 
     @property
     def source(self) -> str:
@@ -175,6 +182,8 @@ class TableStream(Stream):
                 reason = self.table.unreadable if self.table else None
                 mapping[()] = TableMetadata(**asdict(mapping.root), unreadable=reason)
                 mapping.root.valid_replication_keys = self.valid_replication_keys or None
+                for name in self.added_columns:
+                    mapping["properties", name].inclusion = Metadata.InclusionType.AUTOMATIC
         return super().metadata
 
     @property
@@ -285,6 +294,7 @@ class TableStream(Stream):
             is_new = reading is None
             if reading is None:
                 load, reading = self._open(load, bookmark)
+                self._note_opening(reading, bookmark)
             try:
                 return self._read(load, bookmark, reading, counter)
             except SessionGone as gone:
@@ -305,7 +315,7 @@ class TableStream(Stream):
         columns = self._columns()
         limits = [self._row_limit(), self.ABORT_AT_RECORD_COUNT]
         max_rows = min((limit for limit in limits if limit is not None), default=None)
-        selection = selection_digest(columns, max_rows)
+        selection = selection_digest(columns, max_rows, self.added_columns)
         settings, notices = self.tap.settings, Notices()
         rules = ValueRules(
             invalid_as_null=settings.on_invalid_value == "null",
@@ -384,7 +394,8 @@ class TableStream(Stream):
 
     def _columns(self) -> tuple[Column, ...]:
         properties = self.effective_schema.get("properties", {})
-        columns = columns_of(properties, (name for name in properties if self.mask["properties", name]))
+        variables = [name for name in properties if name not in self.added_columns]
+        columns = columns_of(properties, (name for name in variables if self.mask["properties", name]))
         if not columns:
             raise ConfigError(
                 "no variable is selected", where=self.name, todo="Select at least one, or deselect the stream"
@@ -409,6 +420,13 @@ class TableStream(Stream):
             expected_rows=expected,
             streams={stream: StreamPosition() for stream in session.streams},
         )
+
+    def _note_opening(self, reading: Reading, bookmark: Bookmark) -> None:
+        """Write STATE before the first row: after a kill -9 no other load may have the same table version."""
+        if reading.expected_rows != 0 and ROWS_STREAM not in reading.streams:
+            self._reading = reading
+            self._keep(bookmark)
+            self._write_state()
 
     def _located(self, load: Load, bookmark: Bookmark) -> Load:
         """Find where the rows are to be read and which variables to transfer.
@@ -486,6 +504,12 @@ class TableStream(Stream):
     def _read(self, load: Load, bookmark: Bookmark, reading: Reading, counter: metrics.Counter) -> Result:
         """Write all rows and, after the proof, the end of the load."""
         record_lines = self._record_lines(reading.table_version)
+        self._extend = extension(
+            self.added_columns,
+            table=load.table.pinned,
+            version_tag=load.table.version_tag,
+            table_version=reading.table_version,
+        )
         before, started = reading.rows, time.monotonic()
         reader = self._reader(load, reading.streams, reading.expected_rows)
         self._reading = reading
@@ -548,7 +572,7 @@ class TableStream(Stream):
         assert self._reading is not None  # noqa: S101 - only called while reading
         with SHUTDOWN.whole():
             if isinstance(event, Block):
-                self.tap.writer.write_lines(record_lines(event.rows), "RECORD")
+                self.tap.writer.write_lines(record_lines(self._extended(event, self._reading)), "RECORD")
                 self._reading = self._reading.advance(event.stream, event.rows.count, event.rows.last_digest)
                 if self._highest is not None:
                     self._reading = self._reading.saw(self._highest.of(event.rows.lines))
@@ -558,6 +582,10 @@ class TableStream(Stream):
             if self._state_is_due():
                 self._keep(bookmark)
                 self._write_state()
+
+    def _extended(self, block: Block, reading: Reading) -> Rows:
+        """Add the row key and the lineage to a block that is to be written next."""
+        return self._extend(block.rows, reading.ordinal(block.stream), reading.streams[block.stream].offset)
 
     def _finish(self, load: Load, bookmark: Bookmark, reading: Reading) -> None:
         now = datetime.now(timezone.utc)

@@ -18,6 +18,7 @@ from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities
 from singer_sdk.plugin_base import _ConfigInput
 from singer_sdk.singerlib import Catalog, CatalogEntry, StateMessage
 
+from tap_redivis.added_columns import ROW_KEY, properties_to_add, settle, with_row_key
 from tap_redivis.api import Api, in_parallel
 from tap_redivis.bookmarks import from_state, to_state
 from tap_redivis.catalog import name_warnings, replication_keys, schema_of
@@ -63,6 +64,7 @@ class TapRedivis(Tap):
         self._api: Api | None = None
         self._metadata: Metadata | None = None
         self._describe = False
+        self._is_settled = False
         self.failures: dict[str, RedivisError] = {}
         self.results: list[Result] = []
         super().__init__(**keywords)
@@ -121,6 +123,28 @@ class TapRedivis(Tap):
         """Note that a stream could not be loaded; the others go on, and the run fails at its end."""
         self.failures[stream] = error
         logger.error("%s: %s", stream, error)
+
+    # --- catalog and stream maps -------------------------------------------------------------------------------------
+
+    @property
+    def input_catalog(self) -> Catalog | None:
+        """The catalog that was given, with the columns that the tap adds as they are to be now."""
+        catalog = super().input_catalog
+        if catalog is not None and not self._is_settled:
+            self._is_settled = True
+            for entry in catalog.streams:
+                settle(entry, row_key=self.settings.row_key, lineage=self.settings.lineage)
+        return catalog
+
+    def setup_mapper(self) -> None:
+        """Make the stream maps; one that keeps only what it names keeps the row key too, as a key must be kept."""
+        super(Tap, self).setup_mapper()
+        stream_maps = self.mapper.stream_maps_dict
+        for name, entry in self.catalog.items():
+            self.mapper.stream_maps_dict = (
+                with_row_key(stream_maps) if entry.key_properties == [ROW_KEY] else stream_maps
+            )
+            self.mapper.register_raw_streams_from_catalog(Catalog({name: entry}))
 
     # --- discovery ---------------------------------------------------------------------------------------------------
 
@@ -183,6 +207,7 @@ class TapRedivis(Tap):
             logger.warning("%s is not selected: %s", table.pinned, table.unreadable)
         for warning in name_warnings(variables):
             logger.warning("%s: %s", table.pinned, warning)
+        self._add_columns(stream)
         return stream
 
     def _discovered_queries(self) -> list[QueryStream]:
@@ -198,7 +223,23 @@ class TapRedivis(Tap):
         stream.forced_replication_method = "FULL_TABLE"
         for warning in name_warnings(variables):
             logger.warning("%s: %s", query, warning)
+        self._add_columns(stream)
         return stream
+
+    def _add_columns(self, stream: TableStream) -> None:
+        """Give a discovered stream the columns that the tap adds."""
+        properties = stream.schema["properties"]
+        needs_key = not stream.primary_keys and stream.forced_replication_method == "FULL_TABLE"
+        new, taken = properties_to_add(
+            properties, row_key=self.settings.row_key and needs_key, lineage=self.settings.lineage
+        )
+        properties.update(new)
+        if ROW_KEY in new:
+            stream.primary_keys = [ROW_KEY]
+        for name in taken:
+            logger.warning(
+                "%s has a variable %r of its own: the tap's column of that name is left out", stream.source, name
+            )
 
     def _named(self, streams: Sequence[TableStream]) -> Sequence[TableStream]:
         """Check that no two tables or queries share a stream's name."""
@@ -378,7 +419,7 @@ class TapRedivis(Tap):
 
 
 def _shown(stream: TableStream) -> TableView:
-    table, columns = stream.table, len(stream.schema["properties"])
+    table, columns = stream.table, len(stream.schema["properties"]) - len(stream.added_columns)
     if table is None:
         return TableView(stream.name, stream.source, None, None, columns, "not asked", selected=stream.selected)
     access = "readable" if table.unreadable is None else table.unreadable
