@@ -31,7 +31,7 @@ CASES: Mapping[str, tuple[Target, Json, Json]] = {
     "`use_copy`": (_SDK, _KEYS, {"use_copy": True}),
     "`validate_records: false`": (_SDK, _KEYS, {"validate_records": False}),
     "`use_copy`, `validate_records: false`": (_SDK, _KEYS, {"use_copy": True, "validate_records": False}),
-    "the same, without keys": (_SDK, {}, {"use_copy": True, "validate_records": False}),
+    "the same, without keys": (_SDK, {"row_key": False}, {"use_copy": True, "validate_records": False}),
     "the same, with keys, and without `add_record_metadata` and `activate_version`": (
         _SDK,
         _KEYS,

@@ -52,6 +52,7 @@ def _run(program: Program, *, processes: bool) -> Output:
 def _config(item: Item, wire_format: WireFormat, streams: int) -> dict[str, Any]:
     config: dict[str, Any] = {
         "datasets": ["demo.visits"],
+        "row_key": False,
         "wire_format": wire_format,
         "max_streams": streams,
         "max_retry_seconds": item.retry_seconds,

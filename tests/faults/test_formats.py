@@ -60,7 +60,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 @pytest.mark.parametrize("config", _CASES.values(), ids=_CASES)
 def test_all_formats_give_the_same_records(emulator: Emulator, config: dict[str, Any], tmp_path: Path) -> None:
     """Letter by letter, but for order, `time_extracted` and `version`."""
-    done = {name: run(tap(emulator, tmp_path, {**config, "wire_format": name})) for name in FORMATS}
+    done = {name: run(tap(emulator, tmp_path, {**config, "row_key": False, "wire_format": name})) for name in FORMATS}
 
     assert [each.exit_code for each in done.values()] == [0, 0, 0], [each.stderr for each in done.values()]
     first, *others = (_record_lines(each) for each in done.values())

@@ -29,7 +29,13 @@ _LIMIT_SECONDS = 60.0
 _TIMEOUT = 30.0
 _HEADERS = {"Authorization": f"Bearer {DEFAULT_TOKEN}"}
 _NOTE = {"tables": {"t": {"description": "Awkward", "variables": {"id": {"label": "No"}}}}}
-CONFIG: Json = {"datasets": ["demo.fuzz"], "max_streams": 2, "max_retry_seconds": 0.1, "request_timeout_seconds": 5}
+CONFIG: Json = {
+    "datasets": ["demo.fuzz"],
+    "max_streams": 2,
+    "max_retry_seconds": 0.1,
+    "request_timeout_seconds": 5,
+    "row_key": False,
+}
 
 
 @dataclass

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from tap_redivis.added_columns import ROW_KEY
 from tests.support.pipes import Json
 
 Table = Mapping[int, bytes]
@@ -34,6 +35,8 @@ class Loads:
     state: Json | None = None
     runs: int = 0
     _kept: dict[int, set[int]] = field(default_factory=dict)  # ids of rows by Singer version: what STATE speaks of
+    _keys: dict[tuple[int, int], str] = field(default_factory=dict)  # row keys ever seen, by Singer version and id
+    _rows: dict[str, int] = field(default_factory=dict)  # ids by row key
 
     @property
     def done(self) -> str | None:
@@ -48,8 +51,8 @@ class Loads:
             How many of its rows no STATE speaks of.
 
         Raises:
-            AssertionError: A STATE is ahead of its rows or behind them, a row comes twice or is not in the table, or an
-                end is said of what is not complete.
+            AssertionError: A STATE is ahead of its rows or behind them, a row comes twice or is not in the table, its
+                key is another one than before or that of another row, or an end is said of what is not complete.
         """
         self.runs += 1
         pending: dict[int, dict[int, bytes]] = {}
@@ -63,10 +66,19 @@ class Loads:
         return sum(map(len, pending.values()))
 
     def _add(self, rows: dict[int, bytes], message: Json) -> None:
-        row = message["record"]["id"]
+        record = dict(message["record"])
+        self._check_key(record.pop(ROW_KEY), message["version"], record["id"])
+        row = record["id"]
         assert row not in rows, f"row {row} comes twice between two STATEs"
         assert row not in self._kept.get(message["version"], ()), f"row {row} was acknowledged, and comes again"
-        rows[row] = msgspec.json.encode(message["record"])
+        rows[row] = msgspec.json.encode(record)
+
+    def _check_key(self, key: str, version: int, row: int) -> None:
+        """Check that a row has the key that it had whenever it was written before, and no other row has it."""
+        known = self._keys.setdefault((version, row), key)
+        assert known == key, f"row {row} had the key {known}, and now has {key}"
+        other = self._rows.setdefault(key, row)
+        assert other == row, f"row {row} has the key {key}, which row {other} had"
 
     def _keep(self, state: Json, pending: dict[int, dict[int, bytes]]) -> None:
         """Commit the rows before a STATE."""

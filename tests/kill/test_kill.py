@@ -122,7 +122,7 @@ def test_a_tap_that_is_killed_again_and_again_loads_the_table(site: Site, tables
         life, loads = _Life(chance, site), Loads(tables, _STREAM)
         site.emulator.release("demo.visits", life.current)
         while loads.done != life.current:
-            program = site.tap(state=loads.state, wire_format=wire_format, state_interval_rows=500)
+            program = site.tap(state=loads.state, wire_format=wire_format, state_interval_rows=500, row_key=True)
             if kills < _KILLS_A_TEST:
                 kills += _killed(program, life, loads)
             else:
@@ -135,10 +135,10 @@ def test_a_tap_that_is_killed_between_the_last_two_messages_says_the_end_again(
 ) -> None:
     """What STATE does not speak of happens again: not one row, and ACTIVATE_VERSION of the same version."""
     loads = Loads(tables, _STREAM)
-    *messages, activated, _ = site.sync(wire_format=wire_format, state_interval_rows=1).messages
+    *messages, activated, _ = site.sync(wire_format=wire_format, state_interval_rows=1, row_key=True).messages
 
     loads.take([*messages, activated])
-    second = site.sync(wire_format=wire_format, state=loads.state)
+    second = site.sync(wire_format=wire_format, state=loads.state, row_key=True)
     loads.take(second.messages)
 
     assert not second.records(_STREAM)
