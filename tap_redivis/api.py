@@ -96,8 +96,12 @@ class Api:
         """
         return self._json("POST", path, json=body)
 
-    def pages(self, path: str) -> Iterator[Json]:
+    def pages(self, path: str, *, known_by: str = "name") -> Iterator[Json]:
         """Get all items of a list, page by page (redivis-api §2); each is an object with a name.
+
+        Args:
+            path: The list's path.
+            known_by: The key of an item that holds its name.
 
         Raises:
             ApiError: A page was refused, the retries are used up, or a page token comes again.
@@ -108,7 +112,7 @@ class Api:
         while True:
             page = self.get(path, params)
             items = page.get("results")
-            if not isinstance(items, list) or not all(map(has_name, items)):
+            if not isinstance(items, list) or not all(has_name(item, known_by) for item in items):
                 raise DataError(
                     "the server's answer is no list of things with names", where=path, todo="Try again later"
                 )
@@ -258,9 +262,9 @@ class _RateLimit:
             time.sleep(seconds)
 
 
-def has_name(item: Any) -> bool:  # noqa: ANN401 - any JSON value
+def has_name(item: Any, known_by: str = "name") -> bool:  # noqa: ANN401 - any JSON value
     """Whether something of an answer is an object with a name."""
-    return isinstance(item, dict) and isinstance(item.get("name"), str)
+    return isinstance(item, dict) and isinstance(item.get(known_by), str)
 
 
 def _decoded(response: requests.Response) -> Json:
@@ -324,5 +328,8 @@ def in_parallel(call: Callable[[Any], T], arguments: list[Any]) -> list[T]:
     """Call for all arguments, ``PARALLEL_REQUESTS`` at once; results in their order, the first error raised."""
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - a run of one table does not need it
 
-    with ThreadPoolExecutor(PARALLEL_REQUESTS) as pool:
+    pool = ThreadPoolExecutor(PARALLEL_REQUESTS)
+    try:
         return list(pool.map(call, arguments))
+    finally:  # a signal or an error must not wait for the others
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tap_redivis.api import Api, Json, in_parallel
 from tap_redivis.errors import DataError, NotFound
-from tap_redivis.references import ContainerRef, TableRef, name_matches, same_version, url_path
+from tap_redivis.references import ContainerRef, TableRef, escape_name, name_matches, same_version, unpinned, url_path
 from tap_redivis.settings import Settings
 
 logger = logging.getLogger("tap-redivis")
@@ -54,6 +54,7 @@ class TableInfo:
         hash: Opaque content hash, or None.
         updated_at: Milliseconds since the epoch, or None.
         unreadable: Why this token cannot read the rows; None if it can.
+        body: The server's own answer, for what only the data dictionary tells.
     """
 
     reference: TableRef
@@ -69,6 +70,7 @@ class TableInfo:
     hash: str | None
     updated_at: int | None
     unreadable: str | None
+    body: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def is_draft(self) -> bool:
@@ -81,14 +83,16 @@ class Container:
     """A dataset at one version, or a workflow, as the server has it now.
 
     Attributes:
-        reference: As it was asked for.
+        reference: How to find it again in the next run: pinned to a version only if the user pinned it.
         body: The server's answer.
         version_tag: Resolved version; None for a workflow.
+        tables: Its tables.
     """
 
     reference: ContainerRef
     body: Json
     version_tag: str | None
+    tables: tuple[TableInfo, ...] = ()
 
 
 class Metadata:
@@ -100,7 +104,8 @@ class Metadata:
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        self._tables: dict[ContainerRef, tuple[TableInfo, ...]] = {}
+        self._containers: dict[ContainerRef, Container] = {}
+        self._owners: dict[str, list[Json]] = {}
 
     def discover(self, settings: Settings) -> list[TableInfo]:
         """Find every table that the settings name, each once.
@@ -110,10 +115,10 @@ class Metadata:
             ApiError: The server refused.
             DataError: The server resolved another version than was asked for.
         """
-        datasets = [found for reference in settings.datasets for found in self._expand(reference)]
+        datasets = [found for reference in settings.datasets for found in self.expand(reference)]
         containers = [*datasets, *settings.workflows, *(table.container for table in settings.tables)]
         self.load(containers, workflows=settings.workflows)
-        tables = [table for reference in (*datasets, *settings.workflows) for table in self._tables[reference]]
+        tables = [table for reference in (*datasets, *settings.workflows) for table in self.container(reference).tables]
         for reference in settings.tables:
             tables.extend(self.find(reference))
         return list({table.pinned: table for table in tables}.values())
@@ -121,12 +126,25 @@ class Metadata:
     def load(self, containers: Iterable[ContainerRef], workflows: Iterable[ContainerRef] = ()) -> None:
         """Ask for several containers' tables at once, as far as they are not known yet."""
         known_workflows = set(workflows)
-        missing = [reference for reference in dict.fromkeys(containers) if reference not in self._tables]
+        wanted = {_key(reference): reference for reference in containers}
+        missing = [reference for key, reference in wanted.items() if key not in self._containers]
 
-        def load_one(reference: ContainerRef) -> tuple[TableInfo, ...]:
-            return self._load_workflow(reference) if reference in known_workflows else self._load(reference)
+        def load_one(reference: ContainerRef) -> None:
+            container = self._load_workflow(reference) if reference in known_workflows else self._load(reference)
+            followed = container.reference
+            for known_as in (reference, followed, replace(followed, reference_id=None)):
+                self._containers.setdefault(_key(known_as), container)
 
-        self._tables.update(zip(missing, in_parallel(load_one, missing), strict=True))
+        in_parallel(load_one, missing)
+
+    def container(self, reference: ContainerRef) -> Container:
+        """Return a dataset or workflow, by its name or its reference id.
+
+        Raises:
+            ApiError: The server refused.
+        """
+        self.load([reference])
+        return self._containers[_key(reference)]
 
     def find(self, reference: TableRef) -> list[TableInfo]:
         """Find the tables that a reference, perhaps a glob, names.
@@ -134,8 +152,7 @@ class Metadata:
         Raises:
             NotFound: There is none.
         """
-        self.load([reference.container])
-        tables = self._tables[reference.container]
+        tables = self.container(reference.container).tables
         found = [table for table in tables if reference.matches(table.name, table.reference.reference_id)]
         if not found:
             raise NotFound(
@@ -162,12 +179,41 @@ class Metadata:
         """
 
         def describe(variable: Variable) -> Variable:
-            body = self._api.get(f"{table.uri}{url_path('variables', variable.name.lower())}")
-            return replace(variable, description=_text(body, "description"))
+            return replace(variable, description=text_of(self.variable(table, variable), "description"))
 
         return in_parallel(describe, list(variables))
 
-    def _expand(self, reference: ContainerRef) -> Iterator[ContainerRef]:
+    def variable(self, table: TableInfo, variable: Variable) -> Json:
+        """Get one variable with all that the server says of it, its value labels too.
+
+        Raises:
+            ApiError: The server refused.
+        """
+        return self._api.get(f"{table.uri}{url_path('variables', variable.name.lower())}")
+
+    def versions(self, container: Container) -> list[Json]:
+        """List a dataset's versions, as far as this token may see them.
+
+        Raises:
+            ApiError: The server refused.
+        """
+        return list(self._api.pages(f"{url_path('datasets', unpinned(container.reference))}/versions", known_by="tag"))
+
+    def version(self, container: Container, tag: str) -> Json:
+        """Get one version with its release notes.
+
+        Raises:
+            ApiError: The server refused.
+        """
+        path = url_path("datasets", unpinned(container.reference))
+        return self._api.get(f"{path}{url_path('versions', tag.replace('.', '_'))}")
+
+    def expand(self, reference: ContainerRef) -> Iterator[ContainerRef]:
+        """Find the datasets that a reference, perhaps a glob, names.
+
+        Raises:
+            NotFound: There is none.
+        """
         if not reference.is_glob:
             yield reference
             return
@@ -179,16 +225,18 @@ class Metadata:
                 todo="Check the pattern, and that the token's user may see the datasets",
             )
         for item in found:
-            yield replace(reference, name=item["name"], reference_id=_text(item, "referenceId"))
+            yield replace(reference, name=item["name"], reference_id=text_of(item, "referenceId"))
 
     def _owned(self, owner: str) -> list[Json]:
         """List an owner's datasets; whether the owner is an organization or a user shows only by asking."""
-        try:
-            return list(self._api.pages(f"/organizations/{owner}/datasets"))
-        except NotFound:
-            return list(self._api.pages(f"/users/{owner}/datasets"))
+        if owner not in self._owners:
+            try:
+                self._owners[owner] = list(self._api.pages(f"/organizations/{owner}/datasets"))
+            except NotFound:
+                self._owners[owner] = list(self._api.pages(f"/users/{owner}/datasets"))
+        return self._owners[owner]
 
-    def _load(self, reference: ContainerRef) -> tuple[TableInfo, ...]:
+    def _load(self, reference: ContainerRef) -> Container:
         try:
             body = self._api.get(url_path("datasets", reference))
         except NotFound:
@@ -196,9 +244,9 @@ class Metadata:
                 raise
             return self._load_workflow_or_fail(reference)
         version_tag = _checked_version(reference, body)
-        return self._tables_of(Container(reference, body, version_tag), url_path("datasets", reference))
+        return self._with_tables(reference, body, version_tag, url_path("datasets", reference))
 
-    def _load_workflow_or_fail(self, reference: ContainerRef) -> tuple[TableInfo, ...]:
+    def _load_workflow_or_fail(self, reference: ContainerRef) -> Container:
         """Take the container of a table reference for a workflow, if there is no such dataset."""
         try:
             return self._load_workflow(reference)
@@ -209,18 +257,31 @@ class Metadata:
                 todo="Check the reference and the token's access",
             ) from None
 
-    def _load_workflow(self, reference: ContainerRef) -> tuple[TableInfo, ...]:
+    def _load_workflow(self, reference: ContainerRef) -> Container:
         path = url_path("workflows", reference)
-        return self._tables_of(Container(reference, self._api.get(path), None), path)
+        return self._with_tables(reference, self._api.get(path), None, path)
 
-    def _tables_of(self, container: Container, path: str) -> tuple[TableInfo, ...]:
+    def _with_tables(self, asked: ContainerRef, body: Json, version_tag: str | None, path: str) -> Container:
+        followed = replace(asked, name=text_of(body, "name") or asked.name, reference_id=text_of(body, "referenceId"))
+        container = Container(followed, body, version_tag)
         # The server's own uri is pinned to the version that it resolved: all tables are of that one (redivis-api §3.1).
-        base = _path(container.body) or path
-        return tuple(_table(item, container) for item in self._api.pages(f"{base}/tables"))
+        base = _path(body) or path
+        return replace(container, tables=tuple(_table(item, container) for item in self._api.pages(f"{base}/tables")))
+
+
+def _key(reference: ContainerRef) -> ContainerRef:
+    """Give what two references to one thing have in common; the reference id decides where there is one."""
+    return ContainerRef(
+        owner=reference.owner.lower(),
+        name="" if reference.reference_id else escape_name(reference.name).lower(),
+        reference_id=reference.reference_id,
+        version=None if reference.version == "current" else reference.version,
+        sample=reference.sample,
+    )
 
 
 def _checked_version(reference: ContainerRef, body: Mapping[str, Any]) -> str:
-    tag = _text(_object(body, "version"), "tag")
+    tag = text_of(object_of(body, "version"), "tag")
     if tag is None:
         raise DataError("the server does not say which version this is", where=str(reference), todo="Try again later")
     if reference.version not in {None, "current"} and not same_version(str(reference.version), tag):
@@ -234,31 +295,31 @@ def _checked_version(reference: ContainerRef, body: Mapping[str, Any]) -> str:
 
 
 def _table(item: Json, container: Container) -> TableInfo:
-    body, reference = container.body, container.reference
+    body, followed = container.body, container.reference
     name: str = item["name"]
-    pinned = _text(item, "qualifiedReference") or f"{reference}.{name}"
-    followed = replace(reference, name=_text(body, "name") or reference.name, reference_id=_text(body, "referenceId"))
+    pinned = text_of(item, "qualifiedReference") or f"{followed}.{name}"
     return TableInfo(
-        reference=TableRef(followed, name, _text(item, "referenceId")),
+        reference=TableRef(followed, name, text_of(item, "referenceId")),
         pinned=pinned,
         uri=_path(item) or url_path("tables", pinned),
-        owner=_text(_object(body, "owner"), "name") or reference.owner,
+        owner=text_of(object_of(body, "owner"), "name") or followed.owner,
         container=followed.name,
         name=name,
-        description=_text(item, "description"),
+        description=text_of(item, "description"),
         version_tag=container.version_tag,
         rows=count_of(item.get("numRows")),
         bytes=count_of(item.get("numBytes")),
-        hash=_text(item, "hash"),
+        hash=text_of(item, "hash"),
         updated_at=count_of(item.get("updatedAt")),
         unreadable=_unreadable(body, is_sample=bool(item.get("isSample"))),
+        body=item,
     )
 
 
 def _unreadable(body: Mapping[str, Any], *, is_sample: bool) -> str | None:
     """Say why the rows cannot be read; a level that is not told, or a workflow's, speaks not against it."""
-    level = _text(body, "accessLevel")
-    levels = {level, _text(body, "publicAccessLevel")} - {None}
+    level = text_of(body, "accessLevel")
+    levels = {level, text_of(body, "publicAccessLevel")} - {None}
     enough = _READING_LEVELS | ({"sample"} if is_sample else frozenset())
     if body.get("kind") == "workflow" or not levels or levels & enough:
         return None
@@ -269,25 +330,26 @@ def variable_of(item: Json) -> Variable:
     """Read a variable of a list."""
     return Variable(
         name=item["name"],
-        type=_text(item, "type") or "unknown",
-        label=_text(item, "label"),
-        description=_text(item, "description"),
+        type=text_of(item, "type") or "unknown",
+        label=text_of(item, "label"),
+        description=text_of(item, "description"),
     )
 
 
-def _text(item: Mapping[str, Any], key: str) -> str | None:
+def text_of(item: Mapping[str, Any], key: str) -> str | None:
     """Read a text; what is empty, or none, is not there."""
     value = item.get(key)
     return value if isinstance(value, str) and value else None
 
 
-def _object(item: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+def object_of(item: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Read an object; what is none is empty."""
     value = item.get(key)
     return value if isinstance(value, dict) else {}
 
 
 def _path(item: Mapping[str, Any]) -> str | None:
-    uri = _text(item, "uri")
+    uri = text_of(item, "uri")
     return uri if uri and uri.startswith("/") else None
 
 

@@ -31,10 +31,10 @@ class QueryStream(TableStream):
     replication_methods = ("FULL_TABLE",)
 
     def __init__(self, tap: TapRedivis, name: str, schema: Mapping[str, Any], query: QueryOptions) -> None:
-        table = _table_of(query)
-        super().__init__(tap, name, schema, table.reference)
+        self.query_table = _table_of(query)
+        super().__init__(tap, name, schema, self.query_table.reference)
         self.query = query_of(query)
-        self.table = table
+        self.table = self.query_table
 
     @property
     def source(self) -> str:

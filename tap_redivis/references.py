@@ -136,6 +136,11 @@ def pinned(container: ContainerRef, tag: str) -> ContainerRef:
     return replace(container, version=tag.replace(".", "_"))
 
 
+def unpinned(container: ContainerRef) -> ContainerRef:
+    """Return the reference of a dataset as a whole: of no version and no sample."""
+    return replace(container, version=None, sample=False)
+
+
 def url_path(kind: str, reference: ContainerRef | TableRef | str) -> str:
     """Build ``/<kind>/<reference>``, the reference percent-encoded as the official client does (redivis-api §3.2)."""
     return f"/{kind}/{quote(str(reference), safe='')}"

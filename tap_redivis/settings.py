@@ -90,6 +90,16 @@ CONFIG_SCHEMA: dict[str, Any] = th.PropertiesList(
         ),
     ),
     th.Property(
+        "include_dictionary",
+        th.BooleanType,
+        default=False,
+        title="Data dictionary",
+        description=(
+            "Adds the streams `redivis_datasets`, `redivis_versions`, `redivis_tables`, `redivis_variables` and "
+            "`redivis_value_labels`"
+        ),
+    ),
+    th.Property(
         "stream_name_format",
         th.StringType,
         default="{dataset}__{table}",
@@ -262,6 +272,7 @@ class Settings:
     tables: tuple[TableRef, ...]
     queries: tuple[QueryOptions, ...]
     table_options: tuple[tuple[str, TableOptions], ...]
+    include_dictionary: bool
     stream_name_format: str
     wire_format: WireFormat
     max_streams: int

@@ -22,6 +22,8 @@ from tap_redivis.added_columns import ROW_KEY, properties_to_add, settle, with_r
 from tap_redivis.api import Api, in_parallel
 from tap_redivis.bookmarks import from_state, to_state
 from tap_redivis.catalog import name_warnings, replication_keys, schema_of
+from tap_redivis.dictionary import TOPICS, Dictionary
+from tap_redivis.dictionary_stream import SOURCE, DictionaryStream, dictionary_of, is_of_dictionary, readable
 from tap_redivis.errors import ConfigError, Forbidden, NotFound, RedivisError
 from tap_redivis.logs import hide
 from tap_redivis.memory import give_back_large_blocks
@@ -63,6 +65,7 @@ class TapRedivis(Tap):
         self._settings: Settings | None = None
         self._api: Api | None = None
         self._metadata: Metadata | None = None
+        self._dictionary: Dictionary | None = None
         self._describe = False
         self._is_settled = False
         self.failures: dict[str, RedivisError] = {}
@@ -99,6 +102,13 @@ class TapRedivis(Tap):
         if self._metadata is None:
             self._metadata = Metadata(self.api)
         return self._metadata
+
+    @property
+    def dictionary(self) -> Dictionary:
+        """The data dictionary of all that the settings name."""
+        if self._dictionary is None:
+            self._dictionary = dictionary_of(self)
+        return self._dictionary
 
     @property
     def writer(self) -> MessageWriter:
@@ -162,7 +172,17 @@ class TapRedivis(Tap):
         if self._describe:
             variables = self._described(tables, variables)
         streams = [self._discovered(table, listed) for table, listed in zip(tables, variables, strict=True)]
-        return self._named([*streams, *self._discovered_queries()])
+        return self._named([*streams, *self._discovered_queries(), *self._dictionary_streams()])
+
+    @property
+    def streams(self) -> dict[str, Stream]:
+        """The streams by name, the dictionary's last: it says what of the others was loaded."""
+        if self._streams is None:
+            self._streams = dict(sorted(super().streams.items(), key=lambda item: _turn(item[1])))
+        return self._streams
+
+    def _dictionary_streams(self) -> list[DictionaryStream]:
+        return [DictionaryStream(self, topic) for topic in TOPICS] if self.settings.include_dictionary else []
 
     def run_discovery(self) -> str:
         """Write the catalog, with the descriptions of variables."""
@@ -184,16 +204,20 @@ class TapRedivis(Tap):
             return variables
         return [self.catalogue.described(table, listed) for table, listed in zip(tables, variables, strict=True)]
 
-    def _discovered(self, table: TableInfo, variables: Sequence[Variable]) -> TableStream:
-        options = self.settings.options_for(table.name)
-        variables = _wanted(table, variables, options)
-        name = stream_name(
+    def name_of(self, table: TableInfo) -> str:
+        """Give the name of a table's stream."""
+        return stream_name(
             self.settings.stream_name_format,
             owner=table.owner,
             dataset=table.container,
             table=table.name,
             version=table.version_tag or "",
         )
+
+    def _discovered(self, table: TableInfo, variables: Sequence[Variable]) -> TableStream:
+        options = self.settings.options_for(table.name)
+        variables = _wanted(table, variables, options)
+        name = self.name_of(table)
         stream = TableStream(self, name, schema_of(variables, table.description), table.reference)
         stream.table, stream.variables = table, variables if options.variables is None else None
         stream.primary_keys = list(options.key_properties)
@@ -241,9 +265,9 @@ class TapRedivis(Tap):
                 "%s has a variable %r of its own: the tap's column of that name is left out", stream.source, name
             )
 
-    def _named(self, streams: Sequence[TableStream]) -> Sequence[TableStream]:
+    def _named(self, streams: Sequence[TableStream | DictionaryStream]) -> Sequence[Stream]:
         """Check that no two tables or queries share a stream's name."""
-        by_name: dict[str, TableStream] = {}
+        by_name: dict[str, TableStream | DictionaryStream] = {}
         for stream in streams:
             other = by_name.setdefault(stream.name, stream)
             if other is not stream:
@@ -254,16 +278,28 @@ class TapRedivis(Tap):
                 )
         return streams
 
-    def _streams_of(self, catalog: Catalog) -> list[TableStream]:
+    def _streams_of(self, catalog: Catalog) -> list[Stream]:
         """Make the selected streams of a catalog: others cost nothing."""
         chosen = [entry for entry in catalog.streams if entry.metadata.resolve_selection()[()]]
         if not chosen:
             logger.warning("the catalog selects no stream: there is nothing to do")
         queries = {_stream_name(query): query for query in self.settings.queries}
-        return [self._stream_of(entry, queries.get(entry.tap_stream_id)) for entry in chosen]
+        dictionary = {stream.name: stream for stream in self._dictionary_streams()}
+        return [
+            dictionary[entry.tap_stream_id]
+            if entry.tap_stream_id in dictionary
+            else self._stream_of(entry, queries.get(entry.tap_stream_id))
+            for entry in chosen
+        ]
 
     def _stream_of(self, entry: CatalogEntry, query: QueryOptions | None) -> TableStream:
         name, schema = entry.tap_stream_id, entry.schema.to_dict()
+        if entry.table == SOURCE:
+            raise ConfigError(
+                "the settings leave the data dictionary out",
+                where=f"catalog, stream {name}",
+                todo="Set include_dictionary to true, or deselect the stream",
+            )
         if query and entry.table in {None, str(query)}:
             return QueryStream(self, name, schema, query)
         return TableStream(self, name, schema, self._reference_of(entry))
@@ -382,7 +418,7 @@ class TapRedivis(Tap):
     def run_probes(self) -> None:
         """Check that each selected table can be read."""
         for stream in self.streams.values():
-            if isinstance(stream, TableStream) and stream.selected:
+            if isinstance(stream, (TableStream, DictionaryStream)) and stream.selected:
                 try:
                     stream.probe()
                 except RedivisError as error:
@@ -416,6 +452,11 @@ class TapRedivis(Tap):
                 failed = ", ".join(sorted(self.failures))
                 logger.error("%d of %d streams failed: %s", len(self.failures), len(self.streams), failed)
             sys.exit(1)
+
+
+def _turn(stream: Stream) -> int:
+    """Say when a stream's turn is, those of one number in the order of their names."""
+    return 1 + TOPICS.index(stream.topic) if isinstance(stream, DictionaryStream) else 0
 
 
 def _shown(stream: TableStream) -> TableView:
@@ -472,7 +513,7 @@ def _stream_name(query: QueryOptions) -> str:
 def _readable_bookmark(item: tuple[str, Any]) -> tuple[str, dict[str, Any]] | None:
     stream, state = item
     try:
-        return stream, to_state(from_state(state))
+        return stream, readable(state) if is_of_dictionary(state) else to_state(from_state(state))
     except ValueError as error:
         logger.warning(
             "state, stream %s: the bookmark is damaged (%s) and is dropped: all rows are read", stream, error

@@ -128,7 +128,7 @@ def _dataset(folder: Path, owner: Owner, shelf: Shelf) -> Dataset:
         tags=note.tags,
         links=note.links,
         created_at=_CREATED_AT,
-        updated_at=_CREATED_AT + len(versions) * _DAY,
+        updated_at=_CREATED_AT + len(versions) * _DAY if note.updated_at is None else note.updated_at,
     )
 
 
@@ -247,7 +247,7 @@ class _TableMaker:
             num_rows=rows if note.num_rows is None else note.num_rows,
             num_bytes=sum(p.source.num_bytes for p in parts) if note.num_bytes is None else note.num_bytes,
             created_at=_CREATED_AT,
-            updated_at=_CREATED_AT,
+            updated_at=_CREATED_AT if note.updated_at is None else note.updated_at,
             jsonl_nulls=note.jsonl_nulls,
             arrow_strings=note.arrow_strings,
             arrow_compression=note.arrow_compression,

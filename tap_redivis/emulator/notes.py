@@ -42,6 +42,7 @@ class TableNote(_Strict, frozen=True):
     description: str | None = None
     entity: str | None = None
     upload_merge_strategy: Literal["append", "replace"] | None = None
+    updated_at: int | None = None
     num_rows: int | None = None
     num_bytes: int | None = None
     jsonl_nulls: Literal["explicit", "absent"] = "explicit"
@@ -77,6 +78,7 @@ class DatasetNote(_Strict, frozen=True):
     tags: tuple[str, ...] = ()
     links: tuple[dict[str, str], ...] = ()
     current_version: str | None = None
+    updated_at: int | None = None
     versions: dict[str, VersionNote] = {}
     tables: dict[str, TableNote] = {}
 

@@ -44,7 +44,7 @@ _FIELD_TYPES: dict[str, Any] = {
     "time": Annotated[dt.time, msgspec.Meta(tz=False)],
 }
 _NEEDS_ESCAPING = re.compile(r'["\\\x00-\x1f]')
-_BAD_CHARACTERS = re.compile("[\x00\ud800-\udfff]")
+BAD_CHARACTERS = re.compile("[\x00\ud800-\udfff]")
 _TOO_FINE = re.compile(rb":\d\d\.\d{6}0*[1-9]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -242,9 +242,9 @@ class RowCodec:
 
     def _clean(self, value: T, column: Column) -> T | str:
         """Replace the characters that abort SQL targets, if the rules say so."""
-        if not isinstance(value, str) or not self._rules.replace_characters or not _BAD_CHARACTERS.search(value):
+        if not isinstance(value, str) or not self._rules.replace_characters or not BAD_CHARACTERS.search(value):
             return value
-        cleaned, count = _BAD_CHARACTERS.subn("\ufffd", value)
+        cleaned, count = BAD_CHARACTERS.subn("\ufffd", value)
         self._notices.add(f"invalid characters of {column.name!r} replaced by U+FFFD", count)
         return cleaned
 

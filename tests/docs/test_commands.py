@@ -12,6 +12,7 @@ _ROOT = Path(__file__).parents[2]
 _PAGES = [_ROOT / "README.md", _ROOT / "CONTRIBUTING.md", *sorted((_ROOT / "docs").rglob("*.md"))]
 _RUN_BY = {
     "README.md": "package/test_quick_start.py, and below",
+    "docs/dictionary.md": "docs/test_dictionary.py",
     "docs/emulator.md": "emulator/test_docs.py",
     "docs/index.md": "package/test_quick_start.py",
     "docs/meltano.md": "package/test_meltano.py",

@@ -46,7 +46,7 @@ class Site:
     def tap(self, *arguments: str, catalog: Json | None = None, state: Json | None = None, **settings: Any) -> Program:
         """Describe a call of the tap: settings by keyword, all of `demo.visits` if they name no source, no row key."""
         settings.setdefault("row_key", False)  # most tests compare records with the source's rows
-        if not settings.keys() & {"datasets", "workflows", "tables", "queries"}:
+        if not settings.keys() & {"datasets", "workflows", "tables", "queries", "uploads"}:
             settings["datasets"] = ["demo.visits"]
         return tap(self, self.files, settings, *arguments, catalog=catalog, state=state)
 
