@@ -142,7 +142,10 @@ class TapRedivis(Tap):
         catalog = super().input_catalog
         if catalog is not None and not self._is_settled:
             self._is_settled = True
+            dictionary = {stream.name for stream in self._dictionary_streams()}
             for entry in catalog.streams:
+                if entry.tap_stream_id in dictionary:
+                    continue
                 settle(entry, row_key=self.settings.row_key, lineage=self.settings.lineage)
         return catalog
 

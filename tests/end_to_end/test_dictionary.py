@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from tap_redivis.dictionary import TOPICS
+from tap_redivis.dictionary import TOPICS, VALUE_LABELS
 from tap_redivis.emulator import Emulator, Fault
 from tap_redivis.emulator.access import Token
 from tests.end_to_end.conftest import UNLIMITED, VISITS
@@ -131,13 +131,15 @@ def test_stream_maps_work_on_it(clinic: Site) -> None:
 
 
 def test_deselected_columns_are_not_written(clinic: Site) -> None:
+    """Nor are columns written that the tap adds to rows of tables."""
     catalog = _catalog(clinic, include_dictionary=True)
     [labels] = [stream for stream in catalog["streams"] if stream["tap_stream_id"] == "redivis_value_labels"]
     _deselect(labels, "owner")
 
-    done = clinic.sync(catalog=catalog, include_dictionary=True)
+    done = clinic.sync(catalog=catalog, include_dictionary=True, lineage=True, row_key=True)
 
-    assert "owner" not in _schema(done, "redivis_value_labels")["properties"]
+    columns = _schema(done, "redivis_value_labels")["properties"].keys()
+    assert columns == {column.name for column in VALUE_LABELS.columns} - {"owner"}
     assert all("owner" not in row and row["label"] for row in done.records("redivis_value_labels"))
 
 
