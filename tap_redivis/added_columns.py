@@ -1,4 +1,4 @@
-"""Columns that the tap adds to a table's own, the row key and the lineage: in catalogs, and in rows. Pure.
+"""Columns that the tap adds to a table's own, the row key, the lineage and the like: in catalogs, and in rows. Pure.
 
 The row key is made of the Singer version of the load, the ordinal of the read stream in its session, and the row's
 offset in the stream: the same however often a row is sent within a load.
@@ -19,6 +19,8 @@ from tap_redivis.wire.rows import Rows
 ROW_KEY = "_redivis_row_key"
 TABLE = "_redivis_table"
 VERSION = "_redivis_version"
+DELETED_AT = "_sdc_deleted_at"
+"""Says when LOG_BASED found a row gone: null in rows that are there."""
 
 _LONG_ROW_BYTES = 4096
 _SAID = "Added by tap-redivis: "
@@ -37,6 +39,12 @@ _PROPERTIES: dict[str, dict[str, Any]] = {
         "type": ["string", "null"],
         "title": "Source version",
         "description": f"{_SAID}version tag of the dataset; null for workflows and queries",
+    },
+    DELETED_AT: {
+        "type": ["string", "null"],
+        "format": "date-time",
+        "title": "Deleted at",
+        "description": f"{_SAID}when the row was found gone (UTC); null while it is there",
     },
 }
 
@@ -59,19 +67,23 @@ def _is_added(name: str, schema: Mapping[str, Any]) -> bool:
     return "null" not in (schema.get("type") or ()) or schema.get("description") == _PROPERTIES[name]["description"]
 
 
-def properties_to_add(variables: Iterable[str], *, row_key: bool, lineage: bool) -> tuple[dict[str, Any], list[str]]:
+def properties_to_add(
+    variables: Iterable[str], *, row_key: bool, lineage: bool, log_based: bool
+) -> tuple[dict[str, Any], list[str]]:
     """Describe the columns to add, in JSON Schema.
 
     Args:
         variables: Names of the table's variables; none: the table is not known, and nothing is added.
         row_key: Whether the row key is to be added.
         lineage: Whether the columns of the lineage are.
+        log_based: Whether the mark of deleted rows is.
 
     Returns:
         The properties, and the names that are left out since a variable has them, in whatever case.
     """
     taken = {name.lower() for name in variables}
-    names = [*([ROW_KEY] if row_key else []), *([TABLE, VERSION] if lineage else [])] if taken else []
+    wanted = [(ROW_KEY, row_key), (TABLE, lineage), (VERSION, lineage), (DELETED_AT, log_based)]
+    names = [name for name, is_wanted in wanted if is_wanted and taken]
     free = {name: dict(_PROPERTIES[name]) for name in names if name not in taken}
     return free, [name for name in names if name in taken]
 
@@ -91,8 +103,11 @@ def settle(entry: CatalogEntry, *, row_key: bool, lineage: bool) -> None:
     for name in added({name: schema.to_dict() for name, schema in properties.items()}):
         del properties[name]
         entry.metadata.pop(("properties", name), None)
-    keys = _own_keys(entry, properties)
-    new, _ = properties_to_add(properties, row_key=row_key and not keys and _is_full_table(entry), lineage=lineage)
+    keys, method = _own_keys(entry, properties), _method(entry)
+    needs_key = not keys and method == "FULL_TABLE"
+    new, _ = properties_to_add(
+        properties, row_key=row_key and needs_key, lineage=lineage, log_based=method == "LOG_BASED"
+    )
     properties |= {name: Schema.from_dict(schema) for name, schema in new.items()}
     entry.schema.properties = properties
     if entry.metadata:  # without any, all is selected
@@ -115,10 +130,10 @@ def _own_keys(entry: CatalogEntry, variables: Mapping[str, Schema]) -> list[str]
     return []
 
 
-def _is_full_table(entry: CatalogEntry) -> bool:
+def _method(entry: CatalogEntry) -> str:
     root = _root(entry)
     by_key = "INCREMENTAL" if entry.replication_key or root.replication_key else "FULL_TABLE"
-    return (entry.replication_method or root.forced_replication_method or by_key) == "FULL_TABLE"
+    return entry.replication_method or root.forced_replication_method or by_key
 
 
 def _root(entry: CatalogEntry) -> StreamMetadata:
@@ -150,8 +165,8 @@ def extension(names: Sequence[str], *, table: str, version_tag: str | None, tabl
         version_tag: Version tag of the dataset; None for workflows and queries.
         table_version: Singer version of the load.
     """
-    lineage = {TABLE: table, VERSION: version_tag}
-    cells = [b',"%b":%b' % (name.encode(), msgspec.json.encode(lineage[name])) for name in names if name in lineage]
+    values = {TABLE: table, VERSION: version_tag, DELETED_AT: None}
+    cells = [b',"%b":%b' % (name.encode(), msgspec.json.encode(values[name])) for name in names if name in values]
     constant = b"".join(cells).replace(b"%", b"%%") + b"}\n"
 
     def extend(rows: Rows, ordinal: int, offset: int) -> Rows:

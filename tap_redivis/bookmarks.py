@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal
 
@@ -20,6 +20,11 @@ SESSION_LIFE = timedelta(hours=5.5)
 """How long a read session is trusted: Redivis ends it after 6 hours (redivis-api §8.1.9)."""
 
 _LAST_TABLE_VERSION = 2**31 - 1
+_VERSION_TAG = re.compile(r"v(\d{1,9})\.(\d{1,9})")
+
+MOST_VERSIONS_BETWEEN = 8
+"""Most versions between two that are compared: each is a table more in the query."""
+_MOST_STEPS = MOST_VERSIONS_BETWEEN + 1
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,36 @@ class StreamPosition:
 
 
 @dataclass(frozen=True)
+class Changes:
+    """How many rows differ between two versions, as far as they have been written.
+
+    Attributes:
+        inserted: Rows whose key is new.
+        changed: Rows whose key was there, with other values.
+        deleted: Keys that are gone.
+        repeated: Rows and keys that differ from a version in between, which may have been loaded in part.
+    """
+
+    inserted: int = 0
+    changed: int = 0
+    deleted: int = 0
+    repeated: int = 0
+
+    def __add__(self, other: Changes) -> Changes:
+        """Count both."""
+        return Changes(*map(sum, zip(astuple(self), astuple(other), strict=True)))
+
+    def __str__(self) -> str:
+        """Say it in words."""
+        return f"{self.inserted:,} rows inserted, {self.changed:,} changed, {self.deleted:,} deleted"
+
+    @property
+    def growth(self) -> int:
+        """Rows that the later version has more than the earlier one."""
+        return self.inserted - self.deleted
+
+
+@dataclass(frozen=True)
 class Reading:
     """A load under way; times are UTC.
 
@@ -56,6 +91,7 @@ class Reading:
         streams: Position of each read stream by id, in the session's order.
         query: Id of the query whose result is read; None for a table.
         replication_key_value: Highest replication key written so far; None if there is none.
+        changes: What was written so far, if only what changed is read; None if all rows are.
     """
 
     session: str
@@ -68,6 +104,7 @@ class Reading:
     streams: Mapping[str, StreamPosition]
     query: str | None = None
     replication_key_value: KeyValue | None = None
+    changes: Changes | None = None
 
     def advance(self, stream: str, rows: int, last: str) -> Reading:
         """Count rows of a read stream that have been written; ``last`` is the digest of the last one."""
@@ -82,6 +119,10 @@ class Reading:
         if value is None or not is_higher(value, self.replication_key_value):
             return self
         return replace(self, replication_key_value=value)
+
+    def count(self, changes: Changes) -> Reading:
+        """Count changes that have been written."""
+        return replace(self, changes=changes if self.changes is None else self.changes + changes)
 
     def end(self, stream: str) -> Reading:
         """Note that a read stream has been read to its end."""
@@ -112,6 +153,7 @@ class Bookmark:
         reading: The load under way, if any.
         replication_key: Replication key of that load; None if it was no incremental one.
         replication_key_value: Its highest value; None if there is none.
+        key_properties: Its key properties, sorted; None if it had none, or they are not known.
     """
 
     table: str | None = None
@@ -125,6 +167,7 @@ class Bookmark:
     reading: Reading | None = None
     replication_key: str | None = None
     replication_key_value: KeyValue | None = None
+    key_properties: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -140,6 +183,9 @@ class Source:
         selection: Digest of the columns and limit to read.
         fingerprint: Digest of the whole reading.
         replication_key: Variable by which only new rows are asked for; None where all rows are read.
+        key_properties: Variables that identify a row, sorted; None if none do.
+        log_based: Whether only what changed since the version before is asked for.
+        is_limited: Whether a limit leaves rows out.
     """
 
     table: str
@@ -150,6 +196,9 @@ class Source:
     selection: str
     fingerprint: str
     replication_key: str | None = None
+    key_properties: tuple[str, ...] | None = None
+    log_based: bool = False
+    is_limited: bool = False
 
 
 @dataclass(frozen=True)
@@ -174,7 +223,7 @@ def decide(  # noqa: PLR0911 - each return is a line of the design's table
         return Decision("start", "first load")
     if source.version_tag == "next":
         return Decision("start", "a draft is always read")
-    if bookmark.replication_key not in {None, source.replication_key}:
+    if _is_loaded_otherwise(bookmark, source):
         return Decision("start", "the replication method or key changed")
     if bookmark.selection not in {None, source.selection}:
         return Decision("start", "the selected variables or the row limit changed")
@@ -183,6 +232,12 @@ def decide(  # noqa: PLR0911 - each return is a line of the design's table
     if not skip_unchanged:
         return Decision("start", "unchanged, but skip_unchanged is off")
     return Decision("skip", "unchanged since the last complete load")
+
+
+def _is_loaded_otherwise(bookmark: Bookmark, source: Source) -> bool:
+    if source.log_based and bookmark.key_properties not in {None, source.key_properties}:
+        return True
+    return bookmark.replication_key not in {None, source.replication_key}
 
 
 def known_key_value(bookmark: Bookmark, source: Source) -> KeyValue | None:
@@ -194,6 +249,53 @@ def known_key_value(bookmark: Bookmark, source: Source) -> KeyValue | None:
         and _unpinned(bookmark.table) == _unpinned(source.table)
     )
     return bookmark.replication_key_value if is_same else None
+
+
+def why_all_rows(bookmark: Bookmark, source: Source) -> str | None:  # noqa: PLR0911 - a line for each reason
+    """Say why a LOG_BASED load must read all rows; None if it may ask for what changed since the last load.
+
+    Whether the earlier version can still be read, and has the same variables, is for the server to say.
+    """
+    if bookmark.completed_at is None:
+        return "there was no complete load before"
+    if source.version_tag == "next":
+        return "a draft may change at any time"
+    if source.is_limited:
+        return "there is a row limit"
+    if bookmark.replication_key is not None:
+        return "the replication method changed"
+    if bookmark.selection != source.selection:
+        return "the selected variables or the row limit changed"
+    if bookmark.key_properties != source.key_properties:
+        return "the last load had other key properties, or they are not known"
+    if not _unpinned(bookmark.table) or _unpinned(bookmark.table) != _unpinned(source.table):
+        return "the table has another name"
+    if bookmark.version_tag == source.version_tag:
+        return "the version is the same"
+    if None in {bookmark.rows, source.rows}:
+        return "nobody says how many rows there are"
+    return _why_no_step(_numbers(bookmark.version_tag), _numbers(source.version_tag))
+
+
+def versions_between(before: str | None, now: str | None) -> tuple[str, ...]:
+    """List the tags of the versions between two that differ in their minor number."""
+    earlier, later = _numbers(before), _numbers(now)
+    return tuple(f"v{later[0]}.{minor}" for minor in range(earlier[1] + 1, later[1])) if earlier and later else ()
+
+
+def _why_no_step(before: tuple[int, int] | None, now: tuple[int, int] | None) -> str | None:
+    if before is None or now is None:
+        return "not both versions have numbers"
+    if before[0] != now[0]:
+        return "a new major version renames, removes or retypes variables"
+    if before > now:
+        return "an earlier version is the current one now"
+    return f"more than {MOST_VERSIONS_BETWEEN} versions lie between" if now[1] - before[1] > _MOST_STEPS else None
+
+
+def _numbers(tag: str | None) -> tuple[int, int] | None:
+    match = _VERSION_TAG.fullmatch(tag or "")
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def _unpinned(table: str | None) -> str:
@@ -227,6 +329,7 @@ def complete(  # noqa: PLR0913 - what is known of a load
         table_version=max(table_version, bookmark.table_version or 0),
         replication_key=source.replication_key,
         replication_key_value=key_value,
+        key_properties=source.key_properties,
     )
 
 
@@ -244,7 +347,7 @@ def reading_digest(table: str, version_tag: str | None, selection: str, wire_for
         version_tag: Resolved version tag.
         selection: Digest of the columns and limit.
         wire_format: What the streams send.
-        key: Replication key and the value that the load goes on from; nothing where all rows are read.
+        key: Replication key and the value, or the version, that the load goes on from; nothing where all rows are read.
     """
     return _digest([table, version_tag, selection, wire_format, *key])
 
@@ -262,6 +365,7 @@ def to_state(bookmark: Bookmark) -> dict[str, Any]:
         "table_version": bookmark.table_version,
         "replication_key": bookmark.replication_key,
         "replication_key_value": bookmark.replication_key_value,
+        "key_properties": None if bookmark.key_properties is None else list(bookmark.key_properties),
         "reading": _reading_to_state(bookmark.reading) if bookmark.reading else None,
     }
     return {key: value for key, value in values.items() if value is not None}
@@ -288,6 +392,7 @@ def from_state(state: Any) -> Bookmark:  # noqa: ANN401 - anything may stand in 
         reading=None if reading is None else _reading_from_state(reading),
         replication_key=_optional(state, "replication_key", str),
         replication_key_value=_key_value(state),
+        key_properties=_names(state, "key_properties"),
     )
 
 
@@ -307,8 +412,14 @@ def _change(bookmark: Bookmark, source: Source) -> str:
     if source.hash is source.version_tag is None:
         return "whether the result changed is not known before"
     if bookmark.version_tag != source.version_tag:
-        return f"new version: {bookmark.version_tag} → {source.version_tag}"
+        change = f"new version: {bookmark.version_tag} → {source.version_tag}"
+        return f"{change}; {_extent(bookmark, source)}" if source.log_based else change
     return "the table changed"
+
+
+def _extent(bookmark: Bookmark, source: Source) -> str:
+    reason = why_all_rows(bookmark, source)
+    return "only what changed is asked for" if reason is None else f"all rows are read, since {reason}"
 
 
 def _reading_to_state(reading: Reading) -> dict[str, Any]:
@@ -322,6 +433,7 @@ def _reading_to_state(reading: Reading) -> dict[str, Any]:
         "table_version": reading.table_version,
         "expected_rows": reading.expected_rows,
         "replication_key_value": reading.replication_key_value,
+        "changes": None if reading.changes is None else asdict(reading.changes),
         "streams": {
             stream: _position_to_state(position, ordinal)
             for ordinal, (stream, position) in enumerate(reading.streams.items())
@@ -345,6 +457,7 @@ def _reading_from_state(state: Any) -> Reading:  # noqa: ANN401
         session=_required(state, "session", str),
         query=_optional(state, "query", str),
         replication_key_value=_key_value(state),
+        changes=None if state.get("changes") is None else _changes(_required(state, "changes", dict)),
         opened_at=_time(state, "opened_at"),
         wire_format=_required(state, "wire_format", str),
         fingerprint=_required(state, "fingerprint", str),
@@ -372,6 +485,20 @@ def _position(state: Any) -> StreamPosition:  # noqa: ANN401
     if offset is None:
         raise ValueError("a stream's position has no offset")
     return StreamPosition(offset, _required(state, "done", bool), _optional(state, "last", str))
+
+
+def _changes(state: Mapping[str, Any]) -> Changes:
+    counts = {field.name: _count(state, field.name) for field in fields(Changes)}
+    if None in counts.values():
+        raise ValueError("changes lacks a count")
+    return Changes(**counts)  # type: ignore[arg-type]  # None is not among them
+
+
+def _names(state: Mapping[str, Any], key: str) -> tuple[str, ...] | None:
+    names = _optional(state, key, list)
+    if names is not None and not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{key} is no list of names")
+    return None if names is None else tuple(names)
 
 
 def _required(state: Mapping[str, Any], key: str, kind: type) -> Any:  # noqa: ANN401

@@ -56,7 +56,7 @@ class Since:
         Raises:
             ValueError: The value is not of the key's type.
         """
-        name = _identifier(self.key.name)
+        name = identifier(self.key.name)
         return f"{name} >= {_literal(self.value, self.key.type)} OR {name} IS NULL"
 
 
@@ -66,8 +66,8 @@ def rows_since(table: str, names: Sequence[str], since: Since) -> str:
     Raises:
         ValueError: The value is not of the key's type.
     """
-    columns = ", ".join(map(_identifier, names))
-    return f"SELECT {columns} FROM {_identifier(table)} WHERE {since.condition()}"  # noqa: S608 - all parts are quoted
+    columns = ", ".join(map(identifier, names))
+    return f"SELECT {columns} FROM {identifier(table)} WHERE {since.condition()}"  # noqa: S608 - all parts are quoted
 
 
 def is_higher(value: KeyValue, other: KeyValue | None) -> bool:
@@ -121,8 +121,14 @@ def _literal(value: KeyValue, kind: ColumnType) -> str:
         text = match[match.lastindex or 0]
     else:
         raise ValueError(f"{value!r} is no {kind}")
-    return f"CAST('{text.translate(_ESCAPES)}' AS {_SQL_TYPES[kind]})"
+    return f"CAST({text_literal(text)} AS {_SQL_TYPES[kind]})"
 
 
-def _identifier(name: str) -> str:
+def text_literal(text: str) -> str:
+    """Quote a text for SQL."""
+    return f"'{text.translate(_ESCAPES)}'"
+
+
+def identifier(name: str) -> str:
+    """Quote a name for SQL."""
     return f"`{name.translate(_ESCAPES)}`"

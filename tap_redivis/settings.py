@@ -79,6 +79,11 @@ CONFIG_SCHEMA: dict[str, Any] = th.PropertiesList(
             additional_properties=th.ObjectType(
                 th.Property("key_properties", th.ArrayType(th.StringType), description="Variables that identify a row"),
                 th.Property("replication_key", th.StringType, description="Variable to load incrementally by"),
+                th.Property(
+                    "replication_method",
+                    th.StringType(allowed_values=["FULL_TABLE", "LOG_BASED"]),
+                    description="`LOG_BASED`: of a new version only what changed",
+                ),
                 th.Property("variables", th.ArrayType(th.StringType), description="Read only these variables"),
                 th.Property("max_rows", th.IntegerType(minimum=1), description="Read at most this many rows"),
                 additional_properties=False,
@@ -86,7 +91,8 @@ CONFIG_SCHEMA: dict[str, Any] = th.PropertiesList(
         ),
         title="Table options",
         description=(
-            "Map of table name, `*` and `?` allowed, to {`key_properties`, `replication_key`, `variables`, `max_rows`}"
+            "Map of table name, `*` and `?` allowed, to {`key_properties`, `replication_key`, `replication_method`, "
+            "`variables`, `max_rows`}"
         ),
     ),
     th.Property(
@@ -230,12 +236,14 @@ class TableOptions:
         variables: The only variables to read; None for all.
         max_rows: Most rows to read; None for all.
         replication_key: Variable to load incrementally by; None: all rows of each new version are read.
+        replication_method: ``LOG_BASED`` or ``FULL_TABLE``; None if nothing is said.
     """
 
     key_properties: tuple[str, ...] = ()
     variables: tuple[str, ...] | None = None
     max_rows: int | None = None
     replication_key: str | None = None
+    replication_method: str | None = None
 
 
 @dataclass(frozen=True)
@@ -332,11 +340,13 @@ class Settings:
         merged = TableOptions(max_rows=self.max_rows)
         for pattern, options in self.table_options:
             if name_matches(pattern, table):
+                way = options if options.replication_key or options.replication_method else merged
                 merged = TableOptions(
                     key_properties=options.key_properties or merged.key_properties,
                     variables=options.variables or merged.variables,
                     max_rows=options.max_rows or merged.max_rows,
-                    replication_key=options.replication_key or merged.replication_key,
+                    replication_key=way.replication_key,
+                    replication_method=way.replication_method,
                 )
         return merged
 
@@ -353,6 +363,7 @@ def _table_options(options: Mapping[str, Any]) -> TableOptions:
         variables=tuple(variables) if variables else None,
         max_rows=options.get("max_rows"),
         replication_key=options.get("replication_key"),
+        replication_method=options.get("replication_method"),
     )
 
 

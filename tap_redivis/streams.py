@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from singer_sdk import Stream, metrics
@@ -15,9 +17,10 @@ from singer_sdk.singerlib import Catalog, CatalogEntry, Metadata, MetadataMappin
 from singer_sdk.singerlib.catalog import StreamMetadata
 
 from tap_redivis import stream_process
-from tap_redivis.added_columns import Extension, added, extension
+from tap_redivis.added_columns import DELETED_AT, Extension, added, extension
 from tap_redivis.bookmarks import (
     Bookmark,
+    Changes,
     Decision,
     Reading,
     Source,
@@ -28,15 +31,20 @@ from tap_redivis.bookmarks import (
     known_key_value,
     next_table_version,
     reading_digest,
+    same_table,
     selection_digest,
     to_state,
+    versions_between,
+    why_all_rows,
 )
 from tap_redivis.catalog import column_type_of, columns_of
+from tap_redivis.changes import AMBIGUOUS, Comparison, Marking, mark_of, why_not_comparable
 from tap_redivis.columns import Column
 from tap_redivis.errors import (
     ConfigError,
     Forbidden,
     Incomplete,
+    NotFound,
     QueryFailed,
     RedivisError,
     Refused,
@@ -50,6 +58,7 @@ from tap_redivis.queries import Query, QueryResult, completed_query, run_query
 from tap_redivis.read_session import Block, ReadSession, SessionReader, StreamEnd, open_session
 from tap_redivis.read_stream import ROWS_STREAM, Request, SessionGone
 from tap_redivis.records import RecordLines, by_sdk, splicing
+from tap_redivis.references import parse_table, pinned
 from tap_redivis.replication import KEY_TYPES, HighestKey, KeyValue, Since, rows_since
 from tap_redivis.shutdown import SHUTDOWN
 from tap_redivis.wire import decoder_for
@@ -60,6 +69,8 @@ if TYPE_CHECKING:
 
     from tap_redivis.references import ContainerRef, TableRef
     from tap_redivis.tap import TapRedivis
+
+logger = logging.getLogger("tap-redivis")
 
 PROCESSES_FROM_BYTES = 16 * 1024 * 1024
 """Size of a table (as Redivis counts it) from which on its read streams are read by processes of their own."""
@@ -88,7 +99,8 @@ class Load:
         source: The same, as bookmarks compare it.
         codec: Columns and value rules.
         notices: What had to be changed on the way.
-        since: Where an incremental load goes on; None if all rows are read.
+        since: Where an incremental load goes on, or None.
+        base: Reference of the version since which only what changed is read, or None.
         query: Id of the query whose result is read, if the rows are not read from a table.
     """
 
@@ -98,12 +110,18 @@ class Load:
     codec: RowCodec
     notices: Notices
     since: Since | None = None
+    base: str | None = None
     query: str | None = None
 
     @property
+    def is_whole(self) -> bool:
+        """Whether all rows are read, which then are all that the target should have."""
+        return self.since is None and self.base is None
+
+    @property
     def mode(self) -> str:
-        """What is read, in a word: the summary of a run says it, and so does a plan."""
-        return "full" if self.since is None else "incremental"
+        """Say in a word what is read."""
+        return "full" if self.is_whole else "incremental" if self.since else "changes"
 
 
 @dataclass(frozen=True)
@@ -136,7 +154,7 @@ class TableStream(Stream):
         reference: The table; what is unpinned follows the current version.
     """
 
-    replication_methods: ClassVar[Sequence[str]] = ("FULL_TABLE", "INCREMENTAL")
+    replication_methods: ClassVar[Sequence[str]] = ("FULL_TABLE", "INCREMENTAL", "LOG_BASED")
 
     def __init__(self, tap: TapRedivis, name: str, schema: Mapping[str, Any], reference: TableRef) -> None:
         super().__init__(tap, schema=dict(schema), name=name)
@@ -149,6 +167,7 @@ class TableStream(Stream):
         self._last_state = time.monotonic()
         self._rows_since_state = 0
         self._highest: HighestKey | None = None
+        self._marking: Marking | None = None
         self._extend: Extension = extension((), table="", version_tag=None, table_version=0)
 
     @property
@@ -165,6 +184,11 @@ class TableStream(Stream):
     def containers(self) -> tuple[ContainerRef, ...]:
         """The dataset or workflow whose tables must be known to find this one."""
         return (self.reference.container,)
+
+    @property
+    def is_log_based(self) -> bool:
+        """Whether of a new version only what changed is to be read."""
+        return self.replication_method == "LOG_BASED"
 
     # --- what the SDK asks -------------------------------------------------------------------------------------------
 
@@ -268,6 +292,8 @@ class TableStream(Stream):
         decision = decide(bookmark, load.source, now=now, skip_unchanged=self.tap.settings.skip_unchanged)
         if decision.action != "skip":
             self._require_access(load)
+        if decision.action == "resume" and bookmark.reading and bookmark.reading.changes is None:
+            load = replace(load, base=None)  # it turned out that all rows had to be read
         return Step(bookmark, load, decision)
 
     def _require_access(self, load: Load) -> None:
@@ -315,7 +341,7 @@ class TableStream(Stream):
         columns = self._columns()
         limits = [self._row_limit(), self.ABORT_AT_RECORD_COUNT]
         max_rows = min((limit for limit in limits if limit is not None), default=None)
-        selection = selection_digest(columns, max_rows, self.added_columns)
+        selection = selection_digest(columns, max_rows, [name for name in self.added_columns if name != DELETED_AT])
         settings, notices = self.tap.settings, Notices()
         rules = ValueRules(
             invalid_as_null=settings.on_invalid_value == "null",
@@ -332,10 +358,18 @@ class TableStream(Stream):
             selection=selection,
             fingerprint="",
             replication_key=key.name if key else None,
+            key_properties=tuple(sorted(self.primary_keys)) or None,
+            log_based=self._is_comparable(table, columns),
+            is_limited=max_rows is not None,
         )
         since = self._since(key, known_key_value(bookmark, source))
+        base = bookmark.table if source.log_based and why_all_rows(bookmark, source) is None else None
         key_parts = (key.name, since.value if since else None) if key else ()
-        fingerprint = reading_digest(table.pinned, table.version_tag, selection, settings.wire_format, *key_parts)
+        digest = partial(reading_digest, table.pinned, table.version_tag, selection, settings.wire_format)
+        fingerprint = digest("LOG_BASED", base) if base else digest(*key_parts)
+        if base and bookmark.reading and bookmark.reading.fingerprint != fingerprint:
+            # What an interrupted load of another kind has left in the target, only a whole load takes away.
+            base, fingerprint = None, digest()
         self._highest = HighestKey(key) if key else None
         return Load(
             table=table,
@@ -350,6 +384,7 @@ class TableStream(Stream):
             ),
             source=replace(source, fingerprint=fingerprint),
             since=since,
+            base=base,
             codec=RowCodec(table.pinned, columns, rules, notices),
             notices=notices,
         )
@@ -377,6 +412,28 @@ class TableStream(Stream):
                 todo="Name them in table_options or the catalog, or use FULL_TABLE",
             )
         return key
+
+    def _is_comparable(self, table: TableInfo, columns: Sequence[Column]) -> bool:
+        """Whether versions are to be compared.
+
+        Raises:
+            ConfigError: They are, but there are none, or no key properties.
+        """
+        if not self.is_log_based:
+            return False
+        if not set(self.primary_keys) or set(self.primary_keys) - {column.name for column in columns}:
+            raise ConfigError(
+                "LOG_BASED needs key properties, which are variables of the table: rows are compared by them",
+                where=f"stream {self.name}",
+                todo="Name them in table_options or the catalog, or use FULL_TABLE",
+            )
+        if table.version_tag is None:
+            raise ConfigError(
+                "LOG_BASED compares versions, and the tables of a workflow have none",
+                where=f"stream {self.name}",
+                todo="Use FULL_TABLE",
+            )
+        return True
 
     def _since(self, key: Column | None, value: KeyValue | None) -> Since | None:
         if key is None or value is None:
@@ -416,9 +473,10 @@ class TableStream(Stream):
             fingerprint=load.source.fingerprint,
             version_tag=load.source.version_tag,
             # An incremental load adds to the rows of the one before: its rows have the same version.
-            table_version=(load.since and bookmark.table_version) or next_table_version(bookmark, now),
+            table_version=(not load.is_whole and bookmark.table_version) or next_table_version(bookmark, now),
             expected_rows=expected,
             streams={stream: StreamPosition() for stream in session.streams},
+            changes=Changes() if load.base else None,
         )
 
     def _note_opening(self, reading: Reading, bookmark: Bookmark) -> None:
@@ -435,14 +493,19 @@ class TableStream(Stream):
             SchemaChanged: The catalog does not fit, and ``on_schema_change`` is ``fail``.
         """
         load = self.fitted(load)
-        if load.since is None:
+        if self.is_log_based:
+            load, sql = self._comparing(load, bookmark, self.variables or ())
+        elif load.since is not None:
+            names = load.request.variables or [variable.name for variable in self.variables or ()]
+            sql = rows_since(load.table.pinned, names, load.since)
+        if load.is_whole:
             return load
-        names = load.request.variables or [variable.name for variable in self.variables or ()]
-        query = Query(load.table.pinned, rows_since(load.table.pinned, names, load.since))
         try:
-            return self._through_query(load, query, bookmark)[0]
+            return self._through_query(load, Query(load.table.pinned, sql), bookmark)[0]
         except (Unauthorized, Forbidden, Refused, QueryFailed) as error:
             todo = "Use replication method FULL_TABLE for it, which needs no query, or try again later"
+            if AMBIGUOUS in error.what:
+                todo = "Name other key properties, or use replication method FULL_TABLE"
             raise type(error)(error.what, where=load.table.pinned, todo=todo) from error
 
     def fitted(self, load: Load) -> Load:
@@ -455,6 +518,56 @@ class TableStream(Stream):
             self.variables = self.tap.catalogue.variables(load.table)
         names = self._to_transfer(load, self.variables)
         return replace(load, request=replace(load.request, variables=names))
+
+    def _comparing(self, load: Load, bookmark: Bookmark, variables: Sequence[Variable]) -> tuple[Load, str]:
+        """Make the query for what changed since the last load; all rows are read where there can be none.
+
+        Raises:
+            ConfigError: The table has a variable of the name that is ours.
+        """
+        if DELETED_AT in {variable.name.lower() for variable in variables}:
+            raise ConfigError(
+                f"the table has a variable {DELETED_AT}, which LOG_BASED needs for itself",
+                where=load.table.pinned,
+                todo="Use FULL_TABLE",
+            )
+        if load.base is None:
+            return load, ""
+        earlier = self._earlier(load, load.base, bookmark, variables)
+        if isinstance(earlier, str):
+            self.logger.info("%s: all rows are read, since %s", load.table.pinned, earlier)
+            return replace(load, base=None), ""
+        by_name = {variable.name.lower(): variable for variable in variables}
+        compared = [by_name[column.name.lower()] for column in load.codec.columns]
+        references = [table.pinned for table in earlier]
+        comparison = Comparison(references, load.table.pinned, compared, self.primary_keys)
+        names = [*(variable.name for variable in compared), comparison.mark.name]
+        return replace(load, request=replace(load.request, variables=names)), comparison.query()
+
+    def _earlier(
+        self, load: Load, base: str, bookmark: Bookmark, variables: Sequence[Variable]
+    ) -> list[TableInfo] | str:
+        """Ask the server for the version that was loaded and those between it and this one.
+
+        Returns:
+            The tables of these versions; or, in words, why they cannot be compared with this one.
+        """
+        catalogue, earlier = self.tap.catalogue, []
+        tags = [str(bookmark.version_tag), *versions_between(bookmark.version_tag, load.source.version_tag)]
+        for tag in tags:
+            try:
+                reference = parse_table(base, f"state, stream {self.name}")
+                [table] = catalogue.find(replace(reference, container=pinned(reference.container, tag)))
+                listed = catalogue.variables(table)
+            except (ConfigError, NotFound, Forbidden, Refused) as error:
+                return f"{tag} cannot be read ({error.what})"
+            reason = table.unreadable or why_not_comparable(load.codec.columns, listed, variables)
+            if reason is not None:
+                return f"{tag} cannot be compared with it ({reason})"
+            earlier.append(table)
+        if earlier[0].rows != bookmark.rows or not same_table(base, earlier[0].pinned):
+            return f"{tags[0]} is not what was loaded"
+        return earlier
 
     def _through_query(self, load: Load, query: Query, bookmark: Bookmark) -> tuple[Load, QueryResult]:
         """Run a query, to load its result; one that was run for the same reading is not run again.
@@ -504,8 +617,9 @@ class TableStream(Stream):
     def _read(self, load: Load, bookmark: Bookmark, reading: Reading, counter: metrics.Counter) -> Result:
         """Write all rows and, after the proof, the end of the load."""
         record_lines = self._record_lines(reading.table_version)
+        self._marking = Marking(_mark(load), reading.opened_at, load.codec.zone) if load.base else None
         self._extend = extension(
-            self.added_columns,
+            [name for name in self.added_columns if name != DELETED_AT or self._marking is None],
             table=load.table.pinned,
             version_tag=load.table.version_tag,
             table_version=reading.table_version,
@@ -523,6 +637,7 @@ class TableStream(Stream):
                     if isinstance(event, Block):
                         counter.increment(event.rows.count)
                         bar.show(reader)
+            _prove_changes(load, bookmark, self._reading)
         except Incomplete:
             self._reading = None
             raise
@@ -555,15 +670,18 @@ class TableStream(Stream):
         )
 
     def _reader(self, load: Load, positions: Mapping[str, StreamPosition], expected: int | None) -> SessionReader:
-        names = load.request.variables or [column.name for column in load.codec.columns]
+        codec, names = load.codec, load.request.variables or [column.name for column in load.codec.columns]
+        if load.base:
+            codec = codec.with_column(_mark(load))
+            names = [column.name for column in codec.columns]
         if processes := _needs_processes(load):
-            load.codec.share_turns()
+            codec.share_turns()
         return SessionReader(
             self.tap.api,
             load.request,
             positions,
             expected,
-            lambda: decoder_for(load.request.wire_format, load.codec, names),
+            lambda: decoder_for(load.request.wire_format, codec, names),
             notices=load.notices if processes else None,
         )
 
@@ -572,8 +690,11 @@ class TableStream(Stream):
         assert self._reading is not None  # noqa: S101 - only called while reading
         with SHUTDOWN.whole():
             if isinstance(event, Block):
-                self.tap.writer.write_lines(record_lines(self._extended(event, self._reading)), "RECORD")
+                rows, changes = self._marking.of(event.rows) if self._marking else (event.rows, None)
+                self.tap.writer.write_lines(record_lines(self._extended(event.stream, rows, self._reading)), "RECORD")
                 self._reading = self._reading.advance(event.stream, event.rows.count, event.rows.last_digest)
+                if changes:
+                    self._reading = self._reading.count(changes)
                 if self._highest is not None:
                     self._reading = self._reading.saw(self._highest.of(event.rows.lines))
                 self._rows_since_state += event.rows.count
@@ -583,22 +704,22 @@ class TableStream(Stream):
                 self._keep(bookmark)
                 self._write_state()
 
-    def _extended(self, block: Block, reading: Reading) -> Rows:
-        """Add the row key and the lineage to a block that is to be written next."""
-        return self._extend(block.rows, reading.ordinal(block.stream), reading.streams[block.stream].offset)
+    def _extended(self, stream: str, rows: Rows, reading: Reading) -> Rows:
+        """Add the row key, the lineage and the like to rows that are to be written next."""
+        return self._extend(rows, reading.ordinal(stream), reading.streams[stream].offset)
 
     def _finish(self, load: Load, bookmark: Bookmark, reading: Reading) -> None:
         now = datetime.now(timezone.utc)
         done = complete(
             bookmark,
             load.source,
-            rows=reading.rows if load.since is None else load.source.rows or reading.rows,
+            rows=reading.rows if load.is_whole else load.source.rows or reading.rows,
             table_version=reading.table_version,
             now=now,
             key_value=reading.saw(load.since.value if load.since else None).replication_key_value,
         )
         with SHUTDOWN.whole():
-            if load.since is None and self.tap.settings.emit_activate_version_messages:
+            if load.is_whole and self.tap.settings.emit_activate_version_messages:
                 self._write_activate_version_message(reading.table_version)
             self._reading = None
             self._keep(done)
@@ -656,6 +777,28 @@ class TableStream(Stream):
             raise Unavailable(str(gone), where=load.table.pinned, todo="Try again later") from gone
         rows = sum(event.rows.count for event in events if isinstance(event, Block))
         self.logger.info("%s: readable (%d row read for the test)", load.table.pinned, rows)
+
+
+def _mark(load: Load) -> Column:
+    return mark_of(column.name for column in load.codec.columns)
+
+
+def _prove_changes(load: Load, bookmark: Bookmark, reading: Reading) -> None:
+    """Check that what changed makes the earlier version the later one, by the number of rows.
+
+    Raises:
+        Incomplete: It does not.
+    """
+    if reading.changes is None or bookmark.rows is None or load.source.rows is None:
+        return
+    logger.info("%s: %s since %s", load.table.pinned, reading.changes, bookmark.version_tag)
+    if bookmark.rows + reading.changes.growth != load.source.rows:
+        raise Incomplete(
+            f"{bookmark.version_tag} had {bookmark.rows:,} rows, {load.source.version_tag} has {load.source.rows:,}, "
+            f"and this does not fit: {reading.changes}",
+            where=load.table.pinned,
+            todo="Use replication method FULL_TABLE for it",
+        )
 
 
 def _needs_processes(load: Load) -> bool:

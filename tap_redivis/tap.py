@@ -55,6 +55,7 @@ class TapRedivis(Tap):
         TapCapabilities.STATE,
         TapCapabilities.DISCOVER,
         TapCapabilities.ACTIVATE_VERSION,
+        TapCapabilities.LOG_BASED,
         PluginCapabilities.ABOUT,
         PluginCapabilities.STREAM_MAPS,
         PluginCapabilities.FLATTENING,
@@ -221,14 +222,14 @@ class TapRedivis(Tap):
         options = self.settings.options_for(table.name)
         variables = _wanted(table, variables, options)
         name = self.name_of(table)
+        method = _method_of(options, f"table_options for {table.pinned}")
         stream = TableStream(self, name, schema_of(variables, table.description), table.reference)
         stream.table, stream.variables = table, variables if options.variables is None else None
         stream.primary_keys = list(options.key_properties)
         stream.valid_replication_keys = replication_keys(variables)
-        stream.forced_replication_method = "FULL_TABLE"
+        stream.forced_replication_method = method if variables else "FULL_TABLE"
         if options.replication_key and variables:
             [stream.replication_key] = _columns_named([options.replication_key], variables, "table_options")
-            stream.forced_replication_method = "INCREMENTAL"
         stream.selected_by_default = table.unreadable is None
         if table.unreadable:
             logger.warning("%s is not selected: %s", table.pinned, table.unreadable)
@@ -258,7 +259,10 @@ class TapRedivis(Tap):
         properties = stream.schema["properties"]
         needs_key = not stream.primary_keys and stream.forced_replication_method == "FULL_TABLE"
         new, taken = properties_to_add(
-            properties, row_key=self.settings.row_key and needs_key, lineage=self.settings.lineage
+            properties,
+            row_key=self.settings.row_key and needs_key,
+            lineage=self.settings.lineage,
+            log_based=stream.is_log_based,
         )
         properties.update(new)
         if ROW_KEY in new:
@@ -470,6 +474,23 @@ def _shown(stream: TableStream) -> TableView:
     return TableView(stream.name, table.pinned, table.rows, table.bytes, columns, access, selected=stream.selected)
 
 
+def _method_of(options: TableOptions, where: str) -> str:
+    """Find out how a table is to be loaded.
+
+    Raises:
+        ConfigError: Two ways are named.
+    """
+    if options.replication_key is None:
+        return options.replication_method or "FULL_TABLE"
+    if options.replication_method is None:
+        return "INCREMENTAL"
+    raise ConfigError(
+        f"there are both a replication_key and the replication_method {options.replication_method}",
+        where=where,
+        todo="Leave one of them out",
+    )
+
+
 def _wanted(table: TableInfo, variables: Sequence[Variable], options: TableOptions) -> Sequence[Variable]:
     """Take the variables that ``table_options`` names, and check them.
 
@@ -543,6 +564,8 @@ def _catalog_of(file: IO[str] | None) -> Catalog | None:
     if not isinstance(value.get("streams"), list):
         raise _unusable("--catalog", "it is no Singer catalog: it has no list of streams")
     try:
+        for stream in value["streams"]:
+            stream.update(_chosen_method(stream))
         catalog = Catalog.from_dict(value)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise _unusable("--catalog", f"it is no Singer catalog ({type(error).__name__}: {error})") from None
@@ -551,6 +574,15 @@ def _catalog_of(file: IO[str] | None) -> Catalog | None:
     if not all(isinstance(entry.tap_stream_id, str) and entry.tap_stream_id for entry in catalog.streams):
         raise _unusable("--catalog", "it is no Singer catalog: a stream has no tap_stream_id")
     return catalog
+
+
+def _chosen_method(stream: dict[str, Any]) -> dict[str, str]:
+    """Find the replication method that was written into a stream's metadata, where the SDK does not look."""
+    root: dict[str, Any] = next(
+        (item["metadata"] for item in stream.get("metadata") or () if not item["breadcrumb"]), {}
+    )
+    method = root.get("replication-method")
+    return {"replication_method": method} if method else {}
 
 
 def _is_schema(value: Any) -> bool:  # noqa: ANN401 - anything may stand in a catalog

@@ -31,6 +31,13 @@ _DUCKDB_TYPES = {
     "geography": "VARCHAR",
 }
 
+_MACROS = """
+    CREATE TEMP MACRO ieee_divide(x, y) AS CAST(x AS DOUBLE) / CAST(y AS DOUBLE);
+    CREATE TEMP MACRO st_asbinary(x) AS encode(x);
+    CREATE TEMP MACRO st_astext(x) AS x;
+"""
+"""Functions of GoogleSQL that DuckDB does not have; geographies are kept as their text."""
+
 
 class SqlError(Exception):
     """A query that cannot be run; the message is for the person who wrote it."""
@@ -100,6 +107,7 @@ def run(statement: Statement) -> pa.Table:
         with duckdb.connect() as connection:
             for view, table in statement.tables.items():
                 _create_view(connection, view, table)
+            connection.execute(_MACROS)
             connection.execute("SET TimeZone = 'UTC'")
             connection.execute("SET python_enable_replacements = false")
             connection.execute("SET enable_external_access = false")

@@ -162,6 +162,10 @@ class RowCodec:
         self.large_rows: Lock = threading.Lock()
         self._zone_pattern = _zone_pattern(columns) if rules.append_utc else None
 
+    def with_column(self, column: Column) -> RowCodec:
+        """Make the same codec for rows that end with one more column."""
+        return RowCodec(self.table, (*self.columns, column), self._rules, self._notices)
+
     def share_turns(self) -> None:
         """Let processes that will be forked take turns in holding a large row, as threads do."""
         from multiprocessing import get_context  # noqa: PLC0415 - only for large tables

@@ -12,8 +12,7 @@ import pytest
 
 from tap_redivis.emulator import Fault
 from tests.end_to_end.conftest import VISITS
-from tests.support.pipes import Json, Output, Stop, pipe, run, run_stopped, target
-from tests.support.postgres import Postgres
+from tests.support.pipes import Json, Output, Stop, run, run_stopped
 from tests.support.served import Site, assert_same_rows, records_of, visits
 
 _BY_ID = {"visits": {"key_properties": ["id"], "replication_key": "ID"}}
@@ -210,33 +209,6 @@ def test_what_cannot_be_loaded_incrementally_is_said(site: Site, options: Json, 
 
     assert done.exit_code == 1
     assert words in done.stderr
-
-
-def test_a_database_has_what_the_key_can_see(site: Site, postgres: Postgres) -> None:
-    """After v1.0, v1.1 and v1.2: inserted rows, and changed ones whose key rose, are there, once each."""
-    url = postgres.url.replace("postgresql://", "postgresql+psycopg://")
-    config = {"sqlalchemy_url": url, "default_target_schema": "public", "hard_delete": True}
-    sink, state = target("meltanolabs-target-postgres", site.files, config), None
-    options = {"visits": {"key_properties": ["id"], "replication_key": "seen_at"}}
-    later = pa.array([dt.datetime(2030, 1, 1)], pa.timestamp("us"))  # noqa: DTZ001 - dateTime has no zone
-
-    for version, table in enumerate([visits(300), visits(350), _changed(visits(380), 7, later)]):
-        site.release(f"demo/visits/v1.{version}/visits", table)
-        done = pipe(site.tap(table_options=options, state=state), sink)
-        assert (done.tap.exit_code, done.target.exit_code) == (0, 0), done.tap.stderr + done.target.stderr
-        state = done.target.state
-
-    assert postgres.query("SELECT id, seen_at FROM visits__visits ORDER BY id") == list(
-        zip(table["id"].to_pylist(), table["seen_at"].to_pylist(), strict=True)
-    )
-
-
-def _changed(table: pa.Table, row: int, value: pa.Array) -> pa.Table:
-    """Replace the time of one row."""
-    column = table["seen_at"]
-    place = table.column_names.index("seen_at")
-    changed = pa.chunked_array([*column.slice(0, row).chunks, value, *column.slice(row + 1).chunks])
-    return table.set_column(place, "seen_at", changed)
 
 
 def _keyed(kind: pa.DataType, values: list[Any]) -> pa.Table:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tap_redivis.bookmarks import (
     Bookmark,
+    Changes,
     Reading,
     Source,
     StreamPosition,
@@ -25,6 +26,8 @@ from tap_redivis.bookmarks import (
     same_table,
     selection_digest,
     to_state,
+    versions_between,
+    why_all_rows,
 )
 from tap_redivis.columns import COLUMN_TYPES, Column
 
@@ -54,6 +57,7 @@ _READINGS = st.builds(
     streams=st.dictionaries(st.text(), _POSITIONS, max_size=4),
     query=st.none() | st.text(),
     replication_key_value=_KEYS,
+    changes=st.none() | st.builds(Changes, _COUNTS, _COUNTS, _COUNTS),
 )
 _BOOKMARKS = st.builds(
     Bookmark,
@@ -68,6 +72,7 @@ _BOOKMARKS = st.builds(
     reading=st.none() | _READINGS,
     replication_key=st.none() | st.text(),
     replication_key_value=_KEYS,
+    key_properties=st.none() | st.lists(st.text(), max_size=3).map(tuple),
 )
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -160,14 +165,18 @@ def test_any_json_is_a_bookmark_or_a_value_error(state: Any) -> None:
         (("reading", "streams", "s", "offset"), -1),
         (("reading", "streams", "s", "done"), "no"),
         (("reading", "streams", "s", "last"), 5),
+        (("reading", "changes"), 5),
+        (("reading", "changes", "deleted"), None),
+        (("key_properties",), "id"),
+        (("key_properties",), [5]),
     ],
 )
 def test_a_damaged_value_is_not_guessed(path: tuple[str, ...], value: Any) -> None:
     """Also not one that Python would take: True for 1, or a version that no target's 32 bits hold."""
-    state = to_state(replace(_done(), reading=_READING))
+    state = to_state(replace(_BASE, reading=replace(_READING, changes=Changes(1, 2, 3))))
     from_state(state)
 
-    with pytest.raises(ValueError, match=path[-1] if path[-1] != "s" else "position"):
+    with pytest.raises(ValueError, match={"s": "position", "deleted": "changes"}.get(path[-1], path[-1])):
         from_state(_damaged(state, path, value))
 
 
@@ -334,6 +343,56 @@ def test_references_of_one_table_differ_at_most_in_case() -> None:
     assert same_table("Demo.Visits:v1_0.T", "demo.visits:v1_0.t")
     assert not same_table("demo.visits:v1_0.t", "demo.visits:v1_1.t")
     assert same_table(None, "demo.visits:v1_0.t")
+
+
+_CHANGED = replace(_SOURCE, version_tag="v1.2", table="demo.visits:v1_2.visits", log_based=True, key_properties=("id",))
+_BASE = replace(_done(), key_properties=("id",))
+
+
+def test_of_a_new_version_only_what_changed_is_read() -> None:
+    assert why_all_rows(_BASE, _CHANGED) is None
+    decision = decide(_BASE, _CHANGED, now=_NOW, skip_unchanged=True)
+    assert decision.reason == "new version: v1.1 → v1.2; only what changed is asked for"
+
+
+@pytest.mark.parametrize(
+    ("bookmark", "source", "reason"),
+    [
+        ({"completed_at": None}, {}, "no complete load"),
+        ({}, {"version_tag": "next"}, "a draft"),
+        ({"version_tag": "next"}, {}, "not both versions"),
+        ({"version_tag": None}, {}, "not both versions"),
+        ({}, {"is_limited": True}, "a row limit"),
+        ({"replication_key": "id"}, {}, "the replication method changed"),
+        ({"selection": None}, {}, "the selected variables"),
+        ({"key_properties": None}, {}, "key properties"),
+        ({"key_properties": ("number",)}, {}, "key properties"),
+        ({"table": None}, {}, "another name"),
+        ({"table": "demo.visits:v1_1.others"}, {}, "another name"),
+        ({"version_tag": "v1.2"}, {}, "the version is the same"),
+        ({"rows": None}, {}, "how many rows"),
+        ({}, {"rows": None}, "how many rows"),
+        ({}, {"version_tag": "v2.0"}, "a new major version"),
+        ({}, {"version_tag": "v1.0"}, "an earlier version"),
+        ({}, {"version_tag": "v1.11"}, "more than 8 versions"),
+    ],
+)
+def test_what_keeps_versions_from_being_compared(bookmark: dict[str, Any], source: dict[str, Any], reason: str) -> None:
+    """Then all rows are read: what the target holds is not known to be the earlier version, or not comparable."""
+    assert reason in (why_all_rows(replace(_BASE, **bookmark), replace(_CHANGED, **source)) or "")
+
+
+def test_versions_between_two_are_listed() -> None:
+    assert versions_between("v1.1", "v1.4") == ("v1.2", "v1.3")
+    assert versions_between("v1.1", "v1.2") == versions_between("next", "v1.2") == ()
+
+
+def test_other_key_properties_are_another_load() -> None:
+    """Though the version is the same; where the keys of the last load are not known, nothing speaks against it."""
+    same = replace(_CHANGED, version_tag="v1.1", table=_SOURCE.table)
+
+    assert _action(replace(_BASE, key_properties=("number",)), same) == "start"
+    assert _action(replace(_BASE, key_properties=None), same) == "skip"
 
 
 # --- digests ---------------------------------------------------------------------------------------------------------
