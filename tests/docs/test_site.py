@@ -64,8 +64,12 @@ def test_every_error_is_there() -> None:
 def test_every_bookmark_key_is_there() -> None:
     """Those that `to_state` writes of a bookmark in which nothing is absent, and no others."""
     position = bookmarks.StreamPosition(1, last="digest")
-    reading = bookmarks.Reading("session", _NOW, "jsonl", "digest", "v1.0", 1, 1, {"stream": position}, "query", 1)
-    state = bookmarks.to_state(bookmarks.Bookmark("table", "v1.0", "hash", 1, 1, "digest", _NOW, 1, reading, "id", 1))
+    reading = bookmarks.Reading(
+        "session", _NOW, "jsonl", "digest", "v1.0", 1, 1, {"stream": position}, "query", 1, bookmarks.Changes()
+    )
+    state = bookmarks.to_state(
+        bookmarks.Bookmark("table", "v1.0", "hash", 1, 1, "digest", _NOW, 1, reading, "id", 1, ("id",))
+    )
     page = (_DOCS / "state.md").read_text()
 
     assert _first_column(_section(page, "## Bookmark", "### reading")) == state.keys()
