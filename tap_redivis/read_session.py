@@ -199,7 +199,9 @@ class SessionReader:
                     self._ends[message.marked] += 1
                     yield message
                 else:
-                    yield self._count(message)
+                    message = self._count(message)
+                    yield message
+                del message  # its rows may be large, and the next may be long in coming
         finally:
             for process in filter(None, processes):
                 process.kill()
@@ -264,13 +266,20 @@ class _BlockQueue:
         self._taken = 0
 
     def put(self, message: Block | StreamEnd | BaseException) -> None:
-        """Add a message, as soon as there is room."""
+        """Add a message, as soon as there is room; wait for one that is larger than that until it has been written."""
         size = _size(message)
         with self._room:
-            while self._waiting and self._waiting + size > _WAITING_BYTES and not self._stop.is_set():
-                self._room.wait(0.2)  # seconds until the next look whether anybody still takes
+            self._wait_while(lambda: self._waiting and self._waiting + size > _WAITING_BYTES)
             self._waiting += size
         self._messages.put(message)
+        del message
+        if size > _WAITING_BYTES:
+            with self._room:
+                self._wait_while(lambda: self._waiting)
+
+    def _wait_while(self, condition: Callable[[], object]) -> None:
+        while condition() and not self._stop.is_set():
+            self._room.wait(0.2)  # seconds until the next look whether anybody still takes
 
     def get(self) -> Block | StreamEnd | BaseException:
         """Take a message, as soon as there is one."""

@@ -146,6 +146,7 @@ class StreamReader:
                 raise SessionGone(f"read stream {self._stream} does not go on at row {offset} where it was left")
             if rows.count > 1:
                 yield rows.without_first(1)
+            del rows
             break
         yield from blocks
 
@@ -170,6 +171,7 @@ class StreamReader:
                 if skip < rows.count:
                     yield rows.without_first(skip) if skip else rows
                 skip = max(skip - rows.count, 0)
+                del rows
                 self._watch.restart()
         except (Refused, Forbidden, NotFound) as refusal:
             raise SessionGone(refusal.what) from refusal

@@ -637,6 +637,7 @@ class TableStream(Stream):
                     if isinstance(event, Block):
                         counter.increment(event.rows.count)
                         bar.show(reader)
+                    del event  # its rows may be large, and the next may be long in coming
             _prove_changes(load, bookmark, self._reading)
         except Incomplete:
             self._reading = None

@@ -67,6 +67,8 @@ def spell(keys: Sequence[str], columns: Sequence[Texts | None], count: int) -> b
     if not pieces:
         return constant.encode() * count
     pieces.append(constant)
+    if count == 1:  # it may be large: it is copied once only
+        return b"".join(piece.encode() if isinstance(piece, str) else _only(piece) for piece in pieces)
     lines = pc.binary_join_element_wise(*pieces, "", null_handling="replace", null_replacement="null")
     spelled: bytes = _data(lines).to_pybytes()
     return spelled
@@ -145,6 +147,11 @@ def _has_any(array: pa.StringArray, characters: bytes) -> bool:
     data = memoryview(_data(array))
     pieces = (data[start : start + _PIECE_BYTES].tobytes() for start in range(0, len(data), _PIECE_BYTES))
     return any(len(piece.translate(None, characters)) < len(piece) for piece in pieces)
+
+
+def _only(array: pa.StringArray) -> pa.Buffer:
+    """Give the bytes of the only value."""
+    return pa.py_buffer(b"null") if array.null_count else _data(array)
 
 
 def _data(array: pa.StringArray) -> pa.Buffer:

@@ -26,6 +26,7 @@ _ROWS = int(os.environ.get("TAP_REDIVIS_MEMORY_ROWS", "1_200_000"))  # 324 MB of
 _FEW_ROWS = 370_000  # 100 MB
 _LARGE_ROW = 15_000_000
 _HUGE_ROW = 200_000_000
+_IN_EACH_FORMAT = pytest.mark.parametrize("wire_format", ["jsonl", "arrow", "csv"])
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def _slow(process: Process) -> bytes:
     return _fast(process)
 
 
-@pytest.mark.parametrize("wire_format", ["jsonl", "arrow", "csv"])
+@_IN_EACH_FORMAT
 def test_a_table_of_many_rows_needs_little_memory(large_site: Site, wire_format: str) -> None:
     """And not more than one of 100 MB: `TAP_REDIVIS_MEMORY_ROWS=7_500_000` makes it 2 GB."""
     few = _measure(large_site, "few", _fast, wire_format=wire_format)
@@ -81,22 +82,24 @@ def test_a_table_of_many_rows_needs_little_memory(large_site: Site, wire_format:
     assert many.peak_mib - few.peak_mib < _GROWTH_MIB
 
 
-def test_a_slow_reader_does_not_let_rows_pile_up(large_site: Site) -> None:
+@_IN_EACH_FORMAT
+def test_a_slow_reader_does_not_let_rows_pile_up(large_site: Site, wire_format: str) -> None:
     """Whoever reads slowly makes the tap wait for him."""
-    done = _measure(large_site, "many", _slow)
+    done = _measure(large_site, "many", _slow, wire_format=wire_format)
 
     _assert_loaded(done, "many", rows=_ROWS)
 
 
 @pytest.mark.parametrize("reader", [_fast, _slow])
-def test_streams_of_large_rows_need_no_more(large_site: Site, reader: Drain) -> None:
+@_IN_EACH_FORMAT
+def test_streams_of_large_rows_need_no_more(large_site: Site, wire_format: str, reader: Drain) -> None:
     """Four streams of rows of 15 MB each."""
-    done = _measure(large_site, "large", reader)
+    done = _measure(large_site, "large", reader, wire_format=wire_format)
 
     _assert_loaded(done, "large", rows=8)
 
 
-@pytest.mark.parametrize("wire_format", ["jsonl", "arrow", "csv"])
+@_IN_EACH_FORMAT
 def test_a_row_that_is_too_large_is_refused(large_site: Site, wire_format: str) -> None:
     """A row of 200 MB is an error with its place, before it has filled the memory."""
     done = _measure(large_site, "huge", _fast, wire_format=wire_format)
