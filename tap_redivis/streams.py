@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from singer_sdk import Stream, metrics
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
-from singer_sdk.singerlib import Catalog, CatalogEntry, Metadata, MetadataMapping
+from singer_sdk.singerlib import Catalog, CatalogEntry, Metadata, MetadataMapping, RecordMessage
 from singer_sdk.singerlib.catalog import StreamMetadata
 
 from tap_redivis import stream_process
@@ -51,6 +51,7 @@ from tap_redivis.errors import (
     SchemaChanged,
     Unauthorized,
     Unavailable,
+    one_line,
 )
 from tap_redivis.metadata import ANONYMOUS_LIMIT_BYTES, TableInfo, Variable
 from tap_redivis.progress import Result, display
@@ -731,7 +732,23 @@ class TableStream(Stream):
         first, *others = self.stream_maps
         if not others and type(first) is SameRecordTransform and not first.flattening_enabled:
             return splicing(first.stream_alias, self._stream_version)
-        return by_sdk(self._generate_record_messages, self.tap.writer.format_message)
+        return by_sdk(self._mapped, self.tap.writer.format_message)
+
+    def _mapped(self, record: dict[str, Any]) -> Iterator[RecordMessage]:
+        """Make the RECORD messages of one record through the stream maps.
+
+        Raises:
+            ConfigError: An expression of theirs fails.
+        """
+        try:
+            yield from self._generate_record_messages(record)
+        except Exception as error:
+            words = one_line(f"{type(error).__name__}: {error.__cause__ or error}", 200).rstrip(".")
+            raise ConfigError(
+                f"a stream map fails on a record ({words})",
+                where=f"stream_maps, stream {self.name}",
+                todo="Correct its expressions: is a value null, or of another type?",
+            ) from error
 
     # --- bookmark and STATE ------------------------------------------------------------------------------------------
 

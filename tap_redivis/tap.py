@@ -13,7 +13,7 @@ from typing import IO, Any, ClassVar, cast
 
 import click
 from singer_sdk import Stream, Tap
-from singer_sdk.exceptions import ConfigValidationError
+from singer_sdk.exceptions import ConfigValidationError, MappingError
 from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities, TapCapabilities
 from singer_sdk.plugin_base import _ConfigInput
 from singer_sdk.singerlib import Catalog, CatalogEntry, StateMessage
@@ -24,7 +24,7 @@ from tap_redivis.bookmarks import from_state, to_state
 from tap_redivis.catalog import name_warnings, replication_keys, schema_of
 from tap_redivis.dictionary import TOPICS, Dictionary
 from tap_redivis.dictionary_stream import SOURCE, DictionaryStream, dictionary_of, is_of_dictionary, readable
-from tap_redivis.errors import ConfigError, Forbidden, NotFound, RedivisError
+from tap_redivis.errors import ConfigError, Forbidden, NotFound, RedivisError, one_line
 from tap_redivis.logs import hide
 from tap_redivis.memory import give_back_large_blocks
 from tap_redivis.messages import MessageWriter
@@ -151,14 +151,25 @@ class TapRedivis(Tap):
         return catalog
 
     def setup_mapper(self) -> None:
-        """Make the stream maps; one that keeps only what it names keeps the row key too, as a key must be kept."""
+        """Make the stream maps; one that keeps only what it names keeps the row key too, as a key must be kept.
+
+        Raises:
+            ConfigError: They cannot be used.
+        """
         super(Tap, self).setup_mapper()
         stream_maps = self.mapper.stream_maps_dict
         for name, entry in self.catalog.items():
             self.mapper.stream_maps_dict = (
                 with_row_key(stream_maps) if entry.key_properties == [ROW_KEY] else stream_maps
             )
-            self.mapper.register_raw_streams_from_catalog(Catalog({name: entry}))
+            try:
+                self.mapper.register_raw_streams_from_catalog(Catalog({name: entry}))
+            except (MappingError, AttributeError, TypeError, ValueError) as error:
+                raise ConfigError(
+                    f"the stream maps cannot be used ({one_line(str(error)).rstrip('.')})",
+                    where=f"stream_maps, stream {name}",
+                    todo="Correct them; the SDK's guide to stream maps says what they may hold",
+                ) from error
 
     # --- discovery ---------------------------------------------------------------------------------------------------
 
@@ -343,6 +354,17 @@ class TapRedivis(Tap):
             self.write_message(StateMessage(value=self.state))
 
     # --- command line ------------------------------------------------------------------------------------------------
+
+    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
+        """Validate the settings; the SDK's own way stumbles over a text where it expects a map."""
+        try:
+            return super()._validate_config(raise_errors=raise_errors)
+        except AttributeError as error:
+            raise ConfigError(
+                f"a setting has a value of another type than it should ({error})",
+                where="config",
+                todo="See `tap-redivis --about`",
+            ) from error
 
     def _setup_signal_handlers(self) -> None:
         """Install ours: the SDK's handler writes STATE into half-written lines and exits with 0 (singer-sdk.md)."""

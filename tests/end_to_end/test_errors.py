@@ -51,7 +51,23 @@ def _options(**options: Any) -> Json:
 
 
 _CATALOG_OF_NO_TABLE = json.dumps({"streams": [{"tap_stream_id": "visits__nothing", "schema": {}, "metadata": []}]})
+
+
+def _mapped(stream_map: Json) -> Json:
+    return {"datasets": ["demo.visits"], "stream_maps": {"visits__visits": stream_map}}
+
+
 _MISTAKES = {
+    "an expression that is none": Mistake(
+        "1 +", "stream_maps, stream visits__visits", "Correct", _mapped({"new": "1 +"})
+    ),
+    "a key that is no property": Mistake(
+        "'nope'", "stream_maps, stream visits__visits", "Correct", _mapped({"__key_properties__": ["nope"]})
+    ),
+    "a text where a map should be": Mistake("another type", "config", "--about", _mapped({"__else__": "what"})),
+    "an expression that fails on a record": Mistake(
+        "nothing", "stream_maps, stream visits__visits", "Correct", _mapped({"new": "nothing + 1"})
+    ),
     "unknown dataset": Mistake("no such dataset", "demo.nothing", "Check", _datasets("demo.nothing")),
     "unknown owner": Mistake("could not be found", "nobody", "Check the reference", _datasets("nobody.*")),
     "unknown table": Mistake(
