@@ -290,7 +290,7 @@ def _table(entry: Entry) -> Row:
         "kind": entry.kind,
         **_place(entry),
         "dataset_reference": entry.container and str(entry.container.reference),
-        "reference": None if is_query else str(table.reference),
+        "reference": None if is_query else ".".join(filter(None, (str(table.reference), table.upload))),
         "qualified_reference": None if is_query else table.pinned,
         "id": text_of(body, "id"),
         "url": text_of(body, "url"),

@@ -21,6 +21,7 @@ from tap_redivis.metadata import Container, Metadata, TableInfo, Variable
 from tap_redivis.progress import Result
 from tap_redivis.query_stream import QueryStream
 from tap_redivis.shutdown import SHUTDOWN
+from tap_redivis.upload_stream import UploadStream
 from tap_redivis.wire.rows import BAD_CHARACTERS
 
 if TYPE_CHECKING:
@@ -322,7 +323,14 @@ def dictionary_of(tap: TapRedivis) -> Dictionary:
     """
     containers, tables = _visible(tap.catalogue, tap.settings)
     queries = [stream for stream in tap.streams.values() if isinstance(stream, QueryStream)]
-    entries = [*(_entry(tap, table) for table in tables), *(_query_entry(tap, stream) for stream in queries)]
+    uploads = [stream for stream in tap.streams.values() if isinstance(stream, UploadStream) and stream.table]
+    drafts = [tap.catalogue.container(stream.upload.table.container) for stream in uploads]
+    containers = list({str(each.reference): each for each in [*containers, *drafts]}.values())
+    entries = [
+        *(_entry(tap, table) for table in tables),
+        *(_upload_entry(tap, stream, draft) for stream, draft in zip(uploads, drafts, strict=True)),
+        *(_query_entry(tap, stream) for stream in queries),
+    ]
     return Dictionary(tap.catalogue, containers, entries)
 
 
@@ -367,6 +375,12 @@ def _entry(tap: TapRedivis, table: TableInfo) -> Entry:
         container=tap.catalogue.container(table.reference.container),
         loaded=_loaded(tap, name),
     )
+
+
+def _upload_entry(tap: TapRedivis, stream: UploadStream, draft: Container) -> Entry:
+    assert stream.table is not None  # noqa: S101 - only those that were found are asked about
+    loaded = _loaded(tap, stream.name)
+    return Entry(_name_in_target(tap, stream.name), "upload", stream.table, draft, stream.variables, loaded=loaded)
 
 
 def _query_entry(tap: TapRedivis, stream: QueryStream) -> Entry:

@@ -9,7 +9,15 @@ from typing import Any
 
 from tap_redivis.api import Api, Json, in_parallel
 from tap_redivis.errors import DataError, NotFound
-from tap_redivis.references import ContainerRef, TableRef, escape_name, name_matches, same_version, unpinned, url_path
+from tap_redivis.references import (
+    ContainerRef,
+    TableRef,
+    escape_name,
+    name_matches,
+    same_version,
+    unpinned,
+    url_path,
+)
 from tap_redivis.settings import Settings
 
 logger = logging.getLogger("tap-redivis")
@@ -55,6 +63,7 @@ class TableInfo:
         updated_at: Milliseconds since the epoch, or None.
         unreadable: Why this token cannot read the rows; None if it can.
         body: The server's own answer, for what only the data dictionary tells.
+        upload: Name of the upload that this is; None for a table.
     """
 
     reference: TableRef
@@ -71,11 +80,17 @@ class TableInfo:
     updated_at: int | None
     unreadable: str | None
     body: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    upload: str | None = None
 
     @property
     def is_draft(self) -> bool:
         """Whether the version is unreleased, so that it may change at any time."""
         return self.version_tag == "next"
+
+    @property
+    def is_upload(self) -> bool:
+        """Whether it is an upload of a draft's table, not a table."""
+        return self.upload is not None
 
 
 @dataclass(frozen=True)
@@ -265,7 +280,7 @@ class Metadata:
         followed = replace(asked, name=text_of(body, "name") or asked.name, reference_id=text_of(body, "referenceId"))
         container = Container(followed, body, version_tag)
         # The server's own uri is pinned to the version that it resolved: all tables are of that one (redivis-api §3.1).
-        base = _path(body) or path
+        base = path_of(body) or path
         return replace(container, tables=tuple(_table(item, container) for item in self._api.pages(f"{base}/tables")))
 
 
@@ -301,7 +316,7 @@ def _table(item: Json, container: Container) -> TableInfo:
     return TableInfo(
         reference=TableRef(followed, name, text_of(item, "referenceId")),
         pinned=pinned,
-        uri=_path(item) or url_path("tables", pinned),
+        uri=path_of(item) or url_path("tables", pinned),
         owner=text_of(object_of(body, "owner"), "name") or followed.owner,
         container=followed.name,
         name=name,
@@ -348,7 +363,8 @@ def object_of(item: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _path(item: Mapping[str, Any]) -> str | None:
+def path_of(item: Mapping[str, Any]) -> str | None:
+    """Read a path below the endpoint."""
     uri = text_of(item, "uri")
     return uri if uri and uri.startswith("/") else None
 

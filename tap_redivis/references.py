@@ -75,6 +75,28 @@ class TableRef:
         return name_matches(self.name, name)
 
 
+@dataclass(frozen=True)
+class UploadRef:
+    """An upload of a draft's table.
+
+    Attributes:
+        table: The table, in the version ``next``.
+        name: Name as written, dots and all; may hold ``*`` and ``?``.
+    """
+
+    table: TableRef
+    name: str
+
+    def __str__(self) -> str:
+        """Write the reference: that of the table, and the upload's name."""
+        return f"{self.table}.{self.name}"
+
+    @property
+    def is_glob(self) -> bool:
+        """Whether the name is a pattern."""
+        return _GLOB.search(self.name) is not None
+
+
 def parse_container(text: str, setting: str) -> ContainerRef:
     """Parse ``owner.name[:refid][:sample][:version]``.
 
@@ -111,6 +133,28 @@ def parse_table(text: str, setting: str) -> TableRef:
         raise _malformed(text, setting, f"{table!r} is not a table", "owner.dataset.table or owner.dataset.table:refid")
     container = _container(owner, segment, text, setting)
     return TableRef(container, name, reference_id or None)
+
+
+def parse_upload(text: str, setting: str) -> UploadRef:
+    """Parse ``owner.dataset[:refid][:next].table[:refid].upload``; the upload's name may hold dots.
+
+    Args:
+        text: The reference.
+        setting: The setting it stands in, for the error.
+
+    Raises:
+        ConfigError: It is malformed, or names another version than the draft.
+    """
+    example = "owner.dataset:next.table.upload, such as demo.visits:next.visits.march.csv"
+    owner, rest = _split_owner(text, setting)
+    segment, below = _split_segment(rest)
+    table, _, upload = (below or "").partition(".")
+    if not table or not upload:
+        raise _malformed(text, setting, "it does not name an upload of a table", example)
+    reference = parse_table(f"{owner}.{segment}.{table}", setting)
+    if reference.container.version not in {None, "next"} or reference.container.sample:
+        raise _malformed(text, setting, "only a draft has uploads", example)
+    return UploadRef(replace(reference, container=replace(reference.container, version="next")), upload)
 
 
 def escape_name(name: str) -> str:

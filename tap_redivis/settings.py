@@ -12,7 +12,15 @@ from urllib.parse import urlsplit
 from singer_sdk import typing as th
 
 from tap_redivis.errors import ConfigError
-from tap_redivis.references import ContainerRef, TableRef, name_matches, parse_container, parse_table
+from tap_redivis.references import (
+    ContainerRef,
+    TableRef,
+    UploadRef,
+    name_matches,
+    parse_container,
+    parse_table,
+    parse_upload,
+)
 from tap_redivis.wire import WireFormat
 
 DEFAULT_ENDPOINT = "https://redivis.com/api/v1"
@@ -71,6 +79,15 @@ CONFIG_SCHEMA: dict[str, Any] = th.PropertiesList(
         description=(
             "List of {`name`, `sql`, `default_dataset` or `default_workflow`, `key_properties`}: each is a stream, run "
             "on Redivis every time"
+        ),
+    ),
+    th.Property(
+        "uploads",
+        th.ArrayType(th.StringType),
+        title="Uploads",
+        description=(
+            "`owner.dataset:next.table.upload`, `*` and `?` allowed in the upload's name: each upload of a draft is a "
+            "stream"
         ),
     ),
     th.Property(
@@ -279,6 +296,7 @@ class Settings:
     workflows: tuple[ContainerRef, ...]
     tables: tuple[TableRef, ...]
     queries: tuple[QueryOptions, ...]
+    uploads: tuple[UploadRef, ...]
     table_options: tuple[tuple[str, TableOptions], ...]
     include_dictionary: bool
     stream_name_format: str
@@ -315,6 +333,7 @@ class Settings:
             workflows=tuple(parse_container(text, "workflows") for text in values.get("workflows", ())),
             tables=tuple(parse_table(text, "tables") for text in values.get("tables", ())),
             queries=tuple(map(_query_options, values.get("queries", ()))),
+            uploads=tuple(parse_upload(text, "uploads") for text in values.get("uploads", ())),
             table_options=tuple(
                 (pattern, _table_options(options)) for pattern, options in values.get("table_options", {}).items()
             ),
@@ -326,11 +345,11 @@ class Settings:
         """Check that there is something to read.
 
         Raises:
-            ConfigError: Neither datasets, workflows, tables nor queries are named.
+            ConfigError: Neither datasets, workflows, tables, queries nor uploads are named.
         """
-        if not (self.datasets or self.workflows or self.tables or self.queries):
+        if not (self.datasets or self.workflows or self.tables or self.queries or self.uploads):
             raise ConfigError(
-                "there is nothing to read: none of datasets, workflows, tables and queries is set",
+                "there is nothing to read: none of datasets, workflows, tables, queries and uploads is set",
                 where="config",
                 todo='Name a dataset, such as {"datasets": ["demo.nycflights13"]}',
             )

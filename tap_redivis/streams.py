@@ -362,12 +362,13 @@ class TableStream(Stream):
             key_properties=tuple(sorted(self.primary_keys)) or None,
             log_based=self._is_comparable(table, columns),
             is_limited=max_rows is not None,
+            hash_proves=table.is_upload and table.hash is not None,
         )
         since = self._since(key, known_key_value(bookmark, source))
         base = bookmark.table if source.log_based and why_all_rows(bookmark, source) is None else None
-        key_parts = (key.name, since.value if since else None) if key else ()
+        parts = (key.name, since.value if since else None) if key else _content_signs(table)
         digest = partial(reading_digest, table.pinned, table.version_tag, selection, settings.wire_format)
-        fingerprint = digest("LOG_BASED", base) if base else digest(*key_parts)
+        fingerprint = digest("LOG_BASED", base) if base else digest(*parts)
         if base and bookmark.reading and bookmark.reading.fingerprint != fingerprint:
             # What an interrupted load of another kind has left in the target, only a whole load takes away.
             base, fingerprint = None, digest()
@@ -825,6 +826,14 @@ def _needs_processes(load: Load) -> bool:
     return load.request.wire_format == "jsonl" and size >= PROCESSES_FROM_BYTES and stream_process.is_possible()
 
 
+def _content_signs(table: TableInfo) -> tuple[object, ...]:
+    """Give what tells the content of a table that no version fixes: what was begun on another is not gone on with."""
+    if table.version_tag is not None and not table.is_upload:
+        return ()
+    signs = (table.hash, table.rows, table.updated_at)
+    return () if set(signs) == {None} else signs
+
+
 def _expected_rows(load: Load, session: ReadSession) -> int | None:
     """Compare what the session promises with the released table, and say how many rows must come.
 
@@ -841,6 +850,8 @@ def _expected_rows(load: Load, session: ReadSession) -> int | None:
             todo="Run again; if it stays, tell Redivis",
         )
     rows = session.rows if known is None else known
+    if rows is None and load.table.is_upload:
+        rows = load.table.rows
     return rows if rows is None or limit is None else min(rows, limit)
 
 

@@ -32,10 +32,13 @@ from tap_redivis.metadata import Metadata, TableInfo, Variable
 from tap_redivis.progress import Result, TableView, show_tables, summarize
 from tap_redivis.queries import query_columns
 from tap_redivis.query_stream import QueryStream, query_of
-from tap_redivis.references import STREAM_NAME_LIMIT, TableRef, parse_table, stream_name
+from tap_redivis.references import STREAM_NAME_LIMIT, TableRef, UploadRef, parse_table, parse_upload, stream_name
 from tap_redivis.settings import CONFIG_SCHEMA, QueryOptions, Settings, TableOptions
 from tap_redivis.shutdown import SHUTDOWN, Termination
 from tap_redivis.streams import TableStream
+from tap_redivis.upload_stream import SOURCE as UPLOAD
+from tap_redivis.upload_stream import UploadStream
+from tap_redivis.uploads import find_uploads
 
 logger = logging.getLogger("tap-redivis")
 
@@ -182,7 +185,7 @@ class TapRedivis(Tap):
         self.settings.require_source()
         if self.input_catalog is not None:
             return self._streams_of(self.input_catalog)
-        tables = self.catalogue.discover(self.settings)
+        tables = [*self.catalogue.discover(self.settings), *self._found_uploads()]
         variables = in_parallel(self._variables, tables)
         if self._describe:
             variables = self._described(tables, variables)
@@ -198,6 +201,11 @@ class TapRedivis(Tap):
 
     def _dictionary_streams(self) -> list[DictionaryStream]:
         return [DictionaryStream(self, topic) for topic in TOPICS] if self.settings.include_dictionary else []
+
+    def _found_uploads(self) -> list[TableInfo]:
+        wanted = self.settings.uploads
+        found = [each for reference in wanted for each in find_uploads(self.api, self.catalogue, reference)]
+        return list({each.pinned: each for each in found}.values())
 
     def run_discovery(self) -> str:
         """Write the catalog, with the descriptions of variables."""
@@ -234,12 +242,12 @@ class TapRedivis(Tap):
         variables = _wanted(table, variables, options)
         name = self.name_of(table)
         method = _method_of(options, f"table_options for {table.pinned}")
-        stream = TableStream(self, name, schema_of(variables, table.description), table.reference)
+        stream = self._stream_over(table, name, schema_of(variables, table.description))
         stream.table, stream.variables = table, variables if options.variables is None else None
         stream.primary_keys = list(options.key_properties)
         stream.valid_replication_keys = replication_keys(variables)
-        stream.forced_replication_method = method if variables else "FULL_TABLE"
-        if options.replication_key and variables:
+        stream.forced_replication_method = method if variables and not table.is_upload else "FULL_TABLE"
+        if options.replication_key and variables and not table.is_upload:
             [stream.replication_key] = _columns_named([options.replication_key], variables, "table_options")
         stream.selected_by_default = table.unreadable is None
         if table.unreadable:
@@ -248,6 +256,11 @@ class TapRedivis(Tap):
             logger.warning("%s: %s", table.pinned, warning)
         self._add_columns(stream)
         return stream
+
+    def _stream_over(self, table: TableInfo, name: str, schema: dict[str, Any]) -> TableStream:
+        if table.upload is not None:
+            return UploadStream(self, name, schema, UploadRef(table.reference, table.upload))
+        return TableStream(self, name, schema, table.reference)
 
     def _discovered_queries(self) -> list[QueryStream]:
         """Make the streams of the queries; each is run without its rows, to know its columns."""
@@ -320,6 +333,9 @@ class TapRedivis(Tap):
             )
         if query and entry.table in {None, str(query)}:
             return QueryStream(self, name, schema, query)
+        if entry.table and entry.table.startswith(UPLOAD):
+            upload = parse_upload(entry.table.removeprefix(UPLOAD), f"catalog, stream {name}, table_name")
+            return UploadStream(self, name, schema, upload)
         return TableStream(self, name, schema, self._reference_of(entry))
 
     def _reference_of(self, entry: CatalogEntry) -> TableRef:
