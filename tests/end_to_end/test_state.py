@@ -320,7 +320,7 @@ def _interrupted(site: Site, *, state: Json | None = None, at_row: int = _HALF) 
     """Stop a load by SIGTERM when each of its read streams has sent some rows and then nothing more."""
     site.emulator.faults.add(Fault(kind="stall", path="/readStreams/*", nth="every", at_row=at_row))
     done = run_stopped(
-        site.tap(state=state, state_interval_seconds=600), Stop(signal.SIGTERM, after_lines=1 + 4 * at_row)
+        site.tap(state=state, state_interval_seconds=600), Stop(signal.SIGTERM, after_lines=2 + 4 * at_row)
     )
     site.emulator.faults.clear()
     site.emulator.forget_requests()

@@ -98,12 +98,12 @@ def test_a_killed_load_goes_on_from_what_the_database_acknowledged(site: Site, p
     first = _load_old_and_release(site, postgres)
     site.emulator.faults.add(Fault(kind="stall", path="/readStreams/*", nth="every", at_row=500))
 
-    # SCHEMA, the STATE of before, 2,000 rows of four streams that then are silent, and the STATE after these.
+    # SCHEMA, the STATE of before and of the new session, 2,000 rows of four streams that then are silent, and STATE.
     state = first.target.state
     killed = pipe_stopped(
         site.tap(state=state, table_options=_KEYS, state_interval_rows=2000, state_interval_seconds=600),
         _sink(site.files, postgres),
-        Stop(signal.SIGKILL, after_lines=2003),
+        Stop(signal.SIGKILL, after_lines=2004),
     )
     site.emulator.faults.clear()
     ids_after_kill = _ids(postgres)

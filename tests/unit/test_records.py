@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from singer_sdk.singerlib import Catalog
 
+from tap_redivis.added_columns import extension
 from tap_redivis.catalog import schema_of
 from tap_redivis.columns import Column
 from tap_redivis.metadata import Variable
@@ -34,15 +35,14 @@ def _stream(columns: Sequence[Column], version: int | None) -> TableStream:
         "schema": schema_of(variables, None),
         "metadata": [{"breadcrumb": [], "metadata": {"selected": True, "replication-method": "FULL_TABLE"}}],
     }
-    tap = TapRedivis(config={"tables": ["demo.d.t"]}, catalog=Catalog.from_dict({"streams": [entry]}))
+    tap = TapRedivis(config={"tables": ["demo.d.t"], "lineage": True}, catalog=Catalog.from_dict({"streams": [entry]}))
     stream = tap.streams["t"]
     assert isinstance(stream, TableStream)
     stream._stream_version = version  # noqa: SLF001 - as a load sets it
     return stream
 
 
-def _by_sdk(columns: Sequence[Column], version: int | None) -> RecordLines:
-    stream = _stream(columns, version)
+def _by_sdk(stream: TableStream) -> RecordLines:
     return by_sdk(stream._generate_record_messages, stream.tap.writer.format_message)  # noqa: SLF001 - as a load calls it
 
 
@@ -52,13 +52,19 @@ def _without_time(lines: bytes) -> bytes:
 
 @given(bodies(min_rows=1), st.none() | st.integers(1, 2**31 - 1))
 def test_splicing_gives_the_lines_of_the_sdk(body: Body, version: int | None) -> None:
-    """Byte by byte, but for `time_extracted`: all types at their extremes, whatever the names and strings."""
-    rows = decoded(codec(body.columns), [body.mixed])
+    """Byte by byte, but for `time_extracted`: all types at their extremes, whatever the names and strings.
 
-    spliced, reference = splicing("t", version)(rows), _by_sdk(body.columns, version)(rows)
+    With the row key and the lineage.
+    """
+    stream = _stream(body.columns, version)
+    extend = extension(stream.added_columns, table="demo.d:v1_0.t", version_tag="v1.0", table_version=version or 1)
+    rows = extend(decoded(codec(body.columns), [body.mixed]), 1, 5)
+
+    spliced, reference = splicing("t", version)(rows), _by_sdk(stream)(rows)
 
     assert _without_time(spliced) == _without_time(reference)
-    assert spliced.count(b"\n") == len(body.cells)
+    assert spliced.count(b"\n") == spliced.count(b'"_redivis_row_key":"') == len(body.cells)
+    assert spliced.count(b'"_redivis_version":"v1.0"}') == len(body.cells)
 
 
 @pytest.mark.parametrize("character", ["\x00", "\ud800"])
@@ -67,7 +73,7 @@ def test_characters_that_stay_as_they_are_go_both_ways(character: str) -> None:
     column = Column("v", "string")
     rows = decoded(codec([column], replace_characters=False), [json.dumps({"v": f"a{character}"}).encode()])
 
-    for lines in (splicing("t", None)(rows), _by_sdk([column], None)(rows)):
+    for lines in (splicing("t", None)(rows), _by_sdk(_stream([column], None))(rows)):
         assert json.loads(lines)["record"] == {"v": f"a{character}"}
 
 
