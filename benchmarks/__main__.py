@@ -22,7 +22,15 @@ from benchmarks.shapes import make_typical
 
 PLAIN = "plain singer-sdk tap"
 CURL = "curl of the same bytes"
-FORMATS = ("jsonl", "arrow", "csv")
+JSONL = "tap-redivis, jsonl"
+PATHS: Mapping[str, Mapping[str, object]] = {
+    "jsonl": {"wire_format": "jsonl", "row_key": False},
+    "arrow": {"wire_format": "arrow", "row_key": False},
+    "csv": {"wire_format": "csv", "row_key": False},
+    "jsonl, row key": {"wire_format": "jsonl"},
+    "jsonl, row key and lineage": {"wire_format": "jsonl", "lineage": True},
+}
+"""Settings of the tap by the name of the path: the formats are compared without what the tap adds to the rows."""
 
 _SAMPLE_SECONDS = 0.05
 
@@ -87,7 +95,7 @@ def run(rows: int, repeats: int, configs: Path) -> None:
     """Measure all paths in turn, and print the table."""
     environment = dict(os.environ)
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # as where it is installed
-    commands = {f"tap-redivis, {name}": _tap(configs / f"{name}.json") for name in FORMATS}
+    commands = {f"tap-redivis, {name}": _tap(configs / f"{name}.json") for name in PATHS}
     commands |= {CURL: lambda: curl_command(environment), PLAIN: lambda: [sys.executable, "-m", "benchmarks.plain_tap"]}
     peaks = {path: peak_mib(command(), environment) for path, command in commands.items()}  # and warm up
     results: dict[str, list[float]] = {path: [] for path in commands}
@@ -104,12 +112,12 @@ def _tap(config: Path) -> Callable[[], Sequence[str]]:
 def show(results: Mapping[str, Sequence[float]], peaks: Mapping[str, float], rows: int) -> None:
     """Print medians and ratios as a Markdown table."""
     rates = {path: rows / statistics.median(runs) for path, runs in results.items()}
-    print("| Path | rows/s | times plain SDK | slowest to fastest run | peak MiB |")  # noqa: T201
-    print("|---|---|---|---|---|")  # noqa: T201
+    print("| Path | rows/s | times plain SDK | times jsonl | slowest to fastest run | peak MiB |")  # noqa: T201
+    print("|---|---|---|---|---|---|")  # noqa: T201
     for path, runs in results.items():
         span = f"{max(runs):.2f}-{min(runs):.2f} s"
-        ratio = rates[path] / rates[PLAIN]
-        print(f"| {path} | {rates[path]:,.0f} | {ratio:.1f} | {span} | {peaks[path]:.0f} |")  # noqa: T201
+        ratios = f"{rates[path] / rates[PLAIN]:.1f} | {rates[path] / rates[JSONL]:.2f}"
+        print(f"| {path} | {rates[path]:,.0f} | {ratios} | {span} | {peaks[path]:.0f} |")  # noqa: T201
 
 
 def main() -> None:
@@ -126,9 +134,9 @@ def main() -> None:
         configs = Path(name)
         folder = configs / "data"
         make_typical(folder, arguments.rows)
-        for wire_format in FORMATS:
-            settings = {"tables": [TABLE], "skip_unchanged": False, "wire_format": wire_format}
-            (configs / f"{wire_format}.json").write_text(json.dumps(settings))
+        for path, settings in PATHS.items():
+            config = {"tables": [TABLE], "skip_unchanged": False, **settings}
+            (configs / f"{path}.json").write_text(json.dumps(config))
         emulator = str(Path(sys.executable).with_name("redivis-emulator"))
         inside = [sys.executable, "-m", "benchmarks", "--inside", str(configs), "--rows", str(arguments.rows)]
         inside += ["--repeats", str(arguments.repeats)]
