@@ -113,7 +113,8 @@ def test_a_row_that_is_too_large_is_refused(large_site: Site, wire_format: str) 
 
 
 def _measure(site: Site, dataset: str, reader: Drain, **settings: str) -> Measured:
-    return measured(site.tap(datasets=[f"demo.{dataset}"], **settings), site.files, reader)
+    program = site.tap(datasets=[f"demo.{dataset}"], row_key=True, **settings)
+    return measured(program, site.files, reader)
 
 
 def _assert_loaded(done: Measured, dataset: str, *, rows: int) -> None:
