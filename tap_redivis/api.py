@@ -107,6 +107,11 @@ class Api:
             ApiError: A page was refused, the retries are used up, or a page token comes again.
             DataError: A page is no such list.
         """
+        for page in self.page_lists(path):
+            yield from page
+
+    def page_lists(self, path: str) -> Iterator[list[Json]]:
+        """Get all items of a list as its pages have them (see ``pages``)."""
         params = {"maxResults": str(_PAGE_SIZE)}
         seen: set[str] = set()
         while True:
@@ -116,7 +121,7 @@ class Api:
                 raise DataError(
                     "the server's answer is no list of things with names", where=path, todo="Try again later"
                 )
-            yield from items
+            yield items
             token = page.get("nextPageToken")
             if not token:
                 return

@@ -154,6 +154,7 @@ class Bookmark:
         replication_key: Replication key of that load; None if it was no incremental one.
         replication_key_value: Its highest value; None if there is none.
         key_properties: Its key properties, sorted; None if it had none, or they are not known.
+        rows_per_second: How fast the last load was that took long enough to tell; None if none did.
     """
 
     table: str | None = None
@@ -168,6 +169,7 @@ class Bookmark:
     replication_key: str | None = None
     replication_key_value: KeyValue | None = None
     key_properties: tuple[str, ...] | None = None
+    rows_per_second: int | None = None
 
 
 @dataclass(frozen=True)
@@ -318,6 +320,7 @@ def complete(  # noqa: PLR0913 - what is known of a load
     table_version: int,
     now: datetime,
     key_value: KeyValue | None = None,
+    rows_per_second: int | None = None,
 ) -> Bookmark:
     """Note a proved load; ``key_value`` is the highest replication key, if it was an incremental one."""
     return Bookmark(
@@ -332,6 +335,7 @@ def complete(  # noqa: PLR0913 - what is known of a load
         replication_key=source.replication_key,
         replication_key_value=key_value,
         key_properties=source.key_properties,
+        rows_per_second=rows_per_second,
     )
 
 
@@ -368,6 +372,7 @@ def to_state(bookmark: Bookmark) -> dict[str, Any]:
         "replication_key": bookmark.replication_key,
         "replication_key_value": bookmark.replication_key_value,
         "key_properties": None if bookmark.key_properties is None else list(bookmark.key_properties),
+        "rows_per_second": bookmark.rows_per_second,
         "reading": _reading_to_state(bookmark.reading) if bookmark.reading else None,
     }
     return {key: value for key, value in values.items() if value is not None}
@@ -395,6 +400,7 @@ def from_state(state: Any) -> Bookmark:  # noqa: ANN401 - anything may stand in 
         replication_key=_optional(state, "replication_key", str),
         replication_key_value=_key_value(state),
         key_properties=_names(state, "key_properties"),
+        rows_per_second=_count(state, "rows_per_second"),
     )
 
 

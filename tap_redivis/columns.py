@@ -20,7 +20,16 @@ class Column:
     Attributes:
         name: The variable's name, in the spelling that RECORDs have.
         type: The type that its values are cast to.
+        arrives_as: The type that the server has now, if it is another one; then only exact casts are good.
+        is_gone: Whether the server has it no more, so that it is null.
     """
 
     name: str
     type: ColumnType
+    arrives_as: ColumnType | None = None
+    is_gone: bool = False
+
+    @property
+    def wire_type(self) -> ColumnType:
+        """The type that its values arrive as."""
+        return self.arrives_as or self.type

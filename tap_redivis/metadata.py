@@ -22,6 +22,7 @@ from tap_redivis.settings import Settings
 
 logger = logging.getLogger("tap-redivis")
 
+_MORE_READINGS = 3
 _READING_LEVELS = frozenset({"data", "edit"})
 ANONYMOUS_LIMIT_BYTES = 100_000_000
 """Public tables below this size can be read without a token (redivis-api §1.3)."""
@@ -92,6 +93,11 @@ class TableInfo:
         """Whether it is an upload of a draft's table, not a table."""
         return self.upload is not None
 
+    @property
+    def is_released(self) -> bool:
+        """Whether it is of a released version, which never changes."""
+        return self.version_tag is not None and not self.is_draft
+
 
 @dataclass(frozen=True)
 class Container:
@@ -108,6 +114,24 @@ class Container:
     body: Json
     version_tag: str | None
     tables: tuple[TableInfo, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """A list of variables as it was read.
+
+    Attributes:
+        variables: In their order.
+        pages: How many requests it took.
+    """
+
+    variables: list[Variable]
+    pages: int
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether one variable is listed in two ways."""
+        return len({variable.name for variable in self.variables}) < len(self.variables)
 
 
 class Metadata:
@@ -178,13 +202,27 @@ class Metadata:
         return found
 
     def variables(self, table: TableInfo) -> list[Variable]:
-        """List a table's variables in their order.
+        """List a table's variables in their order; a list that changes while it is read is read again.
 
         Raises:
             ApiError: The server refused.
+            DataError: It changes each time.
         """
-        items = self._api.pages(f"{table.uri}/variables")
-        return [variable_of(item) for item in items]
+        listed = self._listed(table)
+        for _ in range(_MORE_READINGS):
+            if not listed.is_doubtful and (listed.pages == 1 or table.is_released):
+                return listed.variables
+            before, listed = listed, self._listed(table)
+            if listed == before and not listed.is_doubtful:
+                return listed.variables
+        raise DataError(
+            "the list of variables changes while it is read", where=table.pinned, todo="Run again when nobody edits it"
+        )
+
+    def _listed(self, table: TableInfo) -> _Listing:
+        pages = [list(map(variable_of, page)) for page in self._api.page_lists(f"{table.uri}/variables")]
+        # A variable that moved to the next page meanwhile comes twice, and one that moved back is missing.
+        return _Listing(list(dict.fromkeys(variable for page in pages for variable in page)), len(pages))
 
     def described(self, table: TableInfo, variables: Iterable[Variable]) -> list[Variable]:
         """Add descriptions, which only each variable's own resource has (redivis-api §5).

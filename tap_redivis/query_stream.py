@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tap_redivis.bookmarks import Bookmark
+from tap_redivis.bookmarks import Bookmark, Reading
+from tap_redivis.drift import Drift
 from tap_redivis.metadata import TableInfo
-from tap_redivis.queries import Query, query_columns, result_columns
+from tap_redivis.queries import Query, completed_query, query_columns, result_columns
 from tap_redivis.references import ContainerRef, TableRef
 from tap_redivis.settings import QueryOptions
 from tap_redivis.streams import Load, TableStream
@@ -37,6 +37,11 @@ class QueryStream(TableStream):
         self.table = self.query_table
 
     @property
+    def without_columns(self) -> bool:
+        """Whether nobody has told the columns, as in a plan without a catalog."""
+        return self.tap.plans and self._tap_input_catalog is None
+
+    @property
     def source(self) -> str:
         """What the catalog calls the query."""
         return self.query.name
@@ -49,11 +54,15 @@ class QueryStream(TableStream):
     def _located(self, load: Load, bookmark: Bookmark) -> Load:
         load, result = self._through_query(load, self.query, bookmark)
         variables = result_columns(self.tap.api, result)
-        return replace(load, request=replace(load.request, variables=self._to_transfer(load, variables)))
+        return self._fitted(load, variables)
 
-    def fitted(self, load: Load) -> Load:
-        """Leave it to ``_located``: what columns the result has, only running the query can tell."""
-        return load
+    def drift(self, load: Load) -> Drift:  # noqa: ARG002 - the signature of all streams
+        """Say nothing yet: what columns the result has, only running the query can tell."""
+        return Drift()
+
+    def _fitted_again(self, load: Load, reading: Reading) -> Load:
+        result = completed_query(self.tap.api, self.query, reading.query or "")
+        return load if result is None else self._fitted(load, result_columns(self.tap.api, result))
 
     def _row_limit(self) -> int | None:
         return self.tap.settings.max_rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
@@ -37,9 +37,10 @@ from tap_redivis.bookmarks import (
     versions_between,
     why_all_rows,
 )
-from tap_redivis.catalog import column_type_of, columns_of
+from tap_redivis.catalog import columns_of
 from tap_redivis.changes import AMBIGUOUS, Comparison, Marking, mark_of, why_not_comparable
 from tap_redivis.columns import Column
+from tap_redivis.drift import Drift, drift_of, fitted_columns, names_to_transfer
 from tap_redivis.errors import (
     ConfigError,
     Forbidden,
@@ -48,7 +49,6 @@ from tap_redivis.errors import (
     QueryFailed,
     RedivisError,
     Refused,
-    SchemaChanged,
     Unauthorized,
     Unavailable,
     one_line,
@@ -77,6 +77,7 @@ PROCESSES_FROM_BYTES = 16 * 1024 * 1024
 """Size of a table (as Redivis counts it) from which on its read streams are read by processes of their own."""
 
 _SESSIONS_A_LOAD = 3
+_SHORTEST_MEASURED_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -123,6 +124,13 @@ class Load:
     def mode(self) -> str:
         """Say in a word what is read."""
         return "full" if self.is_whole else "incremental" if self.since else "changes"
+
+    @property
+    def what(self) -> str:
+        """Which rows are read, in words."""
+        if self.since is None:
+            return "all rows"
+        return f"the rows whose {self.since.key.name!r} is {self.since.value!r} or higher, or missing"
 
 
 @dataclass(frozen=True)
@@ -175,6 +183,11 @@ class TableStream(Stream):
     def added_columns(self) -> list[str]:
         """Names of the columns that are no variables: the tap adds them."""
         return added(self.effective_schema.get("properties", {}))
+
+    @property
+    def without_columns(self) -> bool:
+        """Whether only running a query, which a plan does not, would tell the columns."""
+        return False
 
     @property
     def source(self) -> str:
@@ -274,7 +287,10 @@ class TableStream(Stream):
         self.logger.info("%s: %s", step.load.table.pinned, step.decision.reason)
         if step.decision.action == "skip":
             return Result(self.name, version=self._version, outcome="unchanged", rows=step.bookmark.rows or 0)
-        return self._read_until_proved(step.load, step.bookmark, step.reading, counter)
+        load = step.load
+        if step.reading and self.tap.settings.on_schema_change == "warn":
+            load = self._fitted_again(load, step.reading)  # what arrives otherwise than the catalog says, and is cast
+        return self._read_until_proved(load, step.bookmark, step.reading, counter)
 
     @property
     def is_left_out(self) -> bool:
@@ -494,11 +510,13 @@ class TableStream(Stream):
         Raises:
             SchemaChanged: The catalog does not fit, and ``on_schema_change`` is ``fail``.
         """
-        load = self.fitted(load)
+        if self.variables is None:
+            self.variables = self.tap.catalogue.variables(load.table)
+        load = self._fitted(load, self.variables)
         if self.is_log_based:
-            load, sql = self._comparing(load, bookmark, self.variables or ())
+            load, sql = self._comparing(load, bookmark, self.variables)
         elif load.since is not None:
-            names = load.request.variables or [variable.name for variable in self.variables or ()]
+            names = load.request.variables or [variable.name for variable in self.variables]
             sql = rows_since(load.table.pinned, names, load.since)
         if load.is_whole:
             return load
@@ -510,16 +528,56 @@ class TableStream(Stream):
                 todo = "Name other key properties, or use replication method FULL_TABLE"
             raise type(error)(error.what, where=load.table.pinned, todo=todo) from error
 
-    def fitted(self, load: Load) -> Load:
-        """Compare the catalog with the table's variables before any row is read, and say which of them to transfer.
-
-        Raises:
-            SchemaChanged: They differ, and ``on_schema_change`` is ``fail``.
-        """
+    def drift(self, load: Load) -> Drift:
+        """Compare the catalog with the table's variables, before any row is read."""
         if self.variables is None:
             self.variables = self.tap.catalogue.variables(load.table)
-        names = self._to_transfer(load, self.variables)
-        return replace(load, request=replace(load.request, variables=names))
+        return self._drift(load, self.variables)
+
+    def refuse(self, load: Load, drift: Drift) -> None:
+        """Stop a load whose catalog does not fit.
+
+        Raises:
+            SchemaChanged: It does not, and ``on_schema_change`` is ``fail``.
+        """
+        refusal = drift.refusal(load.table.pinned)
+        if refusal is not None and self.tap.settings.on_schema_change == "fail":
+            raise refusal
+
+    def _drift(self, load: Load, variables: Sequence[Variable]) -> Drift:
+        before = self._bookmark().version_tag
+        return drift_of(load.codec.columns, variables, known=self._known_names(), before=before, now=self._version)
+
+    def _known_names(self) -> Collection[str] | None:
+        """Give the names that are not new; None where no catalog could lack some, or they were left out on purpose."""
+        if self._tap_input_catalog is None or self.tap.settings.options_for(self.reference.name).variables:
+            return None
+        return list(self.schema["properties"])
+
+    def _fitted(self, load: Load, variables: Sequence[Variable]) -> Load:
+        """Say which variables to transfer, and as what they arrive.
+
+        Raises:
+            SchemaChanged: The catalog does not fit, and ``on_schema_change`` is ``fail``.
+        """
+        drift = self._drift(load, variables)
+        self.refuse(load, drift)
+        for change in drift.breaking:
+            self.logger.warning("%s: %s", load.table.pinned, change.words)
+        if drift.added:
+            self.logger.info("%s: %s", load.table.pinned, drift.news)
+        if drift.verdict:
+            self.logger.info("%s: %s", load.table.pinned, drift.verdict)
+        names = names_to_transfer(load.codec.columns, variables)
+        columns = fitted_columns(load.codec.columns, variables)
+        codec = load.codec.fitted(columns, all_must_come=load.table.is_released)
+        return replace(load, request=replace(load.request, variables=names), codec=codec)
+
+    def _fitted_again(self, load: Load, reading: Reading) -> Load:  # noqa: ARG002 - others need it
+        """Find out for an interrupted load what was found out when it began."""
+        if self.variables is None:
+            self.variables = self.tap.catalogue.variables(load.table)
+        return self._fitted(load, self.variables)
 
     def _comparing(self, load: Load, bookmark: Bookmark, variables: Sequence[Variable]) -> tuple[Load, str]:
         """Make the query for what changed since the last load; all rows are read where there can be none.
@@ -591,26 +649,6 @@ class TableStream(Stream):
         )
         return load, result
 
-    def _to_transfer(self, load: Load, variables: Sequence[Variable]) -> list[str] | None:
-        """Compare the catalog's columns with the server's variables; None means all variables.
-
-        Raises:
-            SchemaChanged: They differ, and ``on_schema_change`` is ``fail``.
-        """
-        differences = list(_differences(load.codec.columns, variables))
-        if differences and self.tap.settings.on_schema_change == "fail":
-            raise SchemaChanged(
-                f"the catalog no longer fits the table: {'; '.join(differences)}",
-                where=load.table.pinned,
-                todo="Discover again, or set on_schema_change to warn",
-            )
-        for difference in differences:
-            self.logger.warning("%s: %s", load.table.pinned, difference)
-        spelled = {variable.name.lower(): variable.name for variable in variables}
-        wanted = [column.name.lower() for column in load.codec.columns]
-        names = [spelled[name] for name in wanted if name in spelled]
-        return None if names == [variable.name for variable in variables] else names
-
     def _session(self, load: Load) -> ReadSession:
         if not self.tap.api.anonymous:
             return open_session(self.tap.api, load.request)
@@ -648,7 +686,8 @@ class TableStream(Stream):
             self._keep(bookmark)
             self._warn_of(load)
         reading = self._reading
-        self._finish(load, bookmark, reading)
+        measured = _rate(reading.rows - before, time.monotonic() - started)
+        self._finish(load, bookmark, reading, measured or bookmark.rows_per_second)
         self.logger.info(
             "%s: complete; %s rows expected, %d received, %d of them now; %d streams, %d resumes, %d bytes, %.1f s; %s",
             load.table.pinned,
@@ -711,7 +750,7 @@ class TableStream(Stream):
         """Add the row key, the lineage and the like to rows that are to be written next."""
         return self._extend(rows, reading.ordinal(stream), reading.streams[stream].offset)
 
-    def _finish(self, load: Load, bookmark: Bookmark, reading: Reading) -> None:
+    def _finish(self, load: Load, bookmark: Bookmark, reading: Reading, rows_per_second: int | None) -> None:
         now = datetime.now(timezone.utc)
         done = complete(
             bookmark,
@@ -720,6 +759,7 @@ class TableStream(Stream):
             table_version=reading.table_version,
             now=now,
             key_value=reading.saw(load.since.value if load.since else None).replication_key_value,
+            rows_per_second=rows_per_second,
         )
         with SHUTDOWN.whole():
             if load.is_whole and self.tap.settings.emit_activate_version_messages:
@@ -855,15 +895,6 @@ def _expected_rows(load: Load, session: ReadSession) -> int | None:
     return rows if rows is None or limit is None else min(rows, limit)
 
 
-def _differences(columns: Iterable[Column], variables: Sequence[Variable]) -> Iterable[str]:
-    """Say in words where columns differ from the server's variables."""
-    exact = {variable.name: variable for variable in variables}
-    folded = {variable.name.lower(): variable for variable in variables}
-    for column in columns:
-        variable = exact.get(column.name) or folded.get(column.name.lower())
-        if variable is None:
-            yield f"variable {column.name!r} is gone"
-        elif variable.name != column.name:
-            yield f"variable {column.name!r} is now spelled {variable.name!r}"
-        elif "geography" not in {column.type, variable.type} and column_type_of(variable) != column.type:
-            yield f"variable {column.name!r} was {column.type} and is now {variable.type}"
+def _rate(rows: int, seconds: float) -> int | None:
+    """Measure the rows a second, the target's time included; None for a load that is too short to tell."""
+    return max(round(rows / seconds), 1) if rows and seconds >= _SHORTEST_MEASURED_SECONDS else None

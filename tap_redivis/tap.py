@@ -29,6 +29,7 @@ from tap_redivis.logs import hide
 from tap_redivis.memory import give_back_large_blocks
 from tap_redivis.messages import MessageWriter
 from tap_redivis.metadata import Metadata, TableInfo, Variable
+from tap_redivis.plan import Planned, Rate, failed, planned, rate_of, show_plan, unselected
 from tap_redivis.progress import Result, TableView, show_tables, summarize
 from tap_redivis.queries import query_columns
 from tap_redivis.query_stream import QueryStream, query_of
@@ -65,7 +66,8 @@ class TapRedivis(Tap):
         PluginCapabilities.STRUCTURED_LOGGING,
     ]
 
-    def __init__(self, **keywords: Any) -> None:  # noqa: ANN401 - the SDK's
+    def __init__(self, *, plans: bool = False, **keywords: Any) -> None:  # noqa: ANN401 - the SDK's
+        self.plans = plans
         self._settings: Settings | None = None
         self._api: Api | None = None
         self._metadata: Metadata | None = None
@@ -263,8 +265,10 @@ class TapRedivis(Tap):
         return TableStream(self, name, schema, table.reference)
 
     def _discovered_queries(self) -> list[QueryStream]:
-        """Make the streams of the queries; each is run without its rows, to know its columns."""
+        """Make the streams of the queries; each is run without its rows, to know its columns, but not for a plan."""
         queries = list(self.settings.queries)
+        if self.plans:
+            return [QueryStream(self, _stream_name(query), schema_of([], None), query) for query in queries]
         timeout = self.settings.request_timeout_seconds
         columns = in_parallel(lambda query: query_columns(self.api, query_of(query), timeout=timeout), queries)
         return [self._discovered_query(query, listed) for query, listed in zip(queries, columns, strict=True)]
@@ -415,6 +419,23 @@ class TapRedivis(Tap):
                 help="Write the catalog; with --discover=table a list of the tables for people.",
             )
         )
+        command.params.append(
+            click.Option(
+                ["--plan"],
+                is_flag=False,
+                flag_value="text",
+                type=click.Choice(["text", "json"]),
+                help="Say what a run with this config, catalog and state would read, and why, without reading it.",
+            )
+        )
+        command.params.append(
+            click.Option(
+                ["--rate"],
+                metavar="ROWS|MB",
+                help="What the minutes of --plan go by: rows a second, as 20000, or megabytes, as 12MB. Without it, "
+                "what the last load of each table took.",
+            )
+        )
         return command
 
     @classmethod
@@ -427,6 +448,8 @@ class TapRedivis(Tap):
         state: IO[str] | None = None,
         catalog: IO[str] | None = None,
         discover: str | None = None,
+        plan: str | None = None,
+        rate: str | None = None,
         test: str = "disabled",
     ) -> None:
         """Run the tap.
@@ -438,8 +461,12 @@ class TapRedivis(Tap):
         super(Tap, cls).invoke(about=about, about_format=about_format)
         config = config or _ConfigInput()
         hide(config.config.get("api_token"))
+        given_rate = rate_of(rate)
+        if rate and not plan:
+            raise ConfigError("it means nothing without --plan", where="--rate", todo="Add --plan, or leave it out")
         try:
             tap = cls(
+                plans=plan is not None,
                 config=config.config,
                 state=_json_of(state, "--state"),
                 catalog=_catalog_of(catalog),
@@ -452,6 +479,8 @@ class TapRedivis(Tap):
             show_tables([_shown(stream) for stream in tap.streams.values() if isinstance(stream, TableStream)])
         elif discover:
             tap.run_discovery()
+        elif plan:
+            show_plan(tap.make_plan(given_rate), as_json=plan == "json")
         elif test == "schema":
             tap.write_schemas()
         elif test != "disabled":
@@ -468,6 +497,26 @@ class TapRedivis(Tap):
                     stream.probe()
                 except RedivisError as error:
                     self.note_failure(stream.name, error)
+
+    def make_plan(self, rate: Rate | None) -> list[Planned]:
+        """Find out what a run would do; what cannot be found out counts as a failure.
+
+        Args:
+            rate: What the estimates go by, if the user gave it.
+        """
+        plans: list[Planned] = []
+        for stream in self.streams.values():
+            if not isinstance(stream, TableStream):
+                continue
+            if not stream.selected:
+                plans += filter(None, [unselected(stream)])
+                continue
+            try:
+                plans.append(planned(stream, rate))
+            except RedivisError as error:
+                self.note_failure(stream.name, error)
+                plans.append(failed(stream, error))
+        return plans
 
     def run_sync(self) -> None:
         """Load all selected streams.

@@ -26,6 +26,7 @@ _DATE_ONLY = re.compile(_DATE)
 _DATE_TIME = re.compile(rf"{_DATE}(?:[ Tt]{_HOUR_OR_TIME}(?:[Zz]| ?UTC|[+-]00:?00)?)?")
 _TIME_ONLY = re.compile(_TIME)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_WHOLE = re.compile(r"[+-]?\d+")
 _NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 _LONGEST_NUMBER = 1000
@@ -55,6 +56,23 @@ def cast(value: Any, column_type: ColumnType) -> Value:  # noqa: ANN401 - any JS
         ValueError: It cannot be read as that type.
     """
     return None if value is None else _CASTS[column_type](value)
+
+
+def recast(value: Value, column_type: ColumnType) -> Value:
+    """Cast a value of one type, as ``cast`` gave it, to another type where nothing is lost.
+
+    Raises:
+        ValueError: Something would be, or it cannot be read as that type.
+    """
+    if isinstance(value, bool) and column_type in {"integer", "float"}:
+        value = int(value)
+    if isinstance(value, float):
+        value = Number(repr(value))
+    recasted = cast(value, column_type)
+    digits = str(value).strip() if isinstance(value, (int, str)) else ""
+    if isinstance(recasted, float) and _WHOLE.fullmatch(digits) and Decimal(digits) != Decimal(recasted):
+        raise ValueError("a float has not enough digits for it")
+    return recasted
 
 
 def _text(value: Any) -> str:  # noqa: ANN401

@@ -70,6 +70,8 @@ def place_columns(names: Sequence[str], codec: RowCodec) -> list[int | None]:
     folded = {name.lower(): index for index, name in enumerate(names)}
     places = [exact.get(column.name, folded.get(column.name.lower())) for column in codec.columns]
     codec.note_unknown(name for index, name in enumerate(names) if index not in places)
+    pairs = zip(codec.columns, places, strict=True)
+    codec.note_missing(column.name for column, place in pairs if place is None and not column.is_gone)
     return places
 
 
@@ -95,6 +97,8 @@ def _texts(array: pa.Array, column: Column, codec: RowCodec, offset: int) -> Tex
         array = array.dictionary_decode()
     if array.null_count == len(array):
         return None
+    if column.arrives_as:
+        return texts_of_values(codec.spell_column(_json_values(array), column, offset))
     try:
         return texts_of(_CHECKS[column.type](_cast(array, column), column, codec), zone=codec.zone)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError, OverflowError):

@@ -69,10 +69,11 @@ class CsvDecoder:
         if begin == len(part):
             return None
         data = pa.py_buffer(part).slice(begin)
+        # Arrow takes hexadecimal text for numbers.
         has_hexadecimals = (b"x" in part and b"0x" in part) or (b"X" in part and b"0X" in part)
+        is_text = has_hexadecimals or any(column.arrives_as for column in self._codec.columns)
         try:
-            # Arrow takes hexadecimal text for numbers.
-            return (None if has_hexadecimals else self._typed(data)) or self._as_text(data)
+            return (None if is_text else self._typed(data)) or self._as_text(data)
         except pa.ArrowInvalid as error:
             raise DamagedRow(f"a CSV record from row {offset} on is damaged") from error
 
@@ -201,4 +202,4 @@ def _read(data: pa.Buffer, names: Sequence[str], kinds: Mapping[str, pa.DataType
 
 def _without_empty(array: pa.Array | None, column: Column) -> pa.Array | None:
     """Take an empty field for null where no value of the type is empty, quoted or not."""
-    return array if array is None or column.type in _TEXT else pc.if_else(pc.equal(array, ""), None, array)
+    return array if array is None or column.wire_type in _TEXT else pc.if_else(pc.equal(array, ""), None, array)

@@ -21,9 +21,9 @@ from typing import Annotated, Any, Protocol, TypeVar
 import msgspec
 
 from tap_redivis.columns import INT64_MAX, INT64_MIN, Column
-from tap_redivis.errors import InvalidValue, RowTooLarge, one_line
+from tap_redivis.errors import InvalidValue, RowTooLarge, SchemaChanged, one_line
 from tap_redivis.retry import PassingFailure
-from tap_redivis.values import Number, Value, cast, is_finite
+from tap_redivis.values import Number, Value, cast, is_finite, recast
 
 MAX_ROW_BYTES = 16 * 1024 * 1024
 """Bytes of the largest row that is read: larger ones would break the promise of flat memory."""
@@ -161,6 +161,33 @@ class RowCodec:
         self._has_times = any(column.type in {"dateTime", "time"} for column in columns)
         self.large_rows: Lock = threading.Lock()
         self._zone_pattern = _zone_pattern(columns) if rules.append_utc else None
+        self._all_must_come = False
+
+    def fitted(self, columns: Sequence[Column], *, all_must_come: bool) -> RowCodec:
+        """Make the codec for columns that are known to arrive otherwise, or not at all.
+
+        Args:
+            columns: The same columns, with what is known of them.
+            all_must_come: Whether it is an error if a body lacks one of the others.
+        """
+        codec = RowCodec(self.table, columns, self._rules, self._notices)
+        codec._all_must_come = all_must_come
+        return codec
+
+    def note_missing(self, names: Iterable[str]) -> None:
+        """Count columns that a body does not have.
+
+        Raises:
+            SchemaChanged: It must have them: the table is a released one, so all of its bodies have the same.
+        """
+        for name in names:
+            if self._all_must_come:
+                raise SchemaChanged(
+                    f"a read stream lacks the column {name!r}, which the table has",
+                    where=self.table,
+                    todo="Run again; if it stays, deselect the variable, and tell Redivis",
+                )
+            self._notices.add(f"bodies without the column {name!r}, which is null there")
 
     def with_column(self, column: Column) -> RowCodec:
         """Make the same codec for rows that end with one more column."""
@@ -233,7 +260,7 @@ class RowCodec:
 
     def _cast(self, raw: Any, column: Column, offset: int) -> Value:  # noqa: ANN401 - any JSON value
         try:
-            value = cast(raw, column.type)
+            value = self._cast_exactly(raw, column) if column.arrives_as else cast(raw, column.type)
         except ValueError as error:
             if not self._rules.invalid_as_null:
                 raise self._invalid(raw, column, offset, error) from None
@@ -243,6 +270,11 @@ class RowCodec:
             self.note_not_finite(column, 1)
             return None
         return self._clean(value, column)
+
+    def _cast_exactly(self, raw: Any, column: Column) -> Value:  # noqa: ANN401 - any JSON value
+        """Cast a value of a retyped variable, by way of the type that it has, so that all formats give the same."""
+        value = cast(raw, column.wire_type)
+        return recast(value, column.type) if value is not None and is_finite(value) else value
 
     def _clean(self, value: T, column: Column) -> T | str:
         """Replace the characters that abort SQL targets, if the rules say so."""
@@ -328,8 +360,8 @@ def too_large(table: str, offset: int) -> RowTooLarge:
 
 
 def _row_type(columns: Sequence[Column]) -> type[msgspec.Struct] | None:
-    """Build the Struct that checks types; None where a name cannot be a Struct's key."""
-    if any(_NEEDS_ESCAPING.search(column.name) for column in columns):
+    """Build the Struct that checks types; None where a name cannot be a Struct's key, or a type must be cast."""
+    if any(column.arrives_as or _NEEDS_ESCAPING.search(column.name) for column in columns):
         return None
     fields = [f"c{index}" for index in range(len(columns))]
     names = {name: column.name for name, column in zip(fields, columns, strict=True)}

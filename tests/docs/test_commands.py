@@ -16,6 +16,7 @@ _RUN_BY = {
     "docs/emulator.md": "emulator/test_docs.py",
     "docs/index.md": "package/test_quick_start.py",
     "docs/meltano.md": "package/test_meltano.py",
+    "docs/plan.md": "below",
     "docs/recipes/airflow.md": "package/test_recipes.py",
     "docs/targets.md": "below",
 }
@@ -56,6 +57,13 @@ def test_the_extremes_of_all_types_reach_a_target(tmp_path: Path) -> None:
     [command] = _blocks(_ROOT / "docs/targets.md", "sh")
 
     assert '"type":"ACTIVATE_VERSION"' in _run(command.replace("your-target", "cat"), tmp_path)
+
+
+def test_a_plan_is_as_it_is_shown(tmp_path: Path) -> None:
+    [command] = _blocks(_ROOT / "docs/plan.md", "sh")
+    [shown] = _blocks(_ROOT / "docs/plan.md", "text")
+
+    assert _run(command, tmp_path) == shown
 
 
 def _blocks(page: Path, language: str) -> list[str]:

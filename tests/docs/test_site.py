@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from docs.lines import error_classes
 from tap_redivis import bookmarks
 from tap_redivis.emulator import Emulator
+from tap_redivis.plan import Planned
 from tap_redivis.settings import CONFIG_SCHEMA
 from tap_redivis.tap import TapRedivis
 from tests.support.pipes import Output, run, tap
@@ -68,13 +70,20 @@ def test_every_bookmark_key_is_there() -> None:
         "session", _NOW, "jsonl", "digest", "v1.0", 1, 1, {"stream": position}, "query", 1, bookmarks.Changes()
     )
     state = bookmarks.to_state(
-        bookmarks.Bookmark("table", "v1.0", "hash", 1, 1, "digest", _NOW, 1, reading, "id", 1, ("id",))
+        bookmarks.Bookmark("table", "v1.0", "hash", 1, 1, "digest", _NOW, 1, reading, "id", 1, ("id",), 1)
     )
     page = (_DOCS / "state.md").read_text()
 
     assert _first_column(_section(page, "## Bookmark", "### reading")) == state.keys()
     assert _first_column(_section(page, "### reading", "### streams")) == state["reading"].keys()
     assert _first_column(_section(page, "### streams", "A damaged")) == state["reading"]["streams"]["stream"].keys()
+
+
+def test_every_key_of_a_plan_is_there() -> None:
+    plan = (_DOCS / "plan.md").read_text()
+    own = {"made_at", "total", "streams"}
+
+    assert _first_column(_section(plan, "## JSON", "The exit code")) == own | {field.name for field in fields(Planned)}
 
 
 def test_every_message_is_there(loaded: Output) -> None:

@@ -74,6 +74,7 @@ _BOOKMARKS = st.builds(
     replication_key=st.none() | st.text(),
     replication_key_value=_KEYS,
     key_properties=st.none() | st.lists(st.text(), max_size=3).map(tuple),
+    rows_per_second=st.none() | _COUNTS,
 )
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
