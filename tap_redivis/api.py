@@ -107,10 +107,10 @@ class Api:
             ApiError: A page was refused, the retries are used up, or a page token comes again.
             DataError: A page is no such list.
         """
-        for page in self.page_lists(path):
+        for page in self.page_lists(path, known_by):
             yield from page
 
-    def page_lists(self, path: str) -> Iterator[list[Json]]:
+    def page_lists(self, path: str, known_by: str = "name") -> Iterator[list[Json]]:
         """Get all items of a list as its pages have them (see ``pages``)."""
         params = {"maxResults": str(_PAGE_SIZE)}
         seen: set[str] = set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -13,7 +14,7 @@ from singer_sdk import Stream
 from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.singerlib import Catalog, CatalogEntry
 
-from tap_redivis.bookmarks import Bookmark, from_state, next_table_version
+from tap_redivis.bookmarks import Bookmark, Decision, from_state, next_table_version
 from tap_redivis.catalog import columns_of, schema_of
 from tap_redivis.dictionary import Dictionary, Entry, Part, Row, Topic, digest, leave_out
 from tap_redivis.errors import ConfigError, Forbidden, NotFound, RedivisError, Unauthorized
@@ -99,6 +100,23 @@ def readable(state: Any) -> dict[str, Any]:  # noqa: ANN401 - anything may stand
 def _to_state(written: Written) -> dict[str, Any]:
     state: dict[str, Any] = msgspec.to_builtins(written)
     return {"parts": {}, **state}
+
+
+@dataclass(frozen=True)
+class DictionaryStep:
+    """What is to be written of one stream.
+
+    Attributes:
+        decision: Whether something is, and why.
+        before: The bookmark.
+        parts: All parts that there are.
+        changed: Those to write again; None if all rows are to be written.
+    """
+
+    decision: Decision
+    before: Written
+    parts: Sequence[Part]
+    changed: Sequence[Part] | None
 
 
 class DictionaryStream(Stream):
@@ -192,21 +210,45 @@ class DictionaryStream(Stream):
     # --- one run -----------------------------------------------------------------------------------------------------
 
     def _load(self) -> Any:  # noqa: ANN401 - one of the outcomes of a Result
-        if all(isinstance(stream_map, RemoveRecordTransform) for stream_map in self.stream_maps):
+        if self.is_left_out:
             self.logger.info("not read: a stream map removes all its records")
             return "left out"
+        step = self.next_step()
+        self.logger.info("%s", step.decision.reason)
+        if step.decision.action == "skip":
+            return "unchanged"
+        if step.changed is None or not self._write_some(step.before, step.changed):
+            self._write_all(step.before, step.parts)
+        return "loaded"
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether a stream map removes all records."""
+        return all(isinstance(stream_map, RemoveRecordTransform) for stream_map in self.stream_maps)
+
+    def next_step(self) -> DictionaryStep:
+        """Find out what is to be written, for a run as for a plan.
+
+        Raises:
+            RedivisError: The server refused.
+        """
         before, parts = self._bookmark(), self.tap.dictionary.parts(self.topic)
-        if before.completed_at is None or not self.tap.settings.skip_unchanged or before.selection != self._selection():
-            self._write_all(before, parts)
-            return "loaded"
         changed = [part for part in parts if _is_new(part, before.parts.get(part.name))]
         gone = before.parts.keys() - {part.name for part in parts}
-        if not changed and not gone and before.writing is None:
-            self.logger.info("unchanged since the last run")
-            return "unchanged"
-        if gone or before.writing is not None or not self._write_some(before, changed):
-            self._write_all(before, parts)
-        return "loaded"
+        if before.completed_at is None:
+            decision, some = Decision("start", "all rows are written: they never were"), None
+        elif before.selection != self._selection():
+            decision, some = Decision("start", "all rows are written: the selected columns changed"), None
+        elif not self.tap.settings.skip_unchanged:
+            decision, some = Decision("start", "all rows are written: skip_unchanged is off"), None
+        elif gone or before.writing is not None:
+            decision, some = Decision("start", "all rows are written: some may be gone"), None
+        elif changed:
+            words = f"what changed is written: {len(changed):,} of {len(parts):,} parts"
+            decision, some = Decision("start", words), changed
+        else:
+            decision, some = Decision("skip", "unchanged since the last run"), []
+        return DictionaryStep(decision, before, parts, some)
 
     def _write_some(self, before: Written, changed: Sequence[Part]) -> bool:
         """Write the rows of some parts again, unless one of them may have lost rows, which only all rows can tell."""

@@ -10,11 +10,13 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal
 
+from tap_redivis.dictionary import TABLES
+from tap_redivis.dictionary_stream import DictionaryStream
 from tap_redivis.errors import ConfigError, Forbidden, RedivisError, SchemaChanged
+from tap_redivis.streams import Step, TableStream
 
 if TYPE_CHECKING:
     from tap_redivis.drift import Drift
-    from tap_redivis.streams import Step, TableStream
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?) ?(MB)?(?:/s)?", re.IGNORECASE)
 
@@ -99,16 +101,26 @@ def rate_of(text: str | None) -> Rate | None:
     return Rate(float(match[1]), "MB" if match[2] else "rows", "given")
 
 
-def planned(stream: TableStream, given: Rate | None) -> Planned:
+def plan_of(stream: TableStream | DictionaryStream, given: Rate | None, earlier: Iterable[Planned]) -> Planned | None:
     """Ask a stream what a run would ask it before the first row.
 
     Args:
         stream: The stream.
         given: The rate that the user gave, if one.
+        earlier: The plans of the streams before it.
+
+    Returns:
+        The plan; None for a stream that is not selected, unless that is since it cannot be read.
 
     Raises:
         RedivisError: That cannot be found out: something named is not there, cannot be asked for, or makes no sense.
     """
+    if isinstance(stream, DictionaryStream):
+        return _of_dictionary(stream, earlier) if stream.selected else None
+    return _of_table(stream, given) if stream.selected else _unselected(stream)
+
+
+def _of_table(stream: TableStream, given: Rate | None) -> Planned:
     plan = Planned(stream.name, stream.source, "skip")
     if stream.is_left_out:
         return replace(plan, reason="a stream map removes all its records")
@@ -130,17 +142,12 @@ def planned(stream: TableStream, given: Rate | None) -> Planned:
 
 def _told(plan: Planned, stream: TableStream, drift: Drift | None) -> Planned:
     """Add what is known of the table."""
-    return (
-        plan
-        if stream.table is None
-        else replace(
-            plan,
-            table=stream.table.pinned,
-            version=stream.table.version_tag,
-            changes=tuple(change.words for change in drift.changes) if drift else (),
-            verdict=drift.verdict if drift else "",
-        )
-    )
+    if stream.table is None:
+        return plan
+    changes = tuple(change.words for change in drift.changes) if drift else ()
+    verdict = drift.verdict if drift else ""
+    table = stream.table
+    return replace(plan, table=table.pinned, version=table.version_tag, changes=changes, verdict=verdict)
 
 
 def _of_step(plan: Planned, step: Step, given: Rate | None) -> Planned:
@@ -206,12 +213,34 @@ def _stopped(plan: Planned, error: RedivisError) -> Planned:
     return replace(plan, action="stop", reason=f"{error.what}. {error.todo}", access=access)
 
 
-def failed(stream: TableStream, error: RedivisError) -> Planned:
+def _of_dictionary(stream: DictionaryStream, loads: Iterable[Planned]) -> Planned:
+    """Tell what would be written of the data dictionary, which speaks of the loads before it too."""
+    plan = Planned(stream.name, stream.source, "skip")
+    if stream.is_left_out:
+        return replace(plan, reason="a stream map removes all its records")
+    step = stream.next_step()
+    tells_of_loads = stream.topic is TABLES and any(load.action == "read" for load in loads)
+    if step.decision.action == "skip" and not tells_of_loads:
+        return replace(plan, reason=step.decision.reason)
+    is_whole = step.changed is None
+    return replace(
+        plan,
+        action="read",
+        mode="full" if is_whole else "incremental",
+        what="all metadata" if is_whole else "metadata that changed",
+        reason=step.decision.reason if step.decision.action == "start" else "it tells of the loads of this run",
+        rows=None,
+        bytes=None,
+        minutes=None,
+    )
+
+
+def failed(stream: TableStream | DictionaryStream, error: RedivisError) -> Planned:
     """Tell of a stream of which nothing could be found out."""
     return replace(_stopped(Planned(stream.name, stream.source, "skip"), error), access="not known")
 
 
-def unselected(stream: TableStream) -> Planned | None:
+def _unselected(stream: TableStream) -> Planned | None:
     """Tell of a table that is not selected because it cannot be read; of others a plan says nothing."""
     if stream.table is None or stream.table.unreadable is None:
         return None

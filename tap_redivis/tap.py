@@ -29,7 +29,7 @@ from tap_redivis.logs import hide
 from tap_redivis.memory import give_back_large_blocks
 from tap_redivis.messages import MessageWriter
 from tap_redivis.metadata import Metadata, TableInfo, Variable
-from tap_redivis.plan import Planned, Rate, failed, planned, rate_of, show_plan, unselected
+from tap_redivis.plan import Planned, Rate, failed, plan_of, rate_of, show_plan
 from tap_redivis.progress import Result, TableView, show_tables, summarize
 from tap_redivis.queries import query_columns
 from tap_redivis.query_stream import QueryStream, query_of
@@ -506,13 +506,10 @@ class TapRedivis(Tap):
         """
         plans: list[Planned] = []
         for stream in self.streams.values():
-            if not isinstance(stream, TableStream):
-                continue
-            if not stream.selected:
-                plans += filter(None, [unselected(stream)])
+            if not isinstance(stream, (TableStream, DictionaryStream)):
                 continue
             try:
-                plans.append(planned(stream, rate))
+                plans += filter(None, [plan_of(stream, rate, plans)])
             except RedivisError as error:
                 self.note_failure(stream.name, error)
                 plans.append(failed(stream, error))

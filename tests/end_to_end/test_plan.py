@@ -283,6 +283,24 @@ def test_tables_that_cannot_be_read_are_told_of(site: Site) -> None:
     assert not site.sync(**settings).records("secret__visits")
 
 
+def test_the_data_dictionary_is_planned(site: Site) -> None:
+    """It is read first, skipped when nothing changed, and tells of loads that are still to come."""
+    options: Json = {"include_dictionary": True, "table_options": {"visits": {"max_rows": 10}}}
+
+    plans, done, state = [], [], None
+    for settings in (options, options, {**options, "skip_unchanged": True, "max_rows": 5, "table_options": {}}):
+        plans.append(_streams(run(site.tap("--plan=json", state=state, **settings))))
+        done.append(site.sync(state=state, **settings))
+        state = done[-1].state
+
+    for plan, output in zip(plans, done, strict=True):
+        for stream in (name for name in plan if name.startswith("redivis_")):
+            kinds = {message["type"] for message in output.messages if message.get("stream") == stream}
+            assert (plan[stream]["action"] == "read") == bool(kinds - {"SCHEMA"}), stream
+    assert {plans[1][name]["action"] for name in plans[1]} == {"skip"}
+    assert plans[2]["redivis_tables"]["reason"] == "it tells of the loads of this run"
+
+
 def _serve(folder: Path) -> None:
     for name in (
         "same",
