@@ -133,6 +133,7 @@ def _of_table(stream: TableStream, given: Rate | None) -> Planned:
         drift = stream.drift(step.load) if step.decision.action == "start" else None
         if drift:
             stream.refuse(step.load, drift)
+        step = stream.foreseen(step)
     except (Forbidden, SchemaChanged) as error:
         if stream.table is None:
             raise
@@ -181,8 +182,12 @@ def _rows(step: Step) -> int | None:
     limit, reading = step.load.request.max_rows, step.reading
     if reading is not None and reading.expected_rows is not None:
         return max(reading.expected_rows - reading.rows, 0)
-    known = [rows for rows in (step.load.table.rows, limit) if rows is not None]
-    return None if step.load.table.rows is None else min(known)
+    rows = step.load.table.rows
+    if rows is None:
+        return None
+    if step.load.base is not None:
+        rows += step.bookmark.rows or 0  # what is gone is told too
+    return rows if limit is None else min(rows, limit)
 
 
 def _bytes(step: Step, rows: int | None) -> int | None:
@@ -190,7 +195,7 @@ def _bytes(step: Step, rows: int | None) -> int | None:
     table = step.load.table
     if table.bytes is None or rows is None or table.rows is None:
         return None
-    return round(table.bytes * min(rows / table.rows, 1.0)) if table.rows else 0
+    return round(table.bytes * rows / table.rows) if table.rows else 0
 
 
 def _without_columns(plan: Planned, given: Rate | None) -> Planned:

@@ -128,6 +128,8 @@ class Load:
     @property
     def what(self) -> str:
         """Which rows are read, in words."""
+        if self.base is not None:
+            return "what changed since the last load"
         if self.since is None:
             return "all rows"
         return f"the rows whose {self.since.key.name!r} is {self.since.value!r} or higher, or missing"
@@ -312,6 +314,17 @@ class TableStream(Stream):
         if decision.action == "resume" and bookmark.reading and bookmark.reading.changes is None:
             load = replace(load, base=None)  # it turned out that all rows had to be read
         return Step(bookmark, load, decision)
+
+    def foreseen(self, step: Step) -> Step:
+        """Find out for a plan what shows only when a load begins, as far as metadata tell."""
+        if step.decision.action != "start" or step.load.base is None:
+            return step
+        load, reason = self._comparing(step.load, step.bookmark, self.variables or ())
+        if load.base is not None:
+            return step
+        change = step.decision.reason.partition(";")[0]
+        decision = replace(step.decision, reason=f"{change}; all rows are read, since {reason}")
+        return replace(step, load=load, decision=decision)
 
     def _require_access(self, load: Load) -> None:
         """Check what is known of the access before rows are asked for.
@@ -582,6 +595,9 @@ class TableStream(Stream):
     def _comparing(self, load: Load, bookmark: Bookmark, variables: Sequence[Variable]) -> tuple[Load, str]:
         """Make the query for what changed since the last load; all rows are read where there can be none.
 
+        Returns:
+            The load and the query, or the reason why there can be none.
+
         Raises:
             ConfigError: The table has a variable of the name that is ours.
         """
@@ -596,7 +612,7 @@ class TableStream(Stream):
         earlier = self._earlier(load, load.base, bookmark, variables)
         if isinstance(earlier, str):
             self.logger.info("%s: all rows are read, since %s", load.table.pinned, earlier)
-            return replace(load, base=None), ""
+            return replace(load, base=None), earlier
         by_name = {variable.name.lower(): variable for variable in variables}
         compared = [by_name[column.name.lower()] for column in load.codec.columns]
         references = [table.pinned for table in earlier]

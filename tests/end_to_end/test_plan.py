@@ -23,15 +23,27 @@ _SETTINGS: Json = {
     "datasets": [
         *(f"demo.{name}" for name in ("same", "first", "newer", "keyed", "renewed", "drifted", "secret", "unwanted")),
         *(f"demo.{name}" for name in ("cut", "stale", "lost")),
+        "demo.logged",
+        "demo.relogged",
         "demo.pinned:v1_0",
         "demo.draft:next",
     ],
     "workflows": ["demo.study", "demo.analysis"],
     "queries": [_QUERY],
-    "table_options": {"keyed": {"key_properties": ["id"], "replication_key": "id"}},
+    "table_options": {
+        "keyed": {"key_properties": ["id"], "replication_key": "id"},
+        "*logged": {"key_properties": ["id"], "replication_method": "LOG_BASED"},
+    },
     "stream_maps": {"unwanted__visits": "__NULL__"},
 }
-_RELEASED = ("newer", "keyed", "pinned")
+_RELEASED = {
+    "newer": "visits",
+    "keyed": "keyed",
+    "pinned": "visits",
+    "secret": "visits",
+    "logged": "logged",
+    "relogged": "relogged",
+}
 
 _EXPECTED = {
     # design §6, line by line; the last is what the plan cannot know: whether the server still has the session.
@@ -41,6 +53,8 @@ _EXPECTED = {
     "same__visits": ("skip", "", "unchanged since the last complete load"),
     "newer__visits": ("read", "full", "new version: v1.0 → v1.1"),
     "keyed__keyed": ("read", "incremental", "new version: v1.0 → v1.1"),
+    "logged__logged": ("read", "changes", "new version: v1.0 → v1.1; only what changed is asked for"),
+    "relogged__relogged": ("read", "full", "new version: v1.0 → v1.1; all rows are read, since v1.0 cannot be read"),
     "study__result": ("skip", "", "unchanged since the last complete load"),
     "analysis__result": ("read", "full", "the table changed"),
     "draft__visits": ("read", "full", "a draft is always read"),
@@ -120,6 +134,10 @@ def test_the_run_does_what_the_plan_says(both: _Both, stream: str) -> None:
         assert plan["what"] == f"the rows whose 'id' is {_ROWS - 1} or higher, or missing"
         assert len(records) == _MORE - _ROWS + 1 <= plan["rows"]
         assert (plan["rows_are"], after["table_version"]) == ("at most", before["table_version"])
+    elif plan["mode"] == "changes":
+        assert plan["what"] == "what changed since the last load"
+        assert len(records) == _MORE + 100 - _ROWS + 100 <= plan["rows"]
+        assert (plan["rows_are"], after["table_version"]) == ("at most", before["table_version"])
     else:
         assert plan["what"] == "all rows"
         assert plan["rows"] in {len(records), None}
@@ -136,15 +154,14 @@ def test_every_situation_is_planned(both: _Both) -> None:
 
 @_TOGETHER
 def test_a_plan_asks_for_no_row_and_runs_no_query(both: _Both) -> None:
-    """Two requests a container, and the variables of tables that would be read anew: nothing else."""
+    """Two requests a container, and the variables of tables that would be read anew or compared: nothing else."""
     kinds = [request.rpartition("/")[2] for request in both.requests]
 
     assert not [request for request in both.requests if not request.startswith("GET ")]
     assert not [request for request in both.requests if "readStreams" in request or "queries" in request]
-    assert kinds.count("variables") == sum(
-        (plan["mode"] in {"full", "incremental"} and stream != "counted") or stream == "drifted__visits"
-        for stream, plan in both.plan.items()
-    )
+    asked = {name for name, plan in both.plan.items() if plan["mode"] in {"full", "incremental", "changes"}}
+    earlier = {"logged__logged"}  # of the version that was loaded; that of the other cannot be read
+    assert kinds.count("variables") == len((asked - {"counted"}) | {"drifted__visits"}) + len(earlier)
 
 
 @_TOGETHER
@@ -316,7 +333,8 @@ def _serve(folder: Path) -> None:
         "pinned",
     ):
         write_table(folder, f"demo/{name}/v1.0/visits", visits(_ROWS))
-    write_table(folder, "demo/keyed/v1.0/keyed", visits(_ROWS))
+    for name in ("keyed", "logged", "relogged"):
+        write_table(folder, f"demo/{name}/v1.0/{name}", visits(_ROWS))
     write_table(folder, "demo/draft/v1.0/visits", visits(_ROWS))
     write_table(folder, "demo/draft/next/visits", visits(_ROWS))
     for name in ("study", "analysis"):
@@ -352,11 +370,10 @@ def _is_interrupted(entry: Json) -> bool:
 
 def _change(site: Site) -> None:
     """Release versions, take access away, and let a workflow's table change."""
-    for name in _RELEASED:
-        table = "keyed" if name == "keyed" else "visits"
-        write_table(site.folder, f"demo/{name}/v1.1/{table}", visits(_MORE))
+    for name, table in _RELEASED.items():
+        write_table(site.folder, f"demo/{name}/v1.1/{table}", visits(_MORE, first=100 if table == "logged" else 0))
+    write_note(site.folder, "demo/relogged/dataset.yml", {"versions": {"v1.0": {"is_deleted": True}}})
     write_table(site.folder, "demo/drifted/v1.1/visits", visits(_ROWS).drop_columns(["cost"]))
-    write_table(site.folder, "demo/secret/v1.1/visits", visits(_MORE))
     write_note(site.folder, "demo/secret/dataset.yml", {"access_level": "metadata"})
     write_table(site.folder, "demo/analysis/result", visits(_MORE))
     site.emulator.reload()
