@@ -192,8 +192,12 @@ def _with_ends(rows: Rows, end: bytes, numbers: Sequence[int]) -> Rows:
     """
     if len(rows.lines) > rows.count * _LONG_ROW_BYTES:
         return Rows(rows.count, _with_ends_one_by_one(rows, end, numbers))
-    # One call each of C for all rows: twice as fast as a join of lines and ends.
-    return Rows(rows.count, rows.lines.replace(b"%", b"%%").replace(b"}\n", end) % tuple(numbers))
+    # One call each of C for all rows: several times as fast as a join of lines and ends.
+    lines = rows.lines.replace(b"%", b"%%")
+    ended = lines.replace(b"}", end.removesuffix(b"\n"))  # one byte is found ten times faster than two
+    if len(ended) != len(lines) + rows.count * (len(end) - len(b"}\n")):  # a value has such a brace too
+        ended = lines.replace(b"}\n", end)
+    return Rows(rows.count, ended % tuple(numbers))
 
 
 def _with_ends_one_by_one(rows: Rows, end: bytes, numbers: Sequence[int]) -> bytes:

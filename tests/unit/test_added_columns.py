@@ -21,7 +21,7 @@ from tests.unit.bodies import Body, bodies, codec, decoded
 _ALL = [ROW_KEY, TABLE, VERSION]
 _ID = {"type": ["integer", "null"]}
 _OWN_VARIABLE = {"type": ["string", "null"], "description": "Of a table that was loaded before, and uploaded"}
-_OURS, _ = properties_to_add(["id"], row_key=True, lineage=True)
+_OURS, _ = properties_to_add(["id"], row_key=True, lineage=True, log_based=False)
 _ADDED = {"inclusion": "automatic"}
 
 
@@ -180,7 +180,7 @@ def test_a_catalog_without_metadata_selects_all_as_before() -> None:
     entry = _entry()
     entry.metadata.clear()
 
-    settle(entry, row_key=True, lineage=True)
+    settle(entry, row_key=True, lineage=True, log_based=False)
 
     assert not entry.metadata
     assert entry.key_properties == [ROW_KEY]
@@ -191,7 +191,7 @@ def test_a_table_that_is_not_known_gets_nothing() -> None:
     entry = _entry()
     entry.schema.properties = {}
 
-    settle(entry, row_key=True, lineage=True)
+    settle(entry, row_key=True, lineage=True, log_based=False)
 
     assert (entry.schema.properties, entry.key_properties) == ({}, [])
 
@@ -212,7 +212,7 @@ def test_what_was_added_is_known_again() -> None:
 
 
 def test_a_variable_keeps_its_name() -> None:
-    new, taken = properties_to_add(["id", ROW_KEY.upper(), VERSION], row_key=True, lineage=True)
+    new, taken = properties_to_add(["id", ROW_KEY.upper(), VERSION], row_key=True, lineage=True, log_based=False)
 
     assert (list(new), taken) == ([TABLE], [ROW_KEY, VERSION])
 
