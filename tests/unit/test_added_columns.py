@@ -12,7 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from singer_sdk.singerlib import CatalogEntry
 
-from tap_redivis.added_columns import ROW_KEY, TABLE, VERSION, added, extension, properties_to_add, settle, with_row_key
+from tap_redivis.added_columns import (
+    DELETED_AT,
+    ROW_KEY,
+    TABLE,
+    VERSION,
+    added,
+    extension,
+    properties_to_add,
+    settle,
+    with_row_key,
+)
 from tap_redivis.errors import ConfigError
 from tap_redivis.wire.rows import Rows
 from tests.support.pipes import Json
@@ -146,7 +156,7 @@ _CASES: dict[str, tuple[CatalogEntry, list[str], list[str]]] = {
     "keys named in the metadata, as Meltano does": (_entry(_KEY, [ROW_KEY], ["id"]), ["id"], ["id"]),
     "keys of an older version": (_entry(keys=["id"], table_keys=["id"]), ["id"], ["id"]),
     "incremental without keys": (_entry(_KEY, [ROW_KEY], method="INCREMENTAL"), ["id"], []),
-    "log based without keys": (_entry(_KEY, [ROW_KEY], method="LOG_BASED"), ["id"], []),
+    "log based without keys": (_entry(_KEY, [ROW_KEY], method="LOG_BASED"), ["id", DELETED_AT], []),
     "no method": (_entry(method=None), ["id", ROW_KEY], [ROW_KEY]),
     "a variable of its name": (_entry({ROW_KEY: _OWN_VARIABLE}, []), ["id", ROW_KEY], []),
     "a variable of its name as key": (_entry({ROW_KEY: _OWN_VARIABLE}, [ROW_KEY]), ["id", ROW_KEY], [ROW_KEY]),
@@ -180,7 +190,7 @@ def test_a_catalog_without_metadata_selects_all_as_before() -> None:
     entry = _entry()
     entry.metadata.clear()
 
-    settle(entry, row_key=True, lineage=True, log_based=False)
+    settle(entry, row_key=True, lineage=True)
 
     assert not entry.metadata
     assert entry.key_properties == [ROW_KEY]
@@ -191,7 +201,7 @@ def test_a_table_that_is_not_known_gets_nothing() -> None:
     entry = _entry()
     entry.schema.properties = {}
 
-    settle(entry, row_key=True, lineage=True, log_based=False)
+    settle(entry, row_key=True, lineage=True)
 
     assert (entry.schema.properties, entry.key_properties) == ({}, [])
 
