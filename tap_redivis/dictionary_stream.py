@@ -414,7 +414,7 @@ def _entry(tap: TapRedivis, table: TableInfo) -> Entry:
         stream=_name_in_target(tap, name),
         kind="table",
         table=table,
-        container=tap.catalogue.container(table.reference.container),
+        container=tap.catalogue.container(table.reference.container) if table.reference else None,
         loaded=_loaded(tap, name),
     )
 

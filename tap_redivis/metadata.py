@@ -50,11 +50,12 @@ class TableInfo:
     """One table of one version.
 
     Attributes:
-        reference: How to find it again in the next run: pinned to a version only if the user pinned it.
+        reference: How to find it again in the next run: pinned to a version only if the user pinned it. None for a
+            query, which is no table of any dataset.
         pinned: The server's reference of exactly what would be read now.
-        uri: Path of the table below the endpoint.
-        owner: Name of the owner.
-        container: Name of the dataset or workflow.
+        uri: Path of the table below the endpoint; empty for a query that was not run yet.
+        owner: Name of the owner; empty for a query.
+        container: Name of the dataset or workflow; empty for a query.
         name: Name of the table.
         description: The table's description, or None.
         version_tag: ``v1.0``; ``next`` for a draft; None for a workflow.
@@ -67,7 +68,7 @@ class TableInfo:
         upload: Name of the upload that this is; None for a table.
     """
 
-    reference: TableRef
+    reference: TableRef | None
     pinned: str
     uri: str
     owner: str
@@ -192,7 +193,9 @@ class Metadata:
             NotFound: There is none.
         """
         tables = self.container(reference.container).tables
-        found = [table for table in tables if reference.matches(table.name, table.reference.reference_id)]
+        found = [
+            table for table in tables if table.reference and reference.matches(table.name, table.reference.reference_id)
+        ]
         if not found:
             raise NotFound(
                 f"{reference.container} has no table {reference.name!r}",

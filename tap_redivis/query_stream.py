@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tap_redivis.bookmarks import Bookmark, Reading
 from tap_redivis.drift import Drift
 from tap_redivis.metadata import TableInfo
-from tap_redivis.queries import Query, completed_query, query_columns, result_columns
-from tap_redivis.references import ContainerRef, TableRef
+from tap_redivis.queries import Query, completed_query, query_columns, result_columns, selection_from
 from tap_redivis.settings import QueryOptions
 from tap_redivis.streams import Load, TableStream
 
@@ -28,11 +28,11 @@ class QueryStream(TableStream):
         query: The query.
     """
 
-    replication_methods = ("FULL_TABLE",)
+    replication_methods = ("FULL_TABLE", "INCREMENTAL")
 
     def __init__(self, tap: TapRedivis, name: str, schema: Mapping[str, Any], query: QueryOptions) -> None:
         self.query_table = _table_of(query)
-        super().__init__(tap, name, schema, self.query_table.reference)
+        super().__init__(tap, name, schema, None)
         self.query = query_of(query)
         self.table = self.query_table
 
@@ -46,13 +46,11 @@ class QueryStream(TableStream):
         """What the catalog calls the query."""
         return self.query.name
 
-    @property
-    def containers(self) -> tuple[ContainerRef, ...]:
-        """None: what the query reads, the server looks up."""
-        return ()
-
     def _located(self, load: Load, bookmark: Bookmark) -> Load:
-        load, result = self._through_query(load, self.query, bookmark)
+        query = self.query
+        if load.since is not None:
+            query = replace(query, sql=selection_from(query.sql, load.since.condition()))
+        load, result = self._through_query(load, query, bookmark)
         variables = result_columns(self.tap.api, result)
         return self._fitted(load, variables)
 
@@ -87,7 +85,7 @@ def _table_of(query: QueryOptions) -> TableInfo:
     said = "\n".join([query.sql, query.default_dataset or "", query.default_workflow or ""])
     digest = hashlib.sha256(said.encode()).hexdigest()[:8]
     return TableInfo(
-        reference=TableRef(ContainerRef("query", query.name), query.name),  # never asked for
+        reference=None,
         pinned=f"{query} ({digest})",
         uri="",
         owner="",

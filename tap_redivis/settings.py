@@ -72,13 +72,14 @@ CONFIG_SCHEMA: dict[str, Any] = th.PropertiesList(
                 th.Property("default_dataset", th.StringType, description="Where unqualified names are looked up"),
                 th.Property("default_workflow", th.StringType, description="Where unqualified names are looked up"),
                 th.Property("key_properties", th.ArrayType(th.StringType), description="Columns that identify a row"),
+                th.Property("replication_key", th.StringType, description="Column to load incrementally by"),
                 additional_properties=False,
             ),
         ),
         title="Queries",
         description=(
-            "List of {`name`, `sql`, `default_dataset` or `default_workflow`, `key_properties`}: each is a stream, run "
-            "on Redivis every time"
+            "List of {`name`, `sql`, `default_dataset` or `default_workflow`, `key_properties`, `replication_key`}: "
+            "each is a stream, run on Redivis every time"
         ),
     ),
     th.Property(
@@ -273,6 +274,7 @@ class QueryOptions:
         default_dataset: Where unqualified names are looked up, or None.
         default_workflow: Where unqualified names are looked up, or None.
         key_properties: Columns that identify a row.
+        replication_key: Column to load incrementally by; None: all rows are read every time.
     """
 
     name: str
@@ -280,6 +282,7 @@ class QueryOptions:
     default_dataset: str | None = None
     default_workflow: str | None = None
     key_properties: tuple[str, ...] = ()
+    replication_key: str | None = None
 
     def __str__(self) -> str:
         """Name it, as a catalog does."""

@@ -162,12 +162,12 @@ class TableStream(Stream):
         tap: The tap.
         name: The stream's name.
         schema: JSON Schema of its records.
-        reference: The table; what is unpinned follows the current version.
+        reference: The table, or None for a query; what is unpinned follows the current version.
     """
 
     replication_methods: ClassVar[Sequence[str]] = ("FULL_TABLE", "INCREMENTAL", "LOG_BASED")
 
-    def __init__(self, tap: TapRedivis, name: str, schema: Mapping[str, Any], reference: TableRef) -> None:
+    def __init__(self, tap: TapRedivis, name: str, schema: Mapping[str, Any], reference: TableRef | None) -> None:
         super().__init__(tap, schema=dict(schema), name=name)
         self.tap: TapRedivis = tap
         self.reference = reference
@@ -198,8 +198,8 @@ class TableStream(Stream):
 
     @property
     def containers(self) -> tuple[ContainerRef, ...]:
-        """The dataset or workflow whose tables must be known to find this one."""
-        return (self.reference.container,)
+        """The dataset or workflow whose tables must be known to find this one; what a query reads, the server finds."""
+        return (self.reference.container,) if self.reference else ()
 
     @property
     def is_log_based(self) -> bool:

@@ -133,6 +133,7 @@ class TapRedivis(Tap):
         with suppress(RedivisError):  # what one stream lacks is no other stream's error: each finds its own below
             containers = [container for other in selected for container in other.containers]
             self.catalogue.load(containers, self.settings.workflows)
+        assert stream.reference is not None  # noqa: S101 - what has none, a query, knows itself
         return self.catalogue.find(stream.reference)[0]
 
     def note_failure(self, stream: str, error: RedivisError) -> None:
@@ -275,8 +276,13 @@ class TapRedivis(Tap):
 
     def _discovered_query(self, query: QueryOptions, variables: Sequence[Variable]) -> QueryStream:
         stream = QueryStream(self, _stream_name(query), schema_of(variables, None), query)
-        stream.primary_keys = _columns_named(query.key_properties, variables, f"queries, {query.name}")
+        where = f"queries, {query.name}"
+        stream.primary_keys = _columns_named(query.key_properties, variables, where)
+        stream.valid_replication_keys = replication_keys(variables)
         stream.forced_replication_method = "FULL_TABLE"
+        if query.replication_key:
+            [stream.replication_key] = _columns_named([query.replication_key], variables, where)
+            stream.forced_replication_method = "INCREMENTAL"
         for warning in name_warnings(variables):
             logger.warning("%s: %s", query, warning)
         self._add_columns(stream)
@@ -342,7 +348,7 @@ class TapRedivis(Tap):
             return UploadStream(self, name, schema, upload)
         return TableStream(self, name, schema, self._reference_of(entry))
 
-    def _reference_of(self, entry: CatalogEntry) -> TableRef:
+    def _reference_of(self, entry: CatalogEntry) -> TableRef | None:
         """Read which table a catalog's stream is; a catalog of another's making is matched by its names."""
         if entry.table and not entry.table.startswith("query "):
             return parse_table(entry.table, f"catalog, stream {entry.tap_stream_id}, table_name")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from tap_redivis import stream_process
 from tap_redivis.emulator import Fault
 from tests.end_to_end.conftest import VISITS
-from tests.support.pipes import Json, Stop, pipe, run, run_stopped, target
+from tests.support.pipes import Json, Stop, pipe, run, run_stopped, started, target
 from tests.support.postgres import Postgres
-from tests.support.served import Site, assert_same_rows, records_of, streams_of
+from tests.support.served import Site, assert_same_rows, records_of, streams_of, visits
 
 _ALL = {"name": "Every visit", "sql": "SELECT * FROM `demo.visits.visits`;"}
 _COUNTED = {
@@ -210,6 +212,67 @@ def test_a_query_can_be_tested_without_its_rows(site: Site) -> None:
 
 def test_a_limit_holds_for_queries_too(site: Site) -> None:
     assert len(site.sync(queries=[_ALL], max_rows=7).records("every_visit")) == 7
+
+
+@pytest.mark.parametrize("wire_format", ["jsonl", "arrow"])
+def test_a_query_with_a_key_brings_what_is_new(site: Site, wire_format: str) -> None:
+    """Its SQL is run within another query, whatever stands at its end; the rows have the version of those before."""
+    queries = [{**_ALL, "sql": f"{_ALL['sql'][:-1]} -- all;", "key_properties": ["id"], "replication_key": "SEEN_at"}]
+    stream = site.discover(queries=queries)["every_visit"]
+    first = site.sync(queries=queries, wire_format=wire_format)
+    site.release("demo/visits/v1.1/visits", visits(2300))
+
+    second = site.sync(queries=queries, state=first.state, wire_format=wire_format)
+    third = site.sync(queries=queries, state=second.state, wire_format=wire_format)
+
+    assert (stream["replication_method"], stream["replication_key"]) == ("INCREMENTAL", "seen_at")
+    assert_same_rows(first.records("every_visit"), records_of(VISITS))
+    assert_same_rows(second.records("every_visit"), records_of(visits(2300).slice(1999)))
+    assert [record["id"] for record in third.records("every_visit")] == [2299]
+    assert "ACTIVATE_VERSION" not in {message["type"] for message in [*second.messages, *third.messages]}
+    assert len({done.state["bookmarks"]["every_visit"]["table_version"] for done in (first, second, third)}) == 1
+
+
+def test_other_sql_with_a_key_reads_all_rows(site: Site) -> None:
+    """Its result may have rows below the highest key that the old one did not have."""
+    some = {**_ALL, "key_properties": ["id"], "replication_key": "id", "sql": f"{_ALL['sql'][:-1]} WHERE id > 1000"}
+    first = site.sync(queries=[some])
+
+    second = site.sync(queries=[{**some, "sql": _ALL["sql"]}], state=first.state)
+
+    assert_same_rows(second.records("every_visit"), records_of(VISITS))
+    assert "ACTIVATE_VERSION" in {message["type"] for message in second.messages}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"replication_key": "id"}, "INCREMENTAL needs key properties"),
+        ({"replication_key": "paid", "key_properties": ["id"]}, "is no selected variable whose values have an order"),
+        ({"replication_key": "number", "key_properties": ["id"]}, "there is no column number. Name some of id, clinic"),
+    ],
+)
+def test_a_key_that_a_query_cannot_go_by_is_an_error(site: Site, options: Json, words: str) -> None:
+    done = run(site.tap(queries=[{**_ALL, **options}]))
+
+    assert (done.exit_code, words in done.stderr) == (1, True), done.stderr
+
+
+@pytest.mark.skipif(not stream_process.is_possible(), reason="processes are forked on Linux, with two processors")
+def test_a_large_result_is_read_by_processes(site: Site) -> None:
+    """From 16 MiB on, as a large table is: one for each of its read streams, while we keep the tap waiting."""
+    text = "0123456789" * 1200
+    large = {"name": "large", "sql": "SELECT id, REPEAT('0123456789', 1200) AS text FROM `demo.visits.visits`"}
+
+    with started(site.tap(queries=[large])) as process:
+        lines = [process.stdout.readline() for _ in range(3)]
+        children = Path(f"/proc/{process.popen.pid}/task/{process.popen.pid}/children").read_text().split()
+        done = process.end(b"".join([*lines, process.stdout.read()]))
+
+    assert [line[:15] for line in lines] == [b'{"type":"SCHEMA', b'{"type":"STATE"', b'{"type":"RECORD']
+    assert len(children) == 4
+    assert sorted(record["id"] for record in done.records("large")) == list(range(2000))
+    assert {record["text"] for record in done.records("large")} == {text}
 
 
 def test_a_database_holds_the_result_of_a_query(site: Site, postgres: Postgres) -> None:
