@@ -400,7 +400,7 @@ class TableStream(Stream):
         fingerprint = digest("LOG_BASED", base) if base else digest(*parts)
         if base and bookmark.reading and bookmark.reading.fingerprint != fingerprint:
             # What an interrupted load of another kind has left in the target, only a whole load takes away.
-            base, fingerprint = None, digest()
+            base, fingerprint = None, digest(*parts)
         self._highest = HighestKey(key) if key else None
         return Load(
             table=table,

@@ -261,7 +261,7 @@ class TapRedivis(Tap):
         return stream
 
     def _stream_over(self, table: TableInfo, name: str, schema: dict[str, Any]) -> TableStream:
-        if table.upload is not None:
+        if table.upload is not None and table.reference:
             return UploadStream(self, name, schema, UploadRef(table.reference, table.upload))
         return TableStream(self, name, schema, table.reference)
 
