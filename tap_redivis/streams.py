@@ -563,7 +563,9 @@ class TableStream(Stream):
 
     def _known_names(self) -> Collection[str] | None:
         """Give the names that are not new; None where no catalog could lack some, or they were left out on purpose."""
-        if self._tap_input_catalog is None or self.tap.settings.options_for(self.reference.name).variables:
+        if self._tap_input_catalog is None:
+            return None
+        if self.reference and self.tap.settings.options_for(self.reference.name).variables:
             return None
         return list(self.schema["properties"])
 

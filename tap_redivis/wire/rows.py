@@ -191,7 +191,7 @@ class RowCodec:
 
     def with_column(self, column: Column) -> RowCodec:
         """Make the same codec for rows that end with one more column."""
-        return RowCodec(self.table, (*self.columns, column), self._rules, self._notices)
+        return self.fitted((*self.columns, column), all_must_come=self._all_must_come)
 
     def share_turns(self) -> None:
         """Let processes that will be forked take turns in holding a large row, as threads do."""
