@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from tap_redivis.columns import Column
 from tap_redivis.errors import InvalidValue
 from tap_redivis.values import Number
-from tap_redivis.wire.rows import DamagedRow, RowCodec, Rows
+from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, RowCodec, Rows, too_large
 from tap_redivis.wire.spelling import Texts, has_nul, spell, texts_of, texts_of_values
 
 SLICE_BYTES = 512 * 1024
@@ -57,11 +57,24 @@ def rows_of(batch: pa.RecordBatch, arrays: Sequence[pa.Array | None], codec: Row
 
     Raises:
         InvalidValue: A value cannot be read as its variable's type; the rows before it have been given.
+        RowTooLarge: A row is larger than ``MAX_ROW_BYTES``; the same.
     """
     step = max(1, batch.num_rows * SLICE_BYTES // max(batch.nbytes, SLICE_BYTES))
     for start in range(0, batch.num_rows, step):
         count = min(step, batch.num_rows - start)
-        yield from _slice(arrays, codec, start, count, offset)
+        if _size(arrays, start, count) <= MAX_ROW_BYTES:
+            yield from _slice(arrays, codec, start, count, offset)
+            continue
+        for each in range(start, start + count):  # one of them is much larger than the others
+            if _size(arrays, each, 1) > MAX_ROW_BYTES:
+                raise too_large(codec.table, offset + each)
+            yield from _slice(arrays, codec, each, 1, offset)
+
+
+def _size(arrays: Sequence[pa.Array | None], start: int, count: int) -> int:
+    """Count the bytes of some rows; values that are shared by rows are left out."""
+    own = [array for array in arrays if array is not None and not pa.types.is_dictionary(array.type)]
+    return sum(array.slice(start, count).nbytes for array in own)
 
 
 def place_columns(names: Sequence[str], codec: RowCodec) -> list[int | None]:

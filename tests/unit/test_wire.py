@@ -15,9 +15,10 @@ from tap_redivis.columns import Column, ColumnType
 from tap_redivis.emulator import render
 from tap_redivis.emulator.render import Style
 from tap_redivis.emulator.variable_types import ARROW_TYPES
+from tap_redivis.errors import RowTooLarge
 from tap_redivis.retry import PassingFailure
 from tap_redivis.wire import WireFormat, decoder_for
-from tap_redivis.wire.rows import Decoder, Rows
+from tap_redivis.wire.rows import MAX_ROW_BYTES, Decoder, Rows
 from tests.unit.bodies import Body, bodies, codec, cuts
 
 _FORMATS = get_args(WireFormat)
@@ -155,3 +156,21 @@ def test_a_body_of_any_format_that_ends_early_gives_no_row_that_is_not_there(
 
     assert whole.lines.startswith(lines)
     assert lines == whole.lines or not decoder.marked
+
+
+def test_a_row_that_is_too_large_is_refused_within_a_record_batch_too() -> None:
+    """Though the message that holds it is not; the rows before it are given."""
+    body = Body((Column("v", "string"),), ())
+    table = pa.table({"v": ["a", "b", "c" * (MAX_ROW_BYTES + 1), "d"]})
+    decoder = decoder_for("arrow", codec(body.columns), ["v"])
+    given: list[bytes] = []
+
+    with pytest.raises(RowTooLarge, match=r"^demo\.t: row 12 "):
+        given.extend(rows.lines for rows in decoder.rows([_whole(table)], 10))
+
+    assert b"".join(given) == b'{"v":"a"}\n{"v":"b"}\n'
+
+
+def _whole(table: pa.Table) -> bytes:
+    style = Style("arrow")
+    return b"".join([render.head(table.schema, style), render.body(table, style)])
