@@ -17,6 +17,7 @@ from tap_redivis.api import Api, Json
 from tap_redivis.bookmarks import StreamPosition
 from tap_redivis.errors import DataError, Incomplete
 from tap_redivis.read_stream import ROWS_STREAM, Request, SessionGone, StreamReader
+from tap_redivis.replication import HighestKey
 from tap_redivis.stream_process import RemoteReader, StreamProcess
 from tap_redivis.wire.rows import Decoder, Notices, Rows
 
@@ -102,6 +103,7 @@ class SessionReader:
         expected: Rows that there are in all; None if nobody says.
         decoder: Makes the decoder of one stream.
         notices: What the decoders count, if each stream is to be read by a process of its own; else None.
+        highest: Finds the highest replication key in rows, on the reading side; None: nobody wants to know.
     """
 
     def __init__(  # noqa: PLR0913 - what it needs to know
@@ -113,6 +115,7 @@ class SessionReader:
         decoder: Callable[[], Decoder],
         *,
         notices: Notices | None = None,
+        highest: HighestKey | None = None,
     ) -> None:
         self._api = api
         self._request = request
@@ -122,6 +125,7 @@ class SessionReader:
         self._stop = threading.Event()
         self._queue = _BlockQueue(self._stop)
         self._notices = notices
+        self._highest = highest
         self._readers: list[StreamReader | RemoteReader] = []
         self._ends: Counter[bool] = Counter()
 
@@ -239,7 +243,7 @@ class SessionReader:
             self._queue.put(error)
 
     def _stream_reader(self, api: Api, stream: str) -> StreamReader:
-        return StreamReader(api, self._request, stream, self._decoder(), self._stop)
+        return StreamReader(api, self._request, stream, self._decoder(), self._stop, highest=self._highest)
 
     def _read_stream(self, stream: str, reader: StreamReader | RemoteReader) -> None:
         self._readers.append(reader)

@@ -6,11 +6,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tap_redivis.api import Api
 from tap_redivis.bookmarks import StreamPosition
 from tap_redivis.errors import DataError, Forbidden, NotFound, QuotaExceeded, Refused
+from tap_redivis.replication import HighestKey
 from tap_redivis.retry import PassingFailure, RetryBudget
 from tap_redivis.wire import WireFormat
 from tap_redivis.wire.rows import DamagedRow, Decoder, Rows
@@ -59,13 +60,23 @@ class StreamReader:
         stream: The stream's id, or ``ROWS_STREAM``.
         decoder: Decodes its bodies.
         stop: Set when nobody wants the rows any more.
+        highest: Finds the highest replication key in rows; None: nobody wants to know.
 
     Attributes:
         bytes: Bytes received.
         resumes: Times that it was taken up again.
     """
 
-    def __init__(self, api: Api, request: Request, stream: str, decoder: Decoder, stop: threading.Event) -> None:
+    def __init__(  # noqa: PLR0913 - what it needs to know
+        self,
+        api: Api,
+        request: Request,
+        stream: str,
+        decoder: Decoder,
+        stop: threading.Event,
+        *,
+        highest: HighestKey | None = None,
+    ) -> None:
         self.bytes = 0
         self.resumes = 0
         self._api = api
@@ -73,6 +84,7 @@ class StreamReader:
         self._stream = stream
         self._decoder = decoder
         self._stop = stop
+        self._highest = highest
         self._watch = _Watch(request.timeout)
 
     @property
@@ -94,7 +106,7 @@ class StreamReader:
         while not self._stop.is_set():
             begin = offset
             try:
-                for rows in self._go_on(offset, last):
+                for rows in map(self._with_highest, self._go_on(offset, last)):
                     yield rows
                     offset, last = offset + rows.count, rows.last_digest
                     del rows  # it may be large, and the next may be long in coming
@@ -110,6 +122,9 @@ class StreamReader:
             except PassingFailure as error:
                 failure = error
             self._wait(offset, budget, failure)
+
+    def _with_highest(self, rows: Rows) -> Rows:
+        return replace(rows, highest=self._highest.of(rows.lines)) if self._highest else rows
 
     def _cut_off(self, *, rows_read: int) -> bool:
         """Whether a body that ended cleanly was cut off at the border of a record batch (redivis-api §8.1.6).

@@ -743,6 +743,7 @@ class TableStream(Stream):
             expected,
             lambda: decoder_for(load.request.wire_format, codec, names),
             notices=load.notices if processes else None,
+            highest=self._highest,
         )
 
     def _write(self, event: Block | StreamEnd, record_lines: RecordLines, bookmark: Bookmark) -> None:
@@ -755,8 +756,7 @@ class TableStream(Stream):
                 self._reading = self._reading.advance(event.stream, event.rows.count, event.rows.last_digest)
                 if changes:
                     self._reading = self._reading.count(changes)
-                if self._highest is not None:
-                    self._reading = self._reading.saw(self._highest.of(event.rows.lines))
+                self._reading = self._reading.saw(event.rows.highest)
                 self._rows_since_state += event.rows.count
             else:
                 self._reading = self._reading.end(event.stream)

@@ -22,6 +22,7 @@ import msgspec
 
 from tap_redivis.columns import INT64_MAX, INT64_MIN, Column
 from tap_redivis.errors import InvalidValue, RowTooLarge, SchemaChanged, one_line
+from tap_redivis.replication import KeyValue
 from tap_redivis.retry import PassingFailure
 from tap_redivis.values import Number, Value, cast, is_finite, recast
 
@@ -56,10 +57,12 @@ class Rows:
     Attributes:
         count: Number of rows.
         lines: JSON objects, each followed by one line end.
+        highest: The highest replication key in them; None if there is none, or if they are a part of what was read.
     """
 
     count: int
     lines: bytes
+    highest: KeyValue | None = None
 
     @cached_property
     def last_digest(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -18,6 +19,7 @@ _RUN_BY = {
     "docs/meltano.md": "package/test_meltano.py",
     "docs/plan.md": "below",
     "docs/recipes/airflow.md": "package/test_recipes.py",
+    "docs/replication.md": "below",
     "docs/targets.md": "below",
 }
 _NOT_RUN = {
@@ -64,6 +66,18 @@ def test_a_plan_is_as_it_is_shown(tmp_path: Path) -> None:
     [shown] = _blocks(_ROOT / "docs/plan.md", "text")
 
     assert _run(command, tmp_path) == shown
+
+
+def test_three_changes_come_of_the_clinics(tmp_path: Path) -> None:
+    [command] = _blocks(_ROOT / "docs/replication.md", "sh")
+
+    records = [json.loads(line)["record"] for line in _run(command, tmp_path).splitlines()]
+
+    assert sorted((each["id"], each["name"], each["_sdc_deleted_at"] is None) for each in records) == [
+        (2, "Southwest", True),
+        (3, None, False),
+        (4, "West", True),
+    ]
 
 
 def _blocks(page: Path, language: str) -> list[str]:
