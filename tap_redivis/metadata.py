@@ -14,6 +14,8 @@ from tap_redivis.references import (
     TableRef,
     escape_name,
     name_matches,
+    names_sample,
+    pinned,
     same_version,
     unpinned,
     url_path,
@@ -239,6 +241,16 @@ class Metadata:
 
         return in_parallel(describe, list(variables))
 
+    def check_version(self, reference: ContainerRef) -> None:
+        """Check that a dataset has the version that a reference names: an unknown one silently means the current one.
+
+        Raises:
+            NotFound: It has not.
+            ApiError: The server refused.
+        """
+        if reference.version not in {None, "current"} and _key(reference) not in self._containers:
+            _checked_version(reference, self._dataset(reference))
+
     def variable(self, table: TableInfo, variable: Variable) -> Json:
         """Get one variable with all that the server says of it, its value labels too.
 
@@ -294,13 +306,25 @@ class Metadata:
 
     def _load(self, reference: ContainerRef) -> Container:
         try:
-            body = self._api.get(url_path("datasets", reference))
+            body = self._dataset(reference)
         except NotFound:
             if reference.version or reference.sample:
                 raise
             return self._load_workflow_or_fail(reference)
         version_tag = _checked_version(reference, body)
         return self._with_tables(reference, body, version_tag, url_path("datasets", reference))
+
+    def _dataset(self, reference: ContainerRef) -> Json:
+        try:
+            return self._api.get(url_path("datasets", reference))
+        except NotFound:
+            if reference.version != "next":
+                raise
+            raise NotFound(
+                "there is no draft, or this token may not edit the dataset",
+                where=str(reference),
+                todo="Leave the version out to follow the current one, or check the token's access",
+            ) from None
 
     def _load_workflow_or_fail(self, reference: ContainerRef) -> Container:
         """Take the container of a table reference for a workflow, if there is no such dataset."""
@@ -322,6 +346,8 @@ class Metadata:
         container = Container(followed, body, version_tag)
         # The server's own uri is pinned to the version that it resolved: all tables are of that one (redivis-api §3.1).
         base = path_of(body) or path
+        if asked.sample and version_tag and not names_sample(base):
+            base = url_path("datasets", pinned(followed, version_tag))
         return replace(container, tables=tuple(_table(item, container) for item in self._api.pages(f"{base}/tables")))
 
 
@@ -353,11 +379,23 @@ def _checked_version(reference: ContainerRef, body: Mapping[str, Any]) -> str:
 def _table(item: Json, container: Container) -> TableInfo:
     body, followed = container.body, container.reference
     name: str = item["name"]
-    pinned = text_of(item, "qualifiedReference") or f"{followed}.{name}"
+    reference = TableRef(followed, name, text_of(item, "referenceId"))
+    exact, uri = text_of(item, "qualifiedReference") or f"{followed}.{name}", path_of(item)
+    if followed.sample and container.version_tag:
+        if item.get("isSample") is False:
+            raise NotFound(
+                "the dataset has no sample; the server offers the whole table instead",
+                where=str(reference),
+                todo="Leave :sample out to read the whole table",
+            )
+        # What does not say :sample would be the whole table (redivis-api §11.17).
+        if not names_sample(exact):
+            exact = str(replace(reference, container=pinned(followed, container.version_tag)))
+        uri = uri if uri and names_sample(uri) else None
     return TableInfo(
-        reference=TableRef(followed, name, text_of(item, "referenceId")),
-        pinned=pinned,
-        uri=path_of(item) or url_path("tables", pinned),
+        reference=reference,
+        pinned=exact,
+        uri=uri or url_path("tables", exact),
         owner=text_of(object_of(body, "owner"), "name") or followed.owner,
         container=followed.name,
         name=name,

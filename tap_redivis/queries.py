@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,10 +11,12 @@ from urllib.parse import quote
 
 from tap_redivis.api import Api, Json, has_name
 from tap_redivis.errors import DataError, Forbidden, NotFound, QueryFailed, Refused, one_line
-from tap_redivis.metadata import Variable, count_of, variable_of
+from tap_redivis.metadata import Metadata, Variable, count_of, variable_of
+from tap_redivis.references import parse_container, parse_table
 
 logger = logging.getLogger("tap-redivis")
 
+_REFERENCE_WITH_SUFFIX = re.compile(r"`([A-Za-z0-9_]+\.[^`.:]*:[^`]*)`")
 _LONGEST_HOLD_SECONDS = 60.0  # redivis-api §4.9: timeoutMs is at most 60,000
 _FIRST_LOOK_SECONDS = 1.0
 _MOST_SECONDS_BETWEEN_LOOKS = 10.0
@@ -99,6 +102,23 @@ def query_columns(api: Api, query: Query, *, timeout: float) -> list[Variable]:
     """
     empty = replace(query, sql=selection_from(query.sql, "FALSE"))
     return result_columns(api, run_query(api, empty, timeout=timeout))
+
+
+def check_versions(catalogue: Metadata, query: Query) -> None:
+    """Check the versions that a query names, in its defaults and between backticks in its SQL.
+
+    Raises:
+        ConfigError: One is malformed.
+        NotFound: One is not there: the server would read the current one instead, silently.
+        ApiError: The server refused.
+    """
+    containers = [parse_container(query.default_dataset, query.name)] if query.default_dataset else []
+    containers += [parse_table(name, query.name).container for name in _REFERENCE_WITH_SUFFIX.findall(query.sql)]
+    for container in dict.fromkeys(containers):
+        try:
+            catalogue.check_version(container)
+        except NotFound as error:
+            raise NotFound(f"{error.where}: {error.what}", where=query.name, todo=error.todo) from None
 
 
 def selection_from(sql: str, condition: str) -> str:

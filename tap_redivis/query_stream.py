@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 from tap_redivis.bookmarks import Bookmark, Reading
 from tap_redivis.drift import Drift
 from tap_redivis.metadata import TableInfo
-from tap_redivis.queries import Query, completed_query, query_columns, result_columns, selection_from
+from tap_redivis.queries import (
+    Query,
+    check_versions,
+    completed_query,
+    query_columns,
+    result_columns,
+    selection_from,
+)
 from tap_redivis.settings import QueryOptions
 from tap_redivis.streams import Load, TableStream
 
@@ -46,6 +53,10 @@ class QueryStream(TableStream):
         """What the catalog calls the query."""
         return self.query.name
 
+    def _prepare(self, bookmark: Bookmark) -> Load:
+        check_versions(self.tap.catalogue, self.query)
+        return super()._prepare(bookmark)
+
     def _located(self, load: Load, bookmark: Bookmark) -> Load:
         query = self.query
         if load.since is not None:
@@ -71,6 +82,7 @@ class QueryStream(TableStream):
         Raises:
             RedivisError: The query cannot be run.
         """
+        check_versions(self.tap.catalogue, self.query)
         query_columns(self.tap.api, self.query, timeout=self.tap.settings.request_timeout_seconds)
         self.logger.info("%s: can be run", self.query.name)
 

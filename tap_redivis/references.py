@@ -6,7 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from tap_redivis.errors import ConfigError
 
@@ -15,6 +15,7 @@ _REFERENCE_ID = re.compile(r"[0-9a-z]{4}")
 _VERSION = re.compile(r"v?(\d+)[._](\d+)|current|next")
 _VERSION_DOT = re.compile(r":(?!\w{4}$)v?\d+$")  # four characters are a reference id
 _SEPARATORS = re.compile(r"[.:`]")
+_SAMPLE = re.compile(r":sample(?=[:./]|$)", re.IGNORECASE)
 _GLOB = re.compile(r"[*?]")
 
 STREAM_NAME_LIMIT = 63
@@ -178,6 +179,11 @@ def same_version(asked: str, tag: str) -> bool:
 def pinned(container: ContainerRef, tag: str) -> ContainerRef:
     """Return the reference of one version of a dataset."""
     return replace(container, version=tag.replace(".", "_"))
+
+
+def names_sample(reference: str) -> bool:
+    """Whether a reference, or a path with one, says that a sample is meant."""
+    return _SAMPLE.search(unquote(reference)) is not None
 
 
 def unpinned(container: ContainerRef) -> ContainerRef:

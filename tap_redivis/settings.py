@@ -333,7 +333,7 @@ class Settings:
             api_token=_checked_token(token),
             api_endpoint=_checked_endpoint(endpoint.rstrip("/"), token),
             datasets=tuple(parse_container(text, "datasets") for text in values.get("datasets", ())),
-            workflows=tuple(parse_container(text, "workflows") for text in values.get("workflows", ())),
+            workflows=tuple(map(_workflow, values.get("workflows", ()))),
             tables=tuple(parse_table(text, "tables") for text in values.get("tables", ())),
             queries=tuple(map(_query_options, values.get("queries", ()))),
             uploads=tuple(parse_upload(text, "uploads") for text in values.get("uploads", ())),
@@ -376,6 +376,17 @@ class Settings:
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     """Turn the Decimal that the SDK reads fractions as into a float, which timeouts must be."""
     return float(value) if isinstance(value, Decimal) else value
+
+
+def _workflow(text: str) -> ContainerRef:
+    workflow = parse_container(text, "workflows")
+    if workflow.version or workflow.sample:
+        raise ConfigError(
+            f"{text!r} names a version or a sample, which a workflow has not",
+            where="workflows",
+            todo="Write owner.workflow, or name a dataset in datasets",
+        )
+    return workflow
 
 
 def _table_options(options: Mapping[str, Any]) -> TableOptions:

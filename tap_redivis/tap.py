@@ -31,7 +31,7 @@ from tap_redivis.messages import MessageWriter
 from tap_redivis.metadata import Metadata, TableInfo, Variable
 from tap_redivis.plan import Planned, Rate, failed, plan_of, rate_of, show_plan
 from tap_redivis.progress import Result, TableView, show_tables, summarize
-from tap_redivis.queries import query_columns
+from tap_redivis.queries import check_versions, query_columns
 from tap_redivis.query_stream import QueryStream, query_of
 from tap_redivis.references import STREAM_NAME_LIMIT, TableRef, UploadRef, parse_table, parse_upload, stream_name
 from tap_redivis.settings import CONFIG_SCHEMA, QueryOptions, Settings, TableOptions
@@ -231,13 +231,14 @@ class TapRedivis(Tap):
         return [self.catalogue.described(table, listed) for table, listed in zip(tables, variables, strict=True)]
 
     def name_of(self, table: TableInfo) -> str:
-        """Give the name of a table's stream."""
+        """Give the name of a table's stream; a sample is another version, so that both may be loaded."""
+        sample = " sample" if table.reference and table.reference.container.sample else ""
         return stream_name(
             self.settings.stream_name_format,
             owner=table.owner,
             dataset=table.container,
             table=table.name,
-            version=table.version_tag or "",
+            version=f"{table.version_tag or ''}{sample}",
         )
 
     def _discovered(self, table: TableInfo, variables: Sequence[Variable]) -> TableStream:
@@ -270,9 +271,13 @@ class TapRedivis(Tap):
         queries = list(self.settings.queries)
         if self.plans:
             return [QueryStream(self, _stream_name(query), schema_of([], None), query) for query in queries]
-        timeout = self.settings.request_timeout_seconds
-        columns = in_parallel(lambda query: query_columns(self.api, query_of(query), timeout=timeout), queries)
+        columns = in_parallel(self._columns_of_query, queries)
         return [self._discovered_query(query, listed) for query, listed in zip(queries, columns, strict=True)]
+
+    def _columns_of_query(self, options: QueryOptions) -> list[Variable]:
+        query = query_of(options)
+        check_versions(self.catalogue, query)
+        return query_columns(self.api, query, timeout=self.settings.request_timeout_seconds)
 
     def _discovered_query(self, query: QueryOptions, variables: Sequence[Variable]) -> QueryStream:
         stream = QueryStream(self, _stream_name(query), schema_of(variables, None), query)
