@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -10,7 +12,8 @@ import pyarrow.compute as pc
 import pytest
 
 from tap_redivis.emulator import DEFAULT_TOKEN, Emulator, Fault
-from tests.support.pipes import Json, run
+from tests.support.pipes import Json, Program, pipe, run, target
+from tests.support.postgres import Postgres
 from tests.support.served import Site, assert_same_rows, records_of, visits, write_table
 
 _TABLE = visits(1200)
@@ -242,3 +245,67 @@ def _deselect(catalog: Json, stream: str, variable: str) -> None:
     for each in entry["metadata"]:
         if each["breadcrumb"] == ["properties", variable]:
             each["metadata"]["selected"] = False
+
+
+def test_a_database_follows_the_catalog_through_its_versions(site: Site, postgres: Postgres) -> None:
+    """v1.0, v1.1 with a column more, v2.0 with one renamed and one retyped: neither setting surprises it."""
+    tables = [visits(300), _with_place(visits(320)), _major(visits(340))]
+    catalog, state = _load(site, postgres, tables[0], "v1.0", None, None)
+
+    _, state = _load(site, postgres, tables[1], "v1.1", catalog, state)
+    assert _columns(postgres) == set(tables[0].column_names)  # the new one is left out: the catalog does not have it
+    assert _stored(postgres, tables[0].column_names) == _values(visits(320))
+
+    catalog, state = _load(site, postgres, tables[1], "v1.1", None, state)
+    assert _stored(postgres, tables[1].column_names) == _values(tables[1])
+
+    site.release("demo/visits/v2.0/visits", tables[2])
+    stopped = pipe(site.tap(catalog=catalog, state=state, table_options=_KEYS), _sink(site, postgres))
+    assert (stopped.tap.exit_code, stopped.target.exit_code) == (1, 0)
+    assert _stored(postgres, tables[1].column_names) == _values(tables[1])
+
+    _load(site, postgres, tables[2], "v2.0", catalog, state, on_schema_change="warn")
+    assert _columns(postgres) == set(tables[1].column_names)
+    expected = [{**row, "clinic": None} for row in _with_place(visits(340)).to_pylist()]
+    assert _stored(postgres, tables[1].column_names) == [tuple(row.values()) for row in expected]
+
+
+_KEYS = {"visits": {"key_properties": ["id"]}}
+
+
+def _load(  # noqa: PLR0913, PLR0917 - what a load is
+    site: Site,
+    database: Postgres,
+    table: pa.Table,
+    version: str,
+    catalog: Json | None,
+    state: Json | None,
+    **settings: Any,
+) -> tuple[Json, Json]:
+    """Release a version and load it, with a catalog that is made anew if there is none; return catalog and state."""
+    site.release(f"demo/visits/{version}/visits", table)
+    catalog = catalog or _catalog(site, table_options=_KEYS)
+    done = pipe(site.tap(catalog=catalog, state=state, table_options=_KEYS, **settings), _sink(site, database))
+    assert (done.tap.exit_code, done.target.exit_code) == (0, 0), done.tap.stderr + done.target.stderr
+    return catalog, done.target.state
+
+
+def _sink(site: Site, database: Postgres) -> Program:
+    url = database.url.replace("postgresql://", "postgresql+psycopg://")
+    config = {"sqlalchemy_url": url, "default_target_schema": "public", "hard_delete": True}
+    return target("meltanolabs-target-postgres", site.files, config)
+
+
+def _columns(database: Postgres) -> set[str]:
+    found = database.query("SELECT column_name FROM information_schema.columns WHERE table_name = 'visits__visits'")
+    return {name for (name,) in found if not name.startswith("_sdc_")}
+
+
+def _stored(database: Postgres, names: Sequence[str]) -> list[tuple[Any, ...]]:
+    columns = ", ".join(f'"{name}"' for name in names)
+    rows = database.query(f"SELECT {columns} FROM visits__visits ORDER BY id")  # noqa: S608 - our own names
+    return [tuple(float(value) if isinstance(value, Decimal) else value for value in row) for row in rows]
+
+
+def _values(table: pa.Table) -> list[tuple[Any, ...]]:
+    return [tuple(row.values()) for row in table.to_pylist()]
