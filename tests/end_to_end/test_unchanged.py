@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import deepcopy
-from typing import Any
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +14,6 @@ from tests.support.pipes import Json, run
 from tests.support.served import Site, assert_same_rows, records_of, visits, write_note, write_table
 
 _DATASETS, _TABLES = 4, 25
-_MANY = pytest.mark.xdist_group("a hundred tables")
 _WAYS: list[Json] = [
     {"datasets": [f"demo.set{number}" for number in range(_DATASETS)]},
     {"datasets": ["demo.set*"]},
@@ -23,10 +22,10 @@ _WAYS: list[Json] = [
 ]
 
 
-@pytest.fixture(name="many", scope="module")
-def load_a_hundred_tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Json, Json]]:
-    """A Redivis with a hundred tables, their catalog, and the state after all were loaded."""
-    folder, files = tmp_path_factory.mktemp("served"), tmp_path_factory.mktemp("files")
+def test_two_requests_a_dataset_are_enough(tmp_path: Path) -> None:
+    """The dataset, which has the version, and its tables; none for variables, and none for data."""
+    folder, files = tmp_path / "served", tmp_path / "files"
+    files.mkdir()
     for number in range(_DATASETS):
         for table in range(_TABLES):
             write_table(folder, f"demo/set{number}/v1.0/t{table}", visits(5))
@@ -35,35 +34,15 @@ def load_a_hundred_tables(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         catalog = {"streams": list(site.discover(**_WAYS[0]).values())}
         state = site.sync(catalog=catalog, **_WAYS[0]).state
         assert len(state["bookmarks"]) == _DATASETS * _TABLES
-        yield site, catalog, state
+        for way in _WAYS:
+            emulator.forget_requests()
 
+            done = site.sync(catalog=catalog, state=state, **way)
 
-@_MANY
-def test_two_requests_a_dataset_are_enough(many: tuple[Site, Json, Json]) -> None:
-    """With a catalog: the dataset, which has the version, and its tables; none for variables, and none for data."""
-    site, catalog, state = many
-    for way in _WAYS:
-        site.emulator.forget_requests()
-
-        done = site.sync(catalog=catalog, state=state, **way)
-
-        assert done.state == state
-        assert len(site.emulator.requests) <= 2 * _DATASETS
-        assert not [request for request in site.emulator.requests if request.method != "GET"]
-        assert not site.asked("data", "variables", "/queries")
-
-
-@_MANY
-def test_without_a_catalog_each_table_is_asked_for_its_variables(many: tuple[Site, Json, Json]) -> None:
-    """A SCHEMA needs them; still none for data."""
-    site, _, state = many
-    site.emulator.forget_requests()
-
-    done = site.sync(state=state, **_WAYS[-1])
-
-    assert done.state == state
-    assert len(site.emulator.requests) <= 2 * _DATASETS + _DATASETS * _TABLES
-    assert not site.asked("data", "/queries")
+            assert done.state == state
+            assert len(emulator.requests) <= 2 * _DATASETS
+            assert not [request for request in emulator.requests if request.method != "GET"]
+            assert not site.asked("data", "variables", "/queries")
 
 
 _DIGEST = "9ee5b94735618546"
@@ -100,7 +79,7 @@ _UNDER_WAY: Json = {
 
 
 @pytest.fixture(name="old")
-def serve_what_the_first_version_loaded(tmp_path: Any) -> Iterator[Site]:
+def serve_what_the_first_version_loaded(tmp_path: Path) -> Iterator[Site]:
     folder, files = tmp_path / "served", tmp_path / "files"
     files.mkdir()
     write_table(folder, "demo/visits/v1.0/visits", visits(1200))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, get_args
 
 import pyarrow as pa
@@ -15,7 +16,7 @@ from tap_redivis.columns import Column, ColumnType
 from tap_redivis.emulator import render
 from tap_redivis.emulator.render import Style
 from tap_redivis.emulator.variable_types import ARROW_TYPES
-from tap_redivis.errors import RowTooLarge
+from tap_redivis.errors import RowTooLarge, SchemaChanged
 from tap_redivis.retry import PassingFailure
 from tap_redivis.wire import WireFormat, decoder_for
 from tap_redivis.wire.rows import MAX_ROW_BYTES, Decoder, Rows
@@ -125,6 +126,39 @@ def test_odd_text_is_read_alike_in_all_formats(kind: ColumnType, text: str) -> N
 def test_any_text_is_read_alike_in_all_formats(kind: ColumnType, text: str) -> None:
     """Text that looks like numbers, dates and times."""
     _assert_read_alike(kind, text)
+
+
+@given(bodies(min_rows=1), st.sampled_from(get_args(ColumnType)))
+def test_retyped_values_are_cast_alike_in_all_formats(body: Body, kind: ColumnType) -> None:
+    """Where a catalog has another type than the server has now, whatever both are."""
+    columns = [
+        column if column.type == kind else replace(column, type=kind, arrives_as=column.type) for column in body.columns
+    ]
+    table = _table(body)
+
+    found = {}
+    for wire_format in _FORMATS:
+        lenient = codec(columns, invalid_as_null=True)
+        decoder = decoder_for(wire_format, lenient, [column.name for column in columns])
+        found[wire_format] = _decoded(decoder, [_sent(table, wire_format)]).lines, lenient._notices.counts  # noqa: SLF001
+
+    assert found == dict.fromkeys(_FORMATS, found["jsonl"])
+
+
+@pytest.mark.parametrize("wire_format", ["arrow", "csv"])
+def test_a_body_without_a_column_is_found_out(wire_format: WireFormat) -> None:
+    """In a released version an error; else null, and counted. What is known to be gone is neither."""
+    columns = [Column("id", "integer"), Column("gone", "string", is_gone=True), Column("lost", "string")]
+    sent = [_sent(pa.table({"id": [1, 2]}), wire_format)]
+    strict = codec(columns).fitted(columns, all_must_come=True)
+    lenient = codec(columns).fitted(columns, all_must_come=False)
+
+    rows = _decoded(decoder_for(wire_format, lenient, ["id", "lost"]), sent)
+    with pytest.raises(SchemaChanged, match="a read stream lacks the column 'lost', which the table has"):
+        _decoded(decoder_for(wire_format, strict, ["id", "lost"]), sent)
+
+    assert rows.lines == b'{"id":1,"gone":null,"lost":null}\n{"id":2,"gone":null,"lost":null}\n'
+    assert list(lenient._notices.counts) == ["bodies without the column 'lost', which is null there"]  # noqa: SLF001
 
 
 @pytest.mark.parametrize("wire_format", _FORMATS)
