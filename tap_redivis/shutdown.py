@@ -62,6 +62,7 @@ class Shutdown:
             # It waits from the beginning: a handler that starts a thread hangs where the main thread is starting one.
             threading.Thread(target=self._watch, args=[heard], daemon=True).start()
             signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+        sys.unraisablehook = _said_of_errors_only
         for number in SIGNALS:
             signal.signal(number, self._handle)
 
@@ -119,6 +120,12 @@ class Shutdown:
         _widen_pipe()
         patience.wait(_PATIENCE_SECONDS)
         os._exit(128 + signum)
+
+
+def _said_of_errors_only(unraisable: sys.UnraisableHookArgs) -> None:
+    """Say nothing of a signal that hit a finalizer, where nothing can be raised: the next section raises it."""
+    if unraisable.exc_type is not Termination:
+        sys.__unraisablehook__(unraisable)
 
 
 def _next_signal(heard: int) -> int:

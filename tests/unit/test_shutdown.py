@@ -97,6 +97,27 @@ def test_nothing_that_catches_errors_catches_the_end() -> None:
     assert _ended(body) == (143, ["ended"])
 
 
+def test_a_signal_that_hits_a_finalizer_ends_the_next_section() -> None:
+    """Python takes no exception from a finalizer, and would write about it."""
+    body = """
+    import weakref
+    thing = threading.Event()
+    reference = weakref.ref(thing, lambda _: receive(signal.SIGTERM))
+    del thing
+    with SHUTDOWN.whole():
+        say("line")
+    """
+    process = subprocess.run(
+        [sys.executable, "-c", _FRAME.format(body=body.strip())],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+
+    assert (process.returncode, process.stdout.split(), process.stderr) == (143, ["line", "ended"], "")
+
+
 _UNSEEN = """
     # As where a signal comes just before a system call: the main thread is not interrupted by it.
     def receive_elsewhere():
