@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import json
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,10 @@ def _setting_section(name: str, schema: dict[str, Any]) -> str:
         for part, inner in (parts.get("properties") or {}).items()
     ]
     table = f"\n\n{_table('Of each', 'Type', 'Meaning', rows=rows)}" if rows else ""
+    if schema.get("properties"):
+        leaves = _leaves(name, schema)
+        rows = [f"| `{part}` | {_type_words(inner)} | {inner['description']} |" for part, inner in leaves]
+        table = f"\n\n{_table('Part', 'Type', 'Meaning', rows=rows)}"
     variable = f"`TAP_REDIVIS_{name.upper()}`"
     return f"### {name}\n\n{schema['description']}.\n\n{', '.join(facts)}; variable {variable}{table}"
 
@@ -172,7 +177,7 @@ def definition() -> dict[str, Any]:
         "maintenance_status": "active",
         "capabilities": sorted(capability.value for capability in TapRedivis.capabilities),
         "settings_group_validation": [["datasets"], ["workflows"], ["tables"], ["queries"]],
-        "settings": [_setting(name, part) for name, part in schema["properties"].items()],
+        "settings": [_setting(*leaf) for name, part in schema["properties"].items() for leaf in _leaves(name, part)],
     }
 
 
@@ -193,6 +198,15 @@ def _setting(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     if page := _PAGES.get(name):
         setting["documentation"] = page
     return setting
+
+
+def _leaves(name: str, schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give the parts of one of our settings by their whole names, since an environment variable sets one part."""
+    if name.partition(".")[0] not in CONFIG_SCHEMA["properties"] or not schema.get("properties"):
+        yield name, schema
+        return
+    for part, inner in schema["properties"].items():
+        yield from _leaves(f"{name}.{part}", inner)
 
 
 def _kind(schema: dict[str, Any]) -> str:

@@ -44,6 +44,8 @@ def _run() -> None:
     sys.setswitchinterval(_SWITCH_SECONDS)
     if level := os.environ.get("TAP_REDIVIS_LOG_LEVEL"):
         os.environ.setdefault("TAP_REDIVIS_LOGLEVEL", level)
+    # Arrow's own allocators keep what threads have freed; Parquet's encoders know no other way to have the system's.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     _leave_out()
     gc.disable()  # what modules make stays: looking through it again and again is a tenth of the start-up
     from tap_redivis.messages import OutputClosed  # noqa: PLC0415 - these import singer_sdk

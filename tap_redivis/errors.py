@@ -2,6 +2,7 @@
 
 RedivisError
 ├── ConfigError            a setting, catalog or state file that cannot be used
+├── StorageError           a BATCH file cannot be written
 ├── ApiError               the server refused, or could not be reached
 │   ├── Unauthorized       401: no token, or not a valid one
 │   ├── Forbidden          403: the token lacks a scope or the user lacks access
@@ -43,6 +44,10 @@ class RedivisError(Exception):
 
 class ConfigError(RedivisError):
     """A setting, a catalog or a state file cannot be used as it is."""
+
+
+class StorageError(RedivisError):
+    """A BATCH file cannot be written: the disk is full, or the storage refuses."""
 
 
 class ApiError(RedivisError):

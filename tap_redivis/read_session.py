@@ -19,9 +19,12 @@ from tap_redivis.errors import DataError, Incomplete
 from tap_redivis.read_stream import ROWS_STREAM, Request, SessionGone, StreamReader
 from tap_redivis.replication import HighestKey
 from tap_redivis.stream_process import RemoteReader, StreamProcess
-from tap_redivis.wire.rows import Decoder, Notices, Rows
+from tap_redivis.wire.rows import Counted, Decoder, Notices, RowBlock
 
 logger = logging.getLogger("tap-redivis")
+
+Through = Callable[[str, int, Iterator[RowBlock]], Iterator[Counted]]
+"""What is done with the rows of a read stream in the thread that reads it: its id, the first offset, the rows."""
 
 _WAITING_BYTES = 4 * 1024 * 1024
 _LOOKS_FOR_MISSING_ROWS = 2  # in vain, one after another
@@ -48,11 +51,11 @@ class Block:
 
     Attributes:
         stream: Id of the read stream.
-        rows: The rows.
+        rows: The rows, or what was made of them.
     """
 
     stream: str
-    rows: Rows
+    rows: Counted
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,7 @@ class SessionReader:
         decoder: Makes the decoder of one stream.
         notices: What the decoders count, if each stream is to be read by a process of its own; else None.
         highest: Finds the highest replication key in rows, on the reading side; None: nobody wants to know.
+        through: What is done with the rows before they are given, in the threads; None: nothing.
     """
 
     def __init__(  # noqa: PLR0913 - what it needs to know
@@ -116,6 +120,7 @@ class SessionReader:
         *,
         notices: Notices | None = None,
         highest: HighestKey | None = None,
+        through: Through | None = None,
     ) -> None:
         self._api = api
         self._request = request
@@ -126,6 +131,7 @@ class SessionReader:
         self._queue = _BlockQueue(self._stop)
         self._notices = notices
         self._highest = highest
+        self._through = through
         self._readers: list[StreamReader | RemoteReader] = []
         self._ends: Counter[bool] = Counter()
 
@@ -247,7 +253,11 @@ class SessionReader:
 
     def _read_stream(self, stream: str, reader: StreamReader | RemoteReader) -> None:
         self._readers.append(reader)
-        for rows in reader.rows(self._positions[stream]):
+        position = self._positions[stream]
+        given: Iterator[Counted] = reader.rows(position)
+        if self._through is not None:
+            given = self._through(stream, position.offset, reader.rows(position))
+        for rows in given:
             self._queue.put(Block(stream, rows))
             del rows  # it may be large, and the next may be long in coming
         self._queue.put(StreamEnd(stream, reader.marked))
@@ -296,4 +306,4 @@ class _BlockQueue:
 
 
 def _size(message: Block | StreamEnd | BaseException) -> int:
-    return len(message.rows.lines) if isinstance(message, Block) else 0
+    return message.rows.size if isinstance(message, Block) else 0

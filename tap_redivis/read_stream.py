@@ -14,7 +14,7 @@ from tap_redivis.errors import DataError, Forbidden, NotFound, QuotaExceeded, Re
 from tap_redivis.replication import HighestKey
 from tap_redivis.retry import PassingFailure, RetryBudget
 from tap_redivis.wire import WireFormat
-from tap_redivis.wire.rows import DamagedRow, Decoder, Rows
+from tap_redivis.wire.rows import DamagedRow, Decoder, RowBlock, Rows
 
 logger = logging.getLogger("tap-redivis")
 
@@ -92,7 +92,7 @@ class StreamReader:
         """Whether the stream's end was proved by a mark; otherwise only the count can prove it."""
         return self._decoder.marked
 
-    def rows(self, position: StreamPosition) -> Iterator[Rows]:
+    def rows(self, position: StreamPosition) -> Iterator[RowBlock]:
         """Give all rows from a position on.
 
         Raises:
@@ -123,8 +123,10 @@ class StreamReader:
                 failure = error
             self._wait(offset, budget, failure)
 
-    def _with_highest(self, rows: Rows) -> Rows:
-        return replace(rows, highest=self._highest.of(rows.lines)) if self._highest else rows
+    def _with_highest(self, rows: RowBlock) -> RowBlock:
+        if self._highest is None or not isinstance(rows, Rows):
+            return rows
+        return replace(rows, highest=self._highest.of(rows.lines))
 
     def _cut_off(self, *, rows_read: int) -> bool:
         """Whether a body that ended cleanly was cut off at the border of a record batch (redivis-api §8.1.6).
@@ -146,7 +148,7 @@ class StreamReader:
         logger.warning(text, self._request.table, failure, self._stream, offset, delay)
         self._stop.wait(delay)
 
-    def _go_on(self, offset: int, last: str | None) -> Iterator[Rows]:
+    def _go_on(self, offset: int, last: str | None) -> Iterator[RowBlock]:
         """Read from an offset on, by way of the row before it, which must be the one that was read last.
 
         Bytes that were lost or came twice may have made one row of two, or left out a batch: no format shows it, but
@@ -165,7 +167,7 @@ class StreamReader:
             break
         yield from blocks
 
-    def _open(self, offset: int) -> Iterator[Rows]:
+    def _open(self, offset: int) -> Iterator[RowBlock]:
         """Read one body from an offset; where the server refuses the offset, from the start, and skip."""
         try:
             yield from self._body(offset)
@@ -178,7 +180,7 @@ class StreamReader:
             logger.warning(text, self._request.table, refusal, self._stream)
             yield from self._skipping(offset)
 
-    def _skipping(self, offset: int) -> Iterator[Rows]:
+    def _skipping(self, offset: int) -> Iterator[RowBlock]:
         """Read from the start and leave out what was read before: rows of a stream keep their order (§8.1.10)."""
         skip = offset
         try:
@@ -191,7 +193,7 @@ class StreamReader:
         except (Refused, Forbidden, NotFound) as refusal:
             raise SessionGone(refusal.what) from refusal
 
-    def _body(self, offset: int) -> Iterator[Rows]:
+    def _body(self, offset: int) -> Iterator[RowBlock]:
         path, params = self._address(offset)
         with self._api.body(path, params) as pieces:
             self._watch.restart()

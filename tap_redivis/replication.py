@@ -85,7 +85,7 @@ class HighestKey:
     """
 
     def __init__(self, column: Column) -> None:
-        self._column = column
+        self.column = column
         self._decoder: msgspec.json.Decoder[Any] | None = None
         kind = {"integer": int, "float": float}.get(column.type, str)
         with suppress(ValueError):  # a name that cannot be a Struct's key
@@ -101,11 +101,11 @@ class HighestKey:
         if self._decoder is not None:
             with suppress(msgspec.DecodeError, UnicodeDecodeError):  # a lone surrogate, which msgspec cannot read
                 return [row.value for row in self._decoder.decode_lines(lines)]
-        return [json.loads(line)[self._column.name] for line in lines.splitlines()]
+        return [json.loads(line)[self.column.name] for line in lines.splitlines()]
 
     def _sure_part(self, value: KeyValue | None) -> KeyValue | None:
         """Cut a text before a character that the tap replaced: what is left is not higher than what the source has."""
-        if self._column.type == "string" and isinstance(value, str):
+        if self.column.type == "string" and isinstance(value, str):
             return _NOT_AS_AT_THE_SOURCE.split(value, maxsplit=1)[0]
         return value
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from singer_sdk import typing as th
 
+from tap_redivis.batch_settings import BATCH_CONFIG, BatchSettings, batch_settings
 from tap_redivis.errors import ConfigError
 from tap_redivis.references import (
     ContainerRef,
@@ -137,7 +138,10 @@ CONFIG_SCHEMA: dict[str, Any] = th.PropertiesList(
         th.StringType(allowed_values=["jsonl", "arrow", "csv"]),
         default="jsonl",
         title="Wire format",
-        description="What the server is asked to send; the records are the same",
+        description=(
+            "What the server is asked to send; the records are the same. Arrow and Parquet files (`batch_config`) are "
+            "always made of `arrow`"
+        ),
     ),
     th.Property(
         "max_streams",
@@ -239,6 +243,7 @@ CONFIG_SCHEMA: dict[str, Any] = th.PropertiesList(
         title="Retry budget",
         description="Seconds of retrying before a table fails; starts again whenever rows arrive",
     ),
+    BATCH_CONFIG,
 ).to_dict()
 
 # Read now: the SDK adds settings of its own to the schema when a tap is made.
@@ -318,6 +323,7 @@ class Settings:
     state_interval_seconds: float
     request_timeout_seconds: float
     max_retry_seconds: float
+    batch: BatchSettings | None
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Settings:
@@ -341,8 +347,14 @@ class Settings:
                 (pattern, _table_options(options)) for pattern, options in values.get("table_options", {}).items()
             ),
             max_rows=values.get("max_rows"),
+            batch=batch_settings(values.get("batch_config")),
             **{name: values[name] for name in _DEFAULTS},
         )
+
+    @property
+    def activates_versions(self) -> bool:
+        """Whether ACTIVATE_VERSION is written: where the rows do not say their version, it would remove them all."""
+        return self.emit_activate_version_messages and (self.batch is None or self.batch.version_columns)
 
     def require_source(self) -> None:
         """Check that there is something to read.

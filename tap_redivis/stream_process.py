@@ -25,7 +25,7 @@ from tap_redivis.bookmarks import StreamPosition
 from tap_redivis.errors import Unavailable
 from tap_redivis.read_stream import StreamReader
 from tap_redivis.shutdown import SHUTDOWN, SIGNALS
-from tap_redivis.wire.rows import LARGE_ROW_BYTES, Notices, Rows
+from tap_redivis.wire.rows import LARGE_ROW_BYTES, Notices, RowBlock
 
 if sys.platform == "linux":
     import fcntl
@@ -35,7 +35,7 @@ _PIPE_BYTES = 512 * 1024
 
 @dataclass(frozen=True)
 class _Given:
-    rows: Rows
+    rows: RowBlock
     bytes: int
     resumes: int
 
@@ -150,7 +150,7 @@ class RemoteReader:
         self._process = process
         self._stream = stream
 
-    def rows(self, position: StreamPosition) -> Iterator[Rows]:
+    def rows(self, position: StreamPosition) -> Iterator[RowBlock]:
         """Give all rows from a position on (see ``StreamReader``).
 
         Raises:
@@ -167,7 +167,7 @@ class RemoteReader:
             if isinstance(message, _Ended):
                 break
             rows = message.rows
-            is_large = len(rows.lines) > LARGE_ROW_BYTES
+            is_large = rows.size > LARGE_ROW_BYTES
             del message
             yield rows
             del rows  # it may be large, and the next may be long in coming
@@ -225,7 +225,7 @@ def _give(
     error: Exception | None = None
     try:
         for rows in stream.rows(position):
-            is_large = len(rows.lines) > LARGE_ROW_BYTES
+            is_large = rows.size > LARGE_ROW_BYTES
             _ = rows.last_digest  # to be sent with them
             _send(answers, _Given(rows, stream.bytes, stream.resumes))
             del rows

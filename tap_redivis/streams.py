@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from singer_sdk import Stream, metrics
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
-from singer_sdk.singerlib import Catalog, CatalogEntry, Metadata, MetadataMapping, RecordMessage
+from singer_sdk.singerlib import Catalog, CatalogEntry, Metadata, MetadataMapping, RecordMessage, SchemaMessage
 from singer_sdk.singerlib.catalog import StreamMetadata
 
 from tap_redivis import stream_process
 from tap_redivis.added_columns import DELETED_AT, Extension, added, extension
+from tap_redivis.batch_columns import FileColumns, check_names, file_columns, stream_alias, with_version_columns
+from tap_redivis.batch_settings import BatchSettings
 from tap_redivis.bookmarks import (
     Bookmark,
     Changes,
@@ -56,18 +58,19 @@ from tap_redivis.errors import (
 from tap_redivis.metadata import ANONYMOUS_LIMIT_BYTES, TableInfo, Variable
 from tap_redivis.progress import Result, display
 from tap_redivis.queries import Query, QueryResult, completed_query, run_query
-from tap_redivis.read_session import Block, ReadSession, SessionReader, StreamEnd, open_session
+from tap_redivis.read_session import Block, ReadSession, SessionReader, StreamEnd, Through, open_session
 from tap_redivis.read_stream import ROWS_STREAM, Request, SessionGone
 from tap_redivis.records import RecordLines, by_sdk, splicing
 from tap_redivis.references import parse_table, pinned
 from tap_redivis.replication import KEY_TYPES, HighestKey, KeyValue, Since, rows_since
 from tap_redivis.shutdown import SHUTDOWN
-from tap_redivis.wire import decoder_for
+from tap_redivis.wire import WireFormat, decoder_for
 from tap_redivis.wire.rows import Notices, RowCodec, Rows, ValueRules
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from tap_redivis.batch import BatchFile, BatchOutput
     from tap_redivis.references import ContainerRef, TableRef
     from tap_redivis.tap import TapRedivis
 
@@ -75,6 +78,9 @@ logger = logging.getLogger("tap-redivis")
 
 PROCESSES_FROM_BYTES = 16 * 1024 * 1024
 """Size of a table (as Redivis counts it) from which on its read streams are read by processes of their own."""
+
+Emit = Callable[[Block], "KeyValue | None"]
+"""Writes the messages of a block, and gives its highest replication key."""
 
 _SESSIONS_A_LOAD = 3
 _SHORTEST_MEASURED_SECONDS = 1.0
@@ -252,7 +258,14 @@ class TableStream(Stream):
         """Set no limit to the key: a version is a limit already."""
 
     def get_batch_config(self, config: Mapping[str, Any]) -> None:
-        """Write no BATCH, whatever an undeclared setting says."""
+        """Keep the SDK from writing BATCH record by record: ``_sync_records`` does that too."""
+
+    def _generate_schema_messages(self) -> Generator[SchemaMessage, None, None]:
+        """Add what BATCH adds to the columns; overridden because the SDK has no hook between maps and messages."""
+        for message in super()._generate_schema_messages():
+            if batch := self.tap.settings.batch:
+                message.schema = with_version_columns(batch, message.schema)
+            yield message
 
     def get_records(self, context: Mapping[str, Any] | None) -> NoReturn:
         """Not used: rows go out in blocks, without a Python object each (see ``_sync_records``)."""
@@ -369,6 +382,8 @@ class TableStream(Stream):
         table = self.tap.current_table(self)
         self.table = table
         columns = self._columns()
+        if batch := self.tap.settings.batch:
+            self._check_batch(batch, table, columns)
         limits = [self._row_limit(), self.ABORT_AT_RECORD_COUNT]
         max_rows = min((limit for limit in limits if limit is not None), default=None)
         selection = selection_digest(columns, max_rows, [name for name in self.added_columns if name != DELETED_AT])
@@ -377,7 +392,9 @@ class TableStream(Stream):
             invalid_as_null=settings.on_invalid_value == "null",
             replace_characters=settings.replace_invalid_characters,
             append_utc=settings.datetime_zone == "utc",
+            for_arrow=batch is not None and batch.encoding != "jsonl",
         )
+        wire_format: WireFormat = "arrow" if rules.for_arrow else settings.wire_format
         key = self._key_column(columns)
         source = Source(
             table=table.pinned,
@@ -395,8 +412,10 @@ class TableStream(Stream):
         )
         since = self._since(key, known_key_value(bookmark, source))
         base = bookmark.table if source.log_based and why_all_rows(bookmark, source) is None else None
-        parts = (key.name, since.value if since else None) if key else _content_signs(table)
-        digest = partial(reading_digest, table.pinned, table.version_tag, selection, settings.wire_format)
+        parts: tuple[object, ...] = (key.name, since.value if since else None) if key else _content_signs(table)
+        if batch is not None:
+            parts += ("batch", batch.encoding, batch.version_columns)
+        digest = partial(reading_digest, table.pinned, table.version_tag, selection, wire_format)
         fingerprint = digest("LOG_BASED", base) if base else digest(*parts)
         if base and bookmark.reading and bookmark.reading.fingerprint != fingerprint:
             # What an interrupted load of another kind has left in the target, only a whole load takes away.
@@ -407,7 +426,7 @@ class TableStream(Stream):
             request=Request(
                 table=table.pinned,
                 table_uri=table.uri,
-                wire_format=settings.wire_format,
+                wire_format=wire_format,
                 max_streams=settings.max_streams,
                 max_rows=max_rows,
                 variables=[column.name for column in columns],
@@ -483,7 +502,10 @@ class TableStream(Stream):
     def _columns(self) -> tuple[Column, ...]:
         properties = self.effective_schema.get("properties", {})
         variables = [name for name in properties if name not in self.added_columns]
-        columns = columns_of(properties, (name for name in variables if self.mask["properties", name]))
+        selected = {name for name in variables if self.mask["properties", name]}
+        if self.tap.settings.batch is not None:
+            selected &= self.stream_maps[0].transformed_schema["properties"].keys()
+        columns = columns_of(properties, (name for name in variables if name in selected))
         if not columns:
             raise ConfigError(
                 "no variable is selected", where=self.name, todo="Select at least one, or deselect the stream"
@@ -674,7 +696,6 @@ class TableStream(Stream):
 
     def _read(self, load: Load, bookmark: Bookmark, reading: Reading, counter: metrics.Counter) -> Result:
         """Write all rows and, after the proof, the end of the load."""
-        record_lines = self._record_lines(reading.table_version)
         self._marking = Marking(_mark(load), reading.opened_at, load.codec.zone) if load.base else None
         self._extend = extension(
             [name for name in self.added_columns if name != DELETED_AT or self._marking is None],
@@ -682,16 +703,19 @@ class TableStream(Stream):
             version_tag=load.table.version_tag,
             table_version=reading.table_version,
         )
+        batch = self._batch_output(load, reading)
+        emit = self._records(reading.table_version) if batch is None else self._files(batch)
         before, started = reading.rows, time.monotonic()
-        reader = self._reader(load, reading.streams, reading.expected_rows)
+        reader = self._reader(load, reading.streams, reading.expected_rows, batch.through if batch else None)
         self._reading = reading
         try:
             with (
+                batch.writing() if batch else nullcontext(),
                 closing(reader.read()) as events,
                 display(self.name, reading.expected_rows, len(reading.streams)) as bar,
             ):
                 for event in events:
-                    self._write(event, record_lines, bookmark)
+                    self._write(event, emit, bookmark)
                     if isinstance(event, Block):
                         counter.increment(event.rows.count)
                         bar.show(reader)
@@ -729,7 +753,13 @@ class TableStream(Stream):
             resumes=reader.resumes,
         )
 
-    def _reader(self, load: Load, positions: Mapping[str, StreamPosition], expected: int | None) -> SessionReader:
+    def _reader(
+        self,
+        load: Load,
+        positions: Mapping[str, StreamPosition],
+        expected: int | None,
+        through: Through | None = None,
+    ) -> SessionReader:
         codec, names = load.codec, load.request.variables or [column.name for column in load.codec.columns]
         if load.base:
             codec = codec.with_column(_mark(load))
@@ -743,20 +773,18 @@ class TableStream(Stream):
             expected,
             lambda: decoder_for(load.request.wire_format, codec, names),
             notices=load.notices if processes else None,
-            highest=self._highest,
+            highest=self._highest if through is None else None,  # else it is found in what goes into each file
+            through=through,
         )
 
-    def _write(self, event: Block | StreamEnd, record_lines: RecordLines, bookmark: Bookmark) -> None:
+    def _write(self, event: Block | StreamEnd, emit: Emit, bookmark: Bookmark) -> None:
         """Write a block and advance its offset, as one: the only place where an offset becomes a bookmark."""
         assert self._reading is not None  # noqa: S101 - only called while reading
         with SHUTDOWN.whole():
             if isinstance(event, Block):
-                rows, changes = self._marking.of(event.rows) if self._marking else (event.rows, None)
-                self.tap.writer.write_lines(record_lines(self._extended(event.stream, rows, self._reading)), "RECORD")
+                highest = emit(event)
                 self._reading = self._reading.advance(event.stream, event.rows.count, event.rows.last_digest)
-                if changes:
-                    self._reading = self._reading.count(changes)
-                self._reading = self._reading.saw(event.rows.highest)
+                self._reading = self._reading.saw(highest)
                 self._rows_since_state += event.rows.count
             else:
                 self._reading = self._reading.end(event.stream)
@@ -779,12 +807,89 @@ class TableStream(Stream):
             key_value=reading.saw(load.since.value if load.since else None).replication_key_value,
             rows_per_second=rows_per_second,
         )
+        if load.is_whole and self.tap.settings.batch is not None:
+            self._say_version(reading.table_version)
         with SHUTDOWN.whole():
-            if load.is_whole and self.tap.settings.emit_activate_version_messages:
+            if load.is_whole and self.tap.settings.activates_versions:
                 self._write_activate_version_message(reading.table_version)
             self._reading = None
             self._keep(done)
             self._write_state()
+
+    def _say_version(self, table_version: int) -> None:
+        """Say what becomes of the rows of earlier loads in the target."""
+        if self.tap.settings.activates_versions:
+            self.logger.info("load %d is in _sdc_table_version; ACTIVATE_VERSION drops other rows", table_version)
+        else:
+            self.logger.warning(
+                "load %d: no ACTIVATE_VERSION is written: the rows of earlier loads stay in the target", table_version
+            )
+
+    def _records(self, table_version: int) -> Emit:
+        """Write rows as RECORD lines."""
+        record_lines = self._record_lines(table_version)
+
+        def emit(block: Block) -> KeyValue | None:
+            assert self._reading is not None  # noqa: S101 - only called while reading
+            given = cast("Rows", block.rows)  # there is no BATCH
+            rows, changes = self._marking.of(given) if self._marking else (given, None)
+            self.tap.writer.write_lines(record_lines(self._extended(block.stream, rows, self._reading)), "RECORD")
+            if changes:
+                self._reading = self._reading.count(changes)
+            return given.highest
+
+        return emit
+
+    def _files(self, batch: BatchOutput) -> Emit:
+        """Write messages of files that are complete."""
+
+        def emit(block: Block) -> KeyValue | None:
+            file = cast("BatchFile", block.rows)
+            self.tap.writer.write_lines(batch.publish(file), "BATCH")
+            return file.highest
+
+        return emit
+
+    def _check_batch(self, batch: BatchSettings, table: TableInfo, columns: Sequence[Column]) -> None:
+        """Refuse what files cannot say.
+
+        Raises:
+            ConfigError: A stream map changes rows, a column has the name of ours, or deleted rows are to be told.
+        """
+        _ = self._alias
+        check_names(batch, columns, table.pinned)
+        if self.is_log_based:
+            raise ConfigError(
+                "LOG_BASED and BATCH do not go together: deleted rows are told in RECORD messages",
+                where=table.pinned,
+                todo="Use FULL_TABLE or INCREMENTAL for it, or leave batch_config out",
+            )
+
+    def _file_columns(self, load: Load, reading: Reading) -> FileColumns:
+        batch, mapped = self.tap.settings.batch, self.stream_maps[0].transformed_schema["properties"]
+        names = [name for name in self.added_columns if name in mapped]
+        return file_columns(names, load.table.pinned, reading, versions=batch is not None and batch.version_columns)
+
+    @property
+    def _alias(self) -> str:
+        """The stream's name in messages of files; an error where a map would have to change rows."""
+        return stream_alias(self.name, self.stream_maps, self.tap.config.get("stream_maps") or {})
+
+    def _batch_output(self, load: Load, reading: Reading) -> BatchOutput | None:
+        if (settings := self.tap.settings.batch) is None:
+            return None
+        from tap_redivis.batch import BatchOutput  # noqa: PLC0415 - Parquet takes a moment, and RECORD needs none
+
+        return BatchOutput(
+            settings,
+            self._alias,
+            load.codec,
+            reading,
+            self._file_columns(load, reading),
+            self._highest,
+            max_rows=load.request.max_rows,
+            versioned=self.tap.settings.activates_versions,
+        )
 
     def _record_lines(self, table_version: int) -> RecordLines:
         self._stream_version = table_version if self.tap.settings.emit_activate_version_messages else None
@@ -823,6 +928,8 @@ class TableStream(Stream):
 
     def _state_is_due(self) -> bool:
         settings = self.tap.settings
+        if settings.batch is not None:
+            return self._rows_since_state > 0  # after each file
         age = time.monotonic() - self._last_state
         return self._rows_since_state >= settings.state_interval_rows or age >= settings.state_interval_seconds
 

@@ -43,6 +43,9 @@ _KINDS: dict[str, Callable[[pa.DataType], bool]] = {
     "string": lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind),
     "geography": lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind),
 }
+NOT_BY_COLUMN = (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError, OverflowError)
+"""What a cast by column fails with where values must be cast one by one."""
+
 _UTC_NAMES = {"UTC", "Etc/UTC", "GMT", "Z", "+00:00"}
 
 
@@ -62,16 +65,16 @@ def rows_of(batch: pa.RecordBatch, arrays: Sequence[pa.Array | None], codec: Row
     step = max(1, batch.num_rows * SLICE_BYTES // max(batch.nbytes, SLICE_BYTES))
     for start in range(0, batch.num_rows, step):
         count = min(step, batch.num_rows - start)
-        if _size(arrays, start, count) <= MAX_ROW_BYTES:
+        if size_of(arrays, start, count) <= MAX_ROW_BYTES:
             yield from _slice(arrays, codec, start, count, offset)
             continue
         for each in range(start, start + count):  # one of them is much larger than the others
-            if _size(arrays, each, 1) > MAX_ROW_BYTES:
+            if size_of(arrays, each, 1) > MAX_ROW_BYTES:
                 raise too_large(codec.table, offset + each)
             yield from _slice(arrays, codec, each, 1, offset)
 
 
-def _size(arrays: Sequence[pa.Array | None], start: int, count: int) -> int:
+def size_of(arrays: Sequence[pa.Array | None], start: int, count: int) -> int:
     """Count the bytes of some rows; values that are shared by rows are left out."""
     own = [array for array in arrays if array is not None and not pa.types.is_dictionary(array.type)]
     return sum(array.slice(start, count).nbytes for array in own)
@@ -106,19 +109,32 @@ def _slice(arrays: Sequence[pa.Array | None], codec: RowCodec, start: int, count
 
 def _texts(array: pa.Array, column: Column, codec: RowCodec, offset: int) -> Texts | None:
     """Cast a column and spell it; None for nothing but nulls."""
-    if pa.types.is_dictionary(array.type):
-        array = array.dictionary_decode()
+    array = plain(array)
     if array.null_count == len(array):
         return None
     if column.arrives_as:
-        return texts_of_values(codec.spell_column(_json_values(array), column, offset))
+        return texts_of_values(codec.spell_column(json_values(array), column, offset))
     try:
-        return texts_of(_CHECKS[column.type](_cast(array, column), column, codec), zone=codec.zone)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError, OverflowError):
-        return texts_of_values(codec.spell_column(_json_values(array), column, offset))
+        return texts_of(checked(array, column, codec), zone=codec.zone)
+    except NOT_BY_COLUMN:
+        return texts_of_values(codec.spell_column(json_values(array), column, offset))
 
 
-def _cast(array: pa.Array, column: Column) -> pa.Array:
+def plain(array: pa.Array) -> pa.Array:
+    """Resolve a dictionary, if the array has one."""
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+
+
+def checked(array: pa.Array, column: Column, codec: RowCodec) -> pa.Array:
+    """Cast a whole array to its column's type, and check its values.
+
+    Raises:
+        Exception: One of ``NOT_BY_COLUMN``: the values have to be cast one by one, as ``json_values`` gives them.
+    """
+    return _CHECKS[column.type](cast_by_column(array, column), column, codec)
+
+
+def cast_by_column(array: pa.Array, column: Column) -> pa.Array:
     """Cast a whole array where the result is the same as value by value, else fail."""
     target = TARGETS[column.type]
     if array.type == target:
@@ -159,6 +175,8 @@ def _text(array: pa.Array, column: Column, codec: RowCodec) -> pa.Array:  # noqa
 
 
 def _finite(array: pa.Array, column: Column, codec: RowCodec) -> pa.Array:
+    if codec.rules.for_arrow:
+        return array
     finite = pc.is_finite(array)
     if (strange := len(array) - array.null_count - (pc.sum(finite).as_py() or 0)) > 0:
         codec.note_not_finite(column, strange)
@@ -188,7 +206,7 @@ def _check_range(numbers: pa.Array, low: int, high: int) -> None:
         raise OverflowError("beyond years 1 to 9999")
 
 
-def _json_values(array: pa.Array) -> list[Any]:
+def json_values(array: pa.Array) -> list[Any]:
     """Give values as JSON Lines would have them, so that all formats cast alike."""
     if pa.types.is_temporal(array.type):
         # The other formats have a fraction only where there is one (redivis-api §6.1).

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pyarrow as pa
 
 from tap_redivis.retry import PassingFailure
 from tap_redivis.wire.arrays import place_columns, rows_of
-from tap_redivis.wire.rows import DamagedRow, RowCodec, Rows, Turn
+from tap_redivis.wire.rows import DamagedRow, RowBlock, RowCodec, Turn
 
 MAX_BATCH_BYTES = 64 * 1024 * 1024
 """Bytes of the largest message that is read: a larger one would break the promise of flat memory."""
+
+
+Casting = Callable[[pa.RecordBatch, Sequence[pa.Array | None], RowCodec, int], Iterator[RowBlock]]
+"""Casts a record batch: the batch, its array for each column, the codec, and the offset of its first row."""
 
 
 class ArrowDecoder:
@@ -19,13 +23,15 @@ class ArrowDecoder:
 
     Args:
         codec: The table's columns and rules.
+        cast: Makes rows of a record batch.
     """
 
-    def __init__(self, codec: RowCodec) -> None:
+    def __init__(self, codec: RowCodec, cast: Casting = rows_of) -> None:
         self._codec = codec
+        self._cast = cast
         self.marked = False
 
-    def rows(self, pieces: Iterable[bytes], offset: int) -> Iterator[Rows]:
+    def rows(self, pieces: Iterable[bytes], offset: int) -> Iterator[RowBlock]:
         """Decode one body, which begins with a schema of its own (see ``Decoder``)."""
         self.marked = False
         turn = Turn(self._codec.large_rows)
@@ -41,14 +47,14 @@ class ArrowDecoder:
         finally:
             turn.give()
 
-    def _decode(self, batch: pa.RecordBatch, offset: int) -> Iterator[Rows]:
+    def _decode(self, batch: pa.RecordBatch, offset: int) -> Iterator[RowBlock]:
         try:
             names = batch.schema.names
         except UnicodeDecodeError as error:
             raise DamagedRow("the names in an Arrow schema are no UTF-8") from error
         places = place_columns(names, self._codec)
         arrays = [None if place is None else batch.column(place) for place in places]
-        return rows_of(batch, arrays, self._codec, offset)
+        return self._cast(batch, arrays, self._codec, offset)
 
 
 class _Source:

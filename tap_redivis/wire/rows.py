@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 import msgspec
 
@@ -25,6 +25,9 @@ from tap_redivis.errors import InvalidValue, RowTooLarge, SchemaChanged, one_lin
 from tap_redivis.replication import KeyValue
 from tap_redivis.retry import PassingFailure
 from tap_redivis.values import Number, Value, cast, is_finite, recast
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 MAX_ROW_BYTES = 16 * 1024 * 1024
 """Bytes of the largest row that is read: larger ones would break the promise of flat memory."""
@@ -50,9 +53,40 @@ _TOO_FINE = re.compile(rb":\d\d\.\d{6}0*[1-9]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
+class Counted(Protocol):
+    """Some rows of a read stream, in its order, wherever they are."""
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Bytes that they take, about."""
+        ...
+
+    @property
+    def last_digest(self) -> str:
+        """Digest of the last row."""
+        ...
+
+    def first(self, count: int) -> Self:
+        """Take the first ``count`` rows."""
+        ...
+
+
+class RowBlock(Counted, Protocol):
+    """Some rows of a read stream, in its order, whatever they are held as."""
+
+    def without_first(self, count: int) -> Self:
+        """Leave out the first ``count`` rows."""
+        ...
+
+
 @dataclass(frozen=True)
 class Rows:
-    """Some rows of a read stream, in its order.
+    """Some rows of a read stream, in its order, as JSON lines.
 
     Attributes:
         count: Number of rows.
@@ -63,6 +97,11 @@ class Rows:
     count: int
     lines: bytes
     highest: KeyValue | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the lines."""
+        return len(self.lines)
 
     @cached_property
     def last_digest(self) -> str:
@@ -89,11 +128,20 @@ class ValueRules:
         invalid_as_null: ``on_invalid_value`` is ``null``.
         replace_characters: ``replace_invalid_characters``.
         append_utc: ``datetime_zone`` is ``utc``.
+        for_arrow: The values stay in Arrow, which has NaN and infinities, but no lone surrogates; JSON is the reverse.
     """
 
     invalid_as_null: bool = False
     replace_characters: bool = True
     append_utc: bool = False
+    for_arrow: bool = False
+
+    @property
+    def bad_characters(self) -> re.Pattern[str] | None:
+        """What has to be replaced."""
+        if self.replace_characters:
+            return BAD_CHARACTERS
+        return _SURROGATES if self.for_arrow else None
 
 
 @dataclass
@@ -122,7 +170,7 @@ class Decoder(Protocol):
 
     marked: bool
 
-    def rows(self, pieces: Iterable[bytes], offset: int) -> Iterator[Rows]:
+    def rows(self, pieces: Iterable[bytes], offset: int) -> Iterator[RowBlock]:
         """Decode one body.
 
         Args:
@@ -154,7 +202,8 @@ class RowCodec:
     def __init__(self, table: str, columns: Sequence[Column], rules: ValueRules, notices: Notices) -> None:
         self.columns = tuple(columns)
         self.table = table
-        self._rules = rules
+        self.rules = rules
+        self._bad_characters = rules.bad_characters
         self._notices = notices
         self.keys = [msgspec.json.encode(column.name).decode() + ":" for column in columns]
         self.zone = "+00:00" if rules.append_utc else ""
@@ -173,7 +222,7 @@ class RowCodec:
             columns: The same columns, with what is known of them.
             all_must_come: Whether it is an error if a body lacks one of the others.
         """
-        codec = RowCodec(self.table, columns, self._rules, self._notices)
+        codec = RowCodec(self.table, columns, self.rules, self._notices)
         codec._all_must_come = all_must_come
         return codec
 
@@ -242,7 +291,11 @@ class RowCodec:
         Raises:
             InvalidValue: A value cannot be read as its type, and the rules say to fail.
         """
-        return [self._spell(self._cast(value, column, offset + index), column) for index, value in enumerate(values)]
+        return [self._spell(value, column) for value in self.cast_column(values, column, offset)]
+
+    def cast_column(self, values: Sequence[Any], column: Column, offset: int) -> list[Value]:
+        """Cast the values of one column, one by one (see ``spell_column``)."""
+        return [self._cast(value, column, offset + index) for index, value in enumerate(values)]
 
     def note_not_finite(self, column: Column, count: int) -> None:
         """Count floats that are NaN or infinite."""
@@ -265,11 +318,11 @@ class RowCodec:
         try:
             value = self._cast_exactly(raw, column) if column.arrives_as else cast(raw, column.type)
         except ValueError as error:
-            if not self._rules.invalid_as_null:
+            if not self.rules.invalid_as_null:
                 raise self._invalid(raw, column, offset, error) from None
             self._notices.add(f"invalid values of {column.name!r} written as null")
             return None
-        if not is_finite(value):
+        if not self.rules.for_arrow and not is_finite(value):
             self.note_not_finite(column, 1)
             return None
         return self._clean(value, column)
@@ -281,9 +334,9 @@ class RowCodec:
 
     def _clean(self, value: T, column: Column) -> T | str:
         """Replace the characters that abort SQL targets, if the rules say so."""
-        if not isinstance(value, str) or not self._rules.replace_characters or not BAD_CHARACTERS.search(value):
+        if not isinstance(value, str) or not self._bad_characters or not self._bad_characters.search(value):
             return value
-        cleaned, count = BAD_CHARACTERS.subn("\ufffd", value)
+        cleaned, count = self._bad_characters.subn("\ufffd", value)
         self._notices.add(f"invalid characters of {column.name!r} replaced by U+FFFD", count)
         return cleaned
 

@@ -13,6 +13,7 @@ _ROOT = Path(__file__).parents[2]
 _PAGES = [_ROOT / "README.md", _ROOT / "CONTRIBUTING.md", *sorted((_ROOT / "docs").rglob("*.md"))]
 _RUN_BY = {
     "README.md": "package/test_quick_start.py, and below",
+    "docs/batch.md": "below",
     "docs/dictionary.md": "docs/test_dictionary.py",
     "docs/emulator.md": "emulator/test_docs.py",
     "docs/index.md": "package/test_quick_start.py",
@@ -78,6 +79,12 @@ def test_three_changes_come_of_the_clinics(tmp_path: Path) -> None:
         (3, None, False),
         (4, "West", True),
     ]
+
+
+def test_the_files_of_a_table_are_read_with_duckdb(tmp_path: Path) -> None:
+    [command] = _blocks(_ROOT / "docs/batch.md", "sh")
+
+    assert "John F Kennedy Intl" in _run(command, tmp_path)
 
 
 def _blocks(page: Path, language: str) -> list[str]:

@@ -27,7 +27,9 @@ def test_meta_yml_names_every_setting_once() -> None:
     TapRedivis.append_builtin_config(schema)
     meta = yaml.safe_load((ROOT / "meta.yml").read_text())
 
-    assert [setting["name"] for setting in meta["settings"]] == list(schema["properties"])
+    names = [setting["name"] for setting in meta["settings"]]
+    assert list(dict.fromkeys(name.partition(".")[0] for name in names)) == list(schema["properties"])
+    assert len(names) == len(set(names))
 
 
 def test_meta_yml_has_no_kind_that_meltano_cannot_take() -> None:

@@ -18,6 +18,7 @@ from tap_redivis.emulator import Emulator
 from tap_redivis.plan import Planned
 from tap_redivis.settings import CONFIG_SCHEMA
 from tap_redivis.tap import TapRedivis
+from tests.support.batches import batch_config
 from tests.support.pipes import Output, run, tap
 from tests.support.served import visits, write_table
 
@@ -86,10 +87,10 @@ def test_every_key_of_a_plan_is_there() -> None:
     assert _first_column(_section(plan, "## JSON", "The exit code")) == own | {field.name for field in fields(Planned)}
 
 
-def test_every_message_is_there(loaded: Output) -> None:
+def test_every_message_is_there(loaded: Output, loaded_as_files: Output) -> None:
     """Each type that a run writes has a heading, and each of its keys a row; no others are described."""
     found: dict[str, set[str]] = {}
-    for message in loaded.messages:
+    for message in [*loaded.messages, *loaded_as_files.messages]:
         found.setdefault(message["type"], set()).update(message)
     page = (_DOCS / "messages.md").read_text()
     described = re.findall(r"^## ([A-Z_]+)$", page, re.MULTILINE)
@@ -106,10 +107,20 @@ def test_the_bookmark_of_a_run_has_only_what_is_described(loaded: Output) -> Non
 @pytest.fixture(name="loaded", scope="module")
 def load(tmp_path_factory: pytest.TempPathFactory) -> Output:
     """What a run writes of one table."""
+    return _load(tmp_path_factory)
+
+
+@pytest.fixture(name="loaded_as_files", scope="module")
+def load_as_files(tmp_path_factory: pytest.TempPathFactory) -> Output:
+    """What a run writes that puts the table into a file."""
+    return _load(tmp_path_factory, batch_config=batch_config("jsonl", tmp_path_factory.mktemp("out")))
+
+
+def _load(tmp_path_factory: pytest.TempPathFactory, **settings: Any) -> Output:
     served, files = tmp_path_factory.mktemp("served"), tmp_path_factory.mktemp("files")
     write_table(served, "demo/visits/v1.0/visits", visits(10))
     with Emulator(served) as emulator:
-        return run(tap(emulator, files, {"datasets": ["demo.visits"]}))
+        return run(tap(emulator, files, {"datasets": ["demo.visits"], **settings}))
 
 
 def _section(page: str, begin: str, end: str) -> str:

@@ -14,6 +14,7 @@ import pytest
 from tap_redivis.emulator import DEFAULT_TOKEN, Emulator
 from tap_redivis.emulator.service import Settings
 from tests.end_to_end.conftest import UNLIMITED
+from tests.support.batches import ENCODINGS, batch_config
 from tests.support.measuring import Drain, Measured, measured
 from tests.support.pipes import Process
 from tests.support.served import Site, write_table
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.xdist_group("memory")  # the tables are large: made onc
 
 _LIMIT_MIB = 200
 _GROWTH_MIB = 30
+_FILES_LIMIT_MIB = 250
 _ROWS = int(os.environ.get("TAP_REDIVIS_MEMORY_ROWS", "1_200_000"))  # 324 MB of JSON Lines
 _FEW_ROWS = 370_000  # 100 MB
 _LARGE_ROW = 15_000_000
@@ -80,6 +82,29 @@ def test_a_table_of_many_rows_needs_little_memory(large_site: Site, wire_format:
     _assert_loaded(few, "few", rows=_FEW_ROWS)
     _assert_loaded(many, "many", rows=_ROWS)
     assert many.peak_mib - few.peak_mib < _GROWTH_MIB
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_files_of_many_rows_need_little_memory(large_site: Site, encoding: str) -> None:
+    """At most 250 MiB, with four files under way at once."""
+    files = batch_config(encoding, large_site.files / "out")
+
+    done = measured(large_site.tap(datasets=["demo.many"], batch_config=files), large_site.files, _fast)
+
+    assert done.output.exit_code == 0, done.output.stderr
+    assert f'"rows":{_ROWS}'.encode() in done.output.stdout
+    assert done.peak_mib < _FILES_LIMIT_MIB
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_files_of_large_rows_need_no_more(large_site: Site, encoding: str) -> None:
+    """Four streams of rows of 15 MB each."""
+    files = batch_config(encoding, large_site.files / "out")
+
+    done = measured(large_site.tap(datasets=["demo.large"], batch_config=files), large_site.files, _fast)
+
+    assert done.output.exit_code == 0, done.output.stderr
+    assert done.peak_mib < _FILES_LIMIT_MIB
 
 
 @_IN_EACH_FORMAT

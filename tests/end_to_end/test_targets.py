@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tap_redivis.emulator import Fault
+from tests.support.batches import batch_config
 from tests.support.pipes import Json, Piped, Program, Stop, pipe, pipe_stopped, pipe_watched, target
 from tests.support.postgres import Postgres
 from tests.support.served import Site, assert_same_rows, records_of, visits, write_note
@@ -131,6 +132,52 @@ def test_a_load_killed_in_the_middle_of_a_line_is_not_lost_either(site: Site, po
     assert killed.tap.exit_code == -signal.SIGKILL
     assert last.tap.exit_code == 0
     assert _rows(postgres, "visits__visits", _LARGE) == _tuples(_LARGE)
+
+
+def test_a_database_holds_all_eight_types_of_files_exactly(demo_site: Site, postgres: Postgres) -> None:
+    """BATCH with JSON Lines: the target casts the text of a file as it does that of a record."""
+    source = pq.read_table(demo_site.folder / "demo/types/all_types.parquet")
+    files = batch_config("jsonl", demo_site.files / "out")
+
+    done = pipe(demo_site.tap(tables=["demo.types.all_types"], batch_config=files), _sink(demo_site.files, postgres))
+
+    _assert_both_succeeded(done)
+    types = _column_types(postgres, "types__all_types")
+    assert types == {**_COLUMN_TYPES, "_redivis_version": "text"}
+    assert sorted(_rows(postgres, "types__all_types", source), key=repr) == sorted(_tuples(source), key=repr)
+
+
+@pytest.mark.parametrize("keys", [{}, _KEYS])
+def test_files_of_a_new_version_take_the_place_of_the_old_rows(
+    site: Site, postgres: Postgres, keys: dict[str, Any]
+) -> None:
+    """The recipe of docs/batch.md: loads neither pile up nor remove themselves, with keys and without."""
+    settings = {"table_options": keys, "batch_config": batch_config("jsonl", site.files / "out", batch_size=100)}
+    site.release("demo/visits/v1.0/visits", _OLD)
+    first = pipe(site.tap(**settings), _sink(site.files, postgres))
+    site.release("demo/visits/v1.1/visits", _NEW)
+
+    second = pipe(site.tap(state=first.target.state, **settings), _sink(site.files, postgres))
+
+    _assert_both_succeeded(first)
+    _assert_both_succeeded(second)
+    assert _rows(postgres, "visits__visits", _NEW) == _tuples(_NEW)
+    assert postgres.query("SELECT DISTINCT _redivis_version FROM visits__visits") == [("v1.1",)]
+
+
+@pytest.mark.parametrize("name", ["target-jsonl", "pipelinewise-target-postgres"])
+def test_targets_that_know_no_batch_end_at_its_message(site: Site, postgres: Postgres, name: str) -> None:
+    """As docs/batch.md says: they acknowledge nothing, so nothing is lost."""
+    config = {"destination_path": str(site.files), "primary_key_required": False}
+    place = {"host": postgres.host, "port": postgres.port, "user": postgres.user, "password": postgres.password}
+    files = batch_config("jsonl", site.files / "out")
+
+    done = pipe(
+        site.tap(batch_config=files), target(name, site.files, {**config, **place, "dbname": postgres.database})
+    )
+
+    assert done.target.exit_code != 0
+    assert not done.target.stdout
 
 
 def _load_old_and_release(site: Site, postgres: Postgres) -> Piped:

@@ -11,6 +11,7 @@ from typing import Any, get_args
 from tap_redivis.wire import WireFormat
 from tests.faults.menu import Item
 from tests.faults.served import has_happened, rows_of, served
+from tests.support.batches import batch_config, with_rows
 from tests.support.pipes import Output, Program, tap
 from tests.support.running import forked
 from tests.support.served import assert_same_rows
@@ -23,8 +24,24 @@ _LIMIT_SECONDS = 60
 _STREAM = "visits__visits"
 
 
-def survive(item: Item, wire_format: WireFormat, streams: int, folder: Path, *, processes: bool = False) -> None:
+def survive(  # noqa: PLR0913 - what a run is made of
+    item: Item,
+    wire_format: WireFormat,
+    streams: int,
+    folder: Path,
+    *,
+    processes: bool = False,
+    encoding: str | None = None,
+) -> None:
     """Run the tap against a fault, and check that all rows came, or that the run failed as it should.
+
+    Args:
+        item: The fault.
+        wire_format: What the server is asked to send.
+        streams: Read streams.
+        folder: For all files.
+        processes: Whether tables of any size are read by processes.
+        encoding: Encoding of BATCH files; None: the rows come as RECORDs.
 
     Raises:
         AssertionError: It ended otherwise.
@@ -32,7 +49,10 @@ def survive(item: Item, wire_format: WireFormat, streams: int, folder: Path, *, 
     files = folder / "files"
     files.mkdir()
     with served(item, streams, folder / "served") as emulator:
-        done = _run(tap(emulator, files, _config(item, wire_format, streams)), processes=processes)
+        config = _config(item, wire_format, streams)
+        if encoding is not None:
+            config["batch_config"] = batch_config(encoding, folder / "out", batch_size=700)
+        done = _run(tap(emulator, files, config), processes=processes)
         assert all(has_happened(fault, emulator.requests) for fault in item.faults), "the fault did not happen"
     check = _check_complete if item.ends == "transient" else _check_failed
     check(item, done)
@@ -66,7 +86,8 @@ def _check_complete(item: Item, done: Output) -> None:
     assert done.exit_code == 0, done.stderr
     assert not _errors(done)
     [activated] = [message["version"] for message in done.messages if message["type"] == "ACTIVATE_VERSION"]
-    records = [message for message in done.messages if message["type"] == "RECORD"]
+    messages = [each for message in done.messages for each in with_rows(message)]
+    records = [message for message in messages if message["type"] == "RECORD"]
     rows = [message["record"] for message in records if message["version"] == activated]
     bookmark = _bookmark(done)
     assert bookmark["completed_at"]

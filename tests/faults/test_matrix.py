@@ -9,6 +9,7 @@ import pytest
 from tap_redivis.wire import WireFormat
 from tests.faults.menu import MENU, Item
 from tests.faults.tap import FORMATS, STREAMS, survive
+from tests.support.batches import ENCODINGS
 
 _ITEMS = [pytest.param(item, id=item.name) for items in MENU.values() for item in items]
 
@@ -27,3 +28,10 @@ def test_no_fault_loses_doubles_or_changes_a_row(
 def test_it_is_the_same_where_processes_read(item: Item, tmp_path: Path) -> None:
     """Each stream of a large JSON Lines table is read by a process of its own."""
     survive(item, "jsonl", 4, tmp_path, processes=True)
+
+
+@pytest.mark.parametrize("item", [pytest.param(items[-1], id=items[-1].name) for items in MENU.values()])
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_it_is_the_same_where_rows_go_to_files(item: Item, encoding: str, tmp_path: Path) -> None:
+    """One fault of each kind, in each encoding."""
+    survive(item, "jsonl", 4, tmp_path, encoding=encoding)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from tap_redivis.added_columns import ROW_KEY
+from tests.support.batches import with_rows
 from tests.support.pipes import Json
 
 Table = Mapping[int, bytes]
@@ -117,3 +118,11 @@ class Loads:
         bookmarks: Json = (state or {}).get("bookmarks", {})
         bookmark: Json = bookmarks.get(self.stream, {})
         return bookmark
+
+
+class FileLoads(Loads):
+    """Loads that come as files: each is read when the run that named it has ended, since the next may replace it."""
+
+    def take(self, messages: Iterable[Json]) -> int:
+        """Take what one run wrote (see ``Loads``)."""
+        return super().take(each for message in messages for each in with_rows(message))

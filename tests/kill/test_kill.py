@@ -20,7 +20,8 @@ import pytest
 from tap_redivis.emulator import DEFAULT_TOKEN, Emulator
 from tap_redivis.emulator.access import RateLimit
 from tap_redivis.emulator.service import Settings
-from tests.kill.loads import Loads, Table, table_of
+from tests.kill.loads import FileLoads, Loads, Table, table_of
+from tests.support.batches import ENCODINGS, batch_config, records_of_files
 from tests.support.pipes import Output, Program
 from tests.support.running import Running, forked, launched
 from tests.support.served import Site, records_of, visits, write_table
@@ -29,6 +30,8 @@ _KILLS = int(os.environ.get("TAP_REDIVIS_KILL_ROUNDS", "200"))
 _KILLS_A_TEST = 10
 _ROWS = 24_000
 _BYTES = 7_000_000  # about what the tap writes for one version
+_BATCH_KILLS = int(os.environ.get("TAP_REDIVIS_KILL_ROUNDS", "18")) // len(ENCODINGS)
+_BATCH_BYTES = 100_000  # the same, where the rows are in files
 _VERSIONS = {f"v1.{number}": visits(_ROWS, first=number * _ROWS) for number in range(3)}
 _SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
 _FORMATS = ["jsonl", "arrow", "jsonl", "csv"]
@@ -74,6 +77,7 @@ class _Life:
     chance: random.Random
     site: Site
     released: int = 0
+    bytes: int = _BYTES
 
     @property
     def current(self) -> str:
@@ -84,7 +88,7 @@ class _Life:
         """Choose when to kill: mostly after some output, else during start-up, metadata or the opening of streams."""
         kind = self.chance.choices(["bytes", "seconds", "requests"], [6, 1, 1])[0]
         if kind == "bytes":
-            after_bytes = self.chance.randrange(1, _BYTES // 4)
+            after_bytes = self.chance.randrange(1, self.bytes // 4)
             return lambda written: written >= after_bytes
         if kind == "requests":
             requests = len(self.site.emulator.requests) + self.chance.randint(1, 5)
@@ -127,6 +131,29 @@ def test_a_tap_that_is_killed_again_and_again_loads_the_table(site: Site, tables
                 kills += _killed(program, life, loads)
             else:
                 _take(_finished(program), loads)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_files_of_a_tap_that_is_killed_again_and_again_hold_the_table(
+    site: Site, tables: dict[str, Table], encoding: str
+) -> None:
+    """Each row of the table is once in the files that STATE speaks of, and those of the load are all that is there."""
+    chance = random.Random(ENCODINGS.index(encoding))  # noqa: S311 - the same in every run
+    root, kills = site.files / "out", 0
+    settings = {"batch_config": batch_config(encoding, root, batch_size=500)}
+    while kills < _BATCH_KILLS:
+        life, loads = _Life(chance, site, bytes=_BATCH_BYTES), FileLoads(tables, _STREAM)
+        site.emulator.release("demo.visits", life.current)
+        while loads.done != life.current:
+            program = site.tap(state=loads.state, row_key=True, **settings)
+            if kills < _BATCH_KILLS:
+                kills += _killed(program, life, loads)
+            else:
+                _take(_finished(program), loads)
+        assert loads.state is not None
+        load = loads.state["bookmarks"][_STREAM]["table_version"]
+        assert table_of(records_of_files((root / _STREAM / str(load)).iterdir())) == tables[life.current]
+        assert not list((root / ".partial").iterdir())
 
 
 @pytest.mark.parametrize("wire_format", ["jsonl", "arrow", "csv"])

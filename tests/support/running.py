@@ -19,7 +19,7 @@ from tests.support.pipes import Output, Program, started
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     # pandas: where it is installed, pyarrow imports it at its first null.
-    [__name__, "tap_redivis.tap", "tap_redivis.wire.arrow", "tap_redivis.wire.csv", "pandas"]
+    [__name__, "tap_redivis.tap", "tap_redivis.wire.arrow", "tap_redivis.wire.csv", "tap_redivis.batch", "pandas"]
 )
 
 

@@ -1,0 +1,142 @@
+"""Record batches of the wire → record batches in the columns' types, cast once; what Arrow and Parquet files are of."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import pyarrow as pa
+
+from tap_redivis.columns import Column
+from tap_redivis.errors import InvalidValue
+from tap_redivis.wire.arrays import NOT_BY_COLUMN, TARGETS, cast_by_column, checked, json_values, plain, size_of
+from tap_redivis.wire.rows import MAX_ROW_BYTES, RowCodec, too_large
+
+
+@dataclass(frozen=True)
+class ArrowRows:
+    """Some rows of a read stream, in its order, as a record batch.
+
+    Attributes:
+        batch: The rows, in the schema that ``arrow_schema`` gives.
+    """
+
+    batch: pa.RecordBatch
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        rows: int = self.batch.num_rows
+        return rows
+
+    @property
+    def size(self) -> int:
+        """Bytes of the values."""
+        size: int = self.batch.nbytes
+        return size
+
+    @cached_property
+    def last_digest(self) -> str:
+        """Digest of the last row."""
+        digest = hashlib.blake2b(digest_size=8)
+        for value in (column[-1] for column in self.batch.columns):
+            if value.is_valid and pa.types.is_string(value.type):  # it may be large: no copy
+                text = value.as_buffer()
+                digest.update(b"%d:" % len(text))
+                digest.update(text)
+            else:
+                digest.update(repr(value.as_py()).encode())
+        return digest.hexdigest()
+
+    def first(self, count: int) -> ArrowRows:
+        """Take the first ``count`` rows."""
+        return self if self.count <= count else ArrowRows(self.batch.slice(0, count))
+
+    def without_first(self, count: int) -> ArrowRows:
+        """Leave out the first ``count`` rows."""
+        return ArrowRows(self.batch.slice(count))
+
+
+def arrow_schema(codec: RowCodec) -> pa.Schema:
+    """Say what each column is in Arrow; all may be null."""
+    return pa.schema([(column.name, _type(column, codec)) for column in codec.columns])
+
+
+def batches_of(
+    batch: pa.RecordBatch, arrays: Sequence[pa.Array | None], codec: RowCodec, offset: int
+) -> Iterator[ArrowRows]:
+    """Cast a record batch.
+
+    Args:
+        batch: The batch.
+        arrays: For each column of the codec the batch's array, or None where it is missing.
+        codec: The table's columns and rules.
+        offset: Offset of the batch's first row in its stream.
+
+    Raises:
+        InvalidValue: A value cannot be read as its variable's type; the rows before it have been given.
+        RowTooLarge: A row is larger than ``MAX_ROW_BYTES``; the same.
+    """
+    large = _first_too_large(arrays, 0, batch.num_rows)
+    count = batch.num_rows if large is None else large
+    if count:
+        yield from _cast_rows(
+            [None if array is None else array.slice(0, count) for array in arrays], codec, count, offset
+        )
+    if large is not None:
+        raise too_large(codec.table, offset + large)
+
+
+def _first_too_large(arrays: Sequence[pa.Array | None], start: int, count: int) -> int | None:
+    """Find the first row that is too large, by halves: mostly all rows together are not."""
+    if size_of(arrays, start, count) <= MAX_ROW_BYTES:
+        return None
+    if count == 1:
+        return start
+    half = count // 2
+    first = _first_too_large(arrays, start, half)
+    return _first_too_large(arrays, start + half, count - half) if first is None else first
+
+
+def _cast_rows(arrays: Sequence[pa.Array | None], codec: RowCodec, count: int, offset: int) -> Iterator[ArrowRows]:
+    try:
+        columns = [
+            _column(array, column, codec, count, offset) for array, column in zip(arrays, codec.columns, strict=True)
+        ]
+    except InvalidValue as error:
+        if error.offset > offset:
+            before = error.offset - offset
+            yield from _cast_rows(
+                [None if array is None else array.slice(0, before) for array in arrays], codec, before, offset
+            )
+        raise
+    rows = ArrowRows(pa.RecordBatch.from_arrays(columns, schema=arrow_schema(codec)))
+    del columns
+    yield rows
+
+
+def _column(array: pa.Array | None, column: Column, codec: RowCodec, count: int, offset: int) -> pa.Array:
+    if array is None or array.null_count == count:
+        return pa.nulls(count, _type(column, codec))
+    array = plain(array)
+    try:
+        values = None if column.arrives_as else checked(array, column, codec)
+    except NOT_BY_COLUMN:
+        values = None
+    if values is None:
+        values = _array_of(codec.cast_column(json_values(array), column, offset), column)
+    return values if values.type == _type(column, codec) else values.view(_type(column, codec))
+
+
+def _array_of(values: Sequence[object], column: Column) -> pa.Array:
+    """Make an array of values that were cast one by one: dates and times are text then."""
+    if column.type in {"date", "dateTime", "time"}:
+        return cast_by_column(pa.array(values, pa.string()), column)
+    return pa.array(values, TARGETS[column.type])
+
+
+def _type(column: Column, codec: RowCodec) -> pa.DataType:
+    is_utc = column.type == "dateTime" and codec.rules.append_utc
+    return pa.timestamp("us", "UTC") if is_utc else TARGETS[column.type]
