@@ -59,7 +59,7 @@ BATCH_CONFIG = th.Property(
                     "root",
                     th.StringType,
                     title="Batch storage",
-                    description="Where the files go: a folder, also as `file://` URL, or a bucket such as `s3://name`",
+                    description="Where the files go: a folder, also as `file://` URL",
                 ),
                 th.Property(
                     "prefix",
@@ -113,7 +113,7 @@ class BatchSettings:
     Attributes:
         encoding: Format of the files.
         compression: What they are compressed with; None: nothing.
-        root: Folder or URL.
+        root: Folder, as path or URL.
         prefix: Template of what the names begin with.
         rows: Most rows of a file.
         bytes: Bytes from which on a file is complete.
@@ -150,7 +150,7 @@ def batch_settings(config: Mapping[str, Any] | None) -> BatchSettings | None:
     if kind is None:
         raise _bad("format", "is not set", "Set it to jsonl, parquet or arrow; or leave batch_config out", "encoding")
     if not storage.get("root"):
-        raise _bad("root", "is not set", "Name a folder, or a bucket such as s3://name", "storage")
+        raise _bad("root", "is not set", "Name a folder", "storage")
     return BatchSettings(
         encoding=kind,
         compression=_compression(kind, encoding.get("compression")),
