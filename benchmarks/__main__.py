@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from benchmarks.shapes import make_typical
 
 PLAIN = "plain singer-sdk tap"
 CURL = "curl of the same bytes"
+CURL_ARROW = "curl of the same Arrow bytes"
 JSONL = "tap-redivis, jsonl"
 PATHS: Mapping[str, Mapping[str, object]] = {
     "jsonl": {"wire_format": "jsonl", "row_key": False},
@@ -31,6 +33,11 @@ PATHS: Mapping[str, Mapping[str, object]] = {
     "jsonl, row key and lineage": {"wire_format": "jsonl", "lineage": True},
 }
 """Settings of the tap by the name of the path: the formats are compared without what the tap adds to the rows."""
+ENCODINGS = ("arrow", "parquet", "jsonl")
+SDK_ENCODINGS = {"parquet": "SDK's ParquetBatcher", "jsonl": "SDK's JSONLinesBatcher"}
+"""Encodings of BATCH files that a plain tap has too, and what writes them there."""
+
+_FILE_ROWS = 100_000
 
 _SAMPLE_SECONDS = 0.05
 
@@ -75,7 +82,7 @@ def _kilobytes(pid: int) -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
 
 
-def curl_command(environment: dict[str, str]) -> list[str]:
+def curl_command(environment: dict[str, str], wire_format: str) -> list[str]:
     """Open a session and make the curl command that reads its one stream."""
     import requests  # noqa: PLC0415 - only here
 
@@ -83,7 +90,7 @@ def curl_command(environment: dict[str, str]) -> list[str]:
     bearer = f"Authorization: Bearer {token}"
     answer = requests.post(
         f"{endpoint}/tables/{TABLE}/readSessions",
-        json={"format": "jsonl"},
+        json={"format": wire_format},
         headers={"Authorization": f"Bearer {token}"},
         timeout=60,
     )
@@ -96,12 +103,26 @@ def run(rows: int, repeats: int, configs: Path) -> None:
     environment = dict(os.environ)
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # as where it is installed
     commands = {f"tap-redivis, {name}": _tap(configs / f"{name}.json") for name in PATHS}
-    commands |= {CURL: lambda: curl_command(environment), PLAIN: lambda: [sys.executable, "-m", "benchmarks.plain_tap"]}
-    peaks = {path: peak_mib(command(), environment) for path, command in commands.items()}  # and warm up
+    commands |= {f"tap-redivis, {name} files": _tap(configs / f"{name} files.json") for name in ENCODINGS}
+    commands |= {
+        CURL: lambda: curl_command(environment, "jsonl"),
+        CURL_ARROW: lambda: curl_command(environment, "arrow"),
+        PLAIN: lambda: [*plain],
+    }
+    plain = [sys.executable, "-m", "benchmarks.plain_tap"]
+    commands |= {
+        name: lambda config=configs / f"plain {encoding}.json": [*plain, "--config", str(config)]
+        for encoding, name in SDK_ENCODINGS.items()
+    }
+    peaks: dict[str, float] = {}
     results: dict[str, list[float]] = {path: [] for path in commands}
+    for path, command in commands.items():
+        peaks[path] = peak_mib(command(), environment)  # and warm up
+        shutil.rmtree(configs / "out", ignore_errors=True)
     for _ in range(repeats):
         for path, command in commands.items():
             results[path].append(seconds(command(), environment))
+            shutil.rmtree(configs / "out", ignore_errors=True)
     show(results, peaks, rows)
 
 
@@ -130,13 +151,21 @@ def main() -> None:
     if arguments.inside:
         run(arguments.rows, arguments.repeats, arguments.inside)
         return
-    with tempfile.TemporaryDirectory() as name:
+    memory = Path("/dev/shm")  # noqa: S108 - files that are written shall not wait for a disk
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
         configs = Path(name)
         folder = configs / "data"
         make_typical(folder, arguments.rows)
         for path, settings in PATHS.items():
             config = {"tables": [TABLE], "skip_unchanged": False, **settings}
             (configs / f"{path}.json").write_text(json.dumps(config))
+        for encoding in ENCODINGS:
+            storage = {"root": str(configs / "out")}
+            files = {"encoding": {"format": encoding}, "storage": storage, "batch_size": _FILE_ROWS}
+            config = {"tables": [TABLE], "skip_unchanged": False, "row_key": False, "batch_config": files}
+            (configs / f"{encoding} files.json").write_text(json.dumps(config))
+            sdk = {**files, "storage": {"root": (configs / "out").as_uri()}}
+            (configs / f"plain {encoding}.json").write_text(json.dumps({"batch_config": sdk}))
         emulator = str(Path(sys.executable).with_name("redivis-emulator"))
         inside = [sys.executable, "-m", "benchmarks", "--inside", str(configs), "--rows", str(arguments.rows)]
         inside += ["--repeats", str(arguments.repeats)]
