@@ -323,7 +323,7 @@ class Settings:
     state_interval_seconds: float
     request_timeout_seconds: float
     max_retry_seconds: float
-    batch: BatchSettings | None
+    batch_config: BatchSettings | None
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Settings:
@@ -347,14 +347,14 @@ class Settings:
                 (pattern, _table_options(options)) for pattern, options in values.get("table_options", {}).items()
             ),
             max_rows=values.get("max_rows"),
-            batch=batch_settings(values.get("batch_config")),
+            batch_config=batch_settings(values.get("batch_config")),
             **{name: values[name] for name in _DEFAULTS},
         )
 
     @property
     def activates_versions(self) -> bool:
         """Whether ACTIVATE_VERSION is written: where the rows do not say their version, it would remove them all."""
-        return self.emit_activate_version_messages and (self.batch is None or self.batch.version_columns)
+        return self.emit_activate_version_messages and (self.batch_config is None or self.batch_config.version_columns)
 
     def require_source(self) -> None:
         """Check that there is something to read.

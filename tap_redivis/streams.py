@@ -263,7 +263,7 @@ class TableStream(Stream):
     def _generate_schema_messages(self) -> Generator[SchemaMessage, None, None]:
         """Add what BATCH adds to the columns; overridden because the SDK has no hook between maps and messages."""
         for message in super()._generate_schema_messages():
-            if batch := self.tap.settings.batch:
+            if batch := self.tap.settings.batch_config:
                 message.schema = with_version_columns(batch, message.schema)
             yield message
 
@@ -382,7 +382,7 @@ class TableStream(Stream):
         table = self.tap.current_table(self)
         self.table = table
         columns = self._columns()
-        if batch := self.tap.settings.batch:
+        if batch := self.tap.settings.batch_config:
             self._check_batch(batch, table, columns)
         limits = [self._row_limit(), self.ABORT_AT_RECORD_COUNT]
         max_rows = min((limit for limit in limits if limit is not None), default=None)
@@ -503,7 +503,7 @@ class TableStream(Stream):
         properties = self.effective_schema.get("properties", {})
         variables = [name for name in properties if name not in self.added_columns]
         selected = {name for name in variables if self.mask["properties", name]}
-        if self.tap.settings.batch is not None:
+        if self.tap.settings.batch_config is not None:
             selected &= self.stream_maps[0].transformed_schema["properties"].keys()
         columns = columns_of(properties, (name for name in variables if name in selected))
         if not columns:
@@ -807,7 +807,7 @@ class TableStream(Stream):
             key_value=reading.saw(load.since.value if load.since else None).replication_key_value,
             rows_per_second=rows_per_second,
         )
-        if load.is_whole and self.tap.settings.batch is not None:
+        if load.is_whole and self.tap.settings.batch_config is not None:
             self._say_version(reading.table_version)
         with SHUTDOWN.whole():
             if load.is_whole and self.tap.settings.activates_versions:
@@ -866,7 +866,7 @@ class TableStream(Stream):
             )
 
     def _file_columns(self, load: Load, reading: Reading) -> FileColumns:
-        batch, mapped = self.tap.settings.batch, self.stream_maps[0].transformed_schema["properties"]
+        batch, mapped = self.tap.settings.batch_config, self.stream_maps[0].transformed_schema["properties"]
         names = [name for name in self.added_columns if name in mapped]
         return file_columns(names, load.table.pinned, reading, versions=batch is not None and batch.version_columns)
 
@@ -876,7 +876,7 @@ class TableStream(Stream):
         return stream_alias(self.name, self.stream_maps, self.tap.config.get("stream_maps") or {})
 
     def _batch_output(self, load: Load, reading: Reading) -> BatchOutput | None:
-        if (settings := self.tap.settings.batch) is None:
+        if (settings := self.tap.settings.batch_config) is None:
             return None
         from tap_redivis.batch import BatchOutput  # noqa: PLC0415 - Parquet takes a moment, and RECORD needs none
 
@@ -928,7 +928,7 @@ class TableStream(Stream):
 
     def _state_is_due(self) -> bool:
         settings = self.tap.settings
-        if settings.batch is not None:
+        if settings.batch_config is not None:
             return self._rows_since_state > 0  # after each file
         age = time.monotonic() - self._last_state
         return self._rows_since_state >= settings.state_interval_rows or age >= settings.state_interval_seconds
