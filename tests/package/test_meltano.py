@@ -251,6 +251,16 @@ def test_after_ctrl_c_nothing_is_lost_and_nothing_is_twice(project: Project, pos
     assert _stored(postgres) == _tuples(project.source())
 
 
+def test_files_reach_a_database(project: Project, postgres: Postgres, tmp_path: Path) -> None:
+    """BATCH as printed, each part of its setting under a name of its own."""
+    script = _block("Files instead of records").replace("/var/tmp/loads", str(tmp_path))  # noqa: S108 - of the page
+
+    project.sh(f"cd loads\n{script}", **_in(postgres))
+
+    assert len(list(tmp_path.rglob(f"{_PLANES}*.jsonl.gz"))) == 4  # a file for each read stream
+    assert _stored(postgres) == _tuples(project.source())
+
+
 def _block(title: str) -> str:
     """Return the first shell block under a heading of the page."""
     section = _PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0]
