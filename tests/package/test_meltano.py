@@ -141,7 +141,7 @@ def test_the_page_makes_a_new_project(project: Project, tmp_path: Path) -> None:
 
     defined = yaml.safe_load((tmp_path / "meta.yml").read_text())["settings"]
     assert "Plugin configuration is valid" in done.stderr + printed
-    assert not [part for part in defined if f"TAP_REDIVIS_{part['name'].upper()}]" not in printed]
+    assert not [part for part in defined if f"TAP_REDIVIS_{part['name'].replace('.', '_').upper()}]" not in printed]
 
 
 def test_the_older_spelling_adds_the_same(project: Project, tmp_path: Path) -> None:
