@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import select
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -131,8 +132,15 @@ class Api:
             params["pageToken"] = str(token)
 
     @contextmanager
-    def body(self, path: str, params: Mapping[str, str]) -> Iterator[Iterator[bytes]]:
+    def body(
+        self, path: str, params: Mapping[str, str], before_waiting: Callable[[], None] | None = None
+    ) -> Iterator[Iterator[bytes]]:
         """Open a body and give it in pieces of at most ``PIECE_BYTES``; one try.
+
+        Args:
+            path: Where it is.
+            params: What is asked for.
+            before_waiting: Called each time that nothing of it is there yet.
 
         Raises:
             PassingFailure: This try failed in a way that another may not.
@@ -140,7 +148,7 @@ class Api:
         """
         response = self._send("GET", path, params=params, stream=True)
         try:
-            yield _pieces(response)
+            yield _pieces(response, before_waiting)
         finally:
             response.close()
 
@@ -303,10 +311,18 @@ def _error_body(response: requests.Response) -> Json:
     return nested if isinstance(nested, dict) else body
 
 
-def _pieces(response: requests.Response) -> Iterator[bytes]:
+def _pieces(response: requests.Response, before_waiting: Callable[[], None] | None) -> Iterator[bytes]:
     raw: urllib3.HTTPResponse = response.raw
+    is_encoded = "Content-Encoding" in response.headers  # though nobody asked for it; undone, it is copied twice more
+    is_there = select.poll()
+    is_there.register(raw.fileno(), select.POLLIN)
     try:
-        while piece := raw.read1(PIECE_BYTES, decode_content=True):
+        while True:
+            if before_waiting and not is_there.poll(0):
+                before_waiting()
+            piece = raw.read1(PIECE_BYTES, decode_content=is_encoded)
+            if not piece:
+                return
             yield piece
     except (urllib3.exceptions.HTTPError, HTTPException, OSError) as error:
         raise PassingFailure(_network_words(error)) from error

@@ -12,6 +12,7 @@ import msgspec
 from singer_sdk.singerlib.encoding.base import GenericSingerWriter
 
 from tap_redivis.shutdown import SHUTDOWN
+from tap_redivis.wire.rows import Parts
 
 
 class OutputClosed(BaseException):  # no error, and nothing that catches errors may catch it
@@ -46,15 +47,24 @@ class MessageWriter(GenericSingerWriter[bytes, Any]):
         Raises:
             OutputClosed: Nobody reads.
         """
+        self.write_parts((lines,), message_type)
+
+    def write_parts(self, parts: Parts, message_type: str) -> None:
+        """Write whole lines of one message type, which come in parts.
+
+        Raises:
+            OutputClosed: Nobody reads.
+        """
         self.last_type = message_type
         with SHUTDOWN.whole():
             try:
-                _write(lines)
+                for part in parts:
+                    _write(part)
             except BrokenPipeError:
                 raise OutputClosed from None
 
 
-def _write(data: bytes) -> None:
+def _write(data: bytes | memoryview) -> None:
     # The SDK's test runner replaces sys.stdout: it is looked up when writing (singer-sdk.md).
     sys.stdout.flush()
     output = sys.stdout.buffer

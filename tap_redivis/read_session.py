@@ -12,14 +12,14 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
+from typing import cast
 
 from tap_redivis.api import Api, Json
 from tap_redivis.bookmarks import StreamPosition
 from tap_redivis.errors import DataError, Incomplete
-from tap_redivis.read_stream import ROWS_STREAM, Request, SessionGone, StreamReader
-from tap_redivis.replication import HighestKey
+from tap_redivis.read_stream import ROWS_STREAM, Make, Request, SessionGone, StreamReader
 from tap_redivis.stream_process import RemoteReader, StreamProcess
-from tap_redivis.wire.rows import Counted, Decoder, Notices, RowBlock
+from tap_redivis.wire.rows import Counted, Decoder, Lines, Notices, RowBlock
 
 logger = logging.getLogger("tap-redivis")
 
@@ -106,7 +106,8 @@ class SessionReader:
         expected: Rows that there are in all; None if nobody says.
         decoder: Makes the decoder of one stream.
         notices: What the decoders count, if each stream is to be read by a process of its own; else None.
-        highest: Finds the highest replication key in rows, on the reading side; None: nobody wants to know.
+        make: What is made of the rows where they are read, in the processes if there are any; None: nothing. What
+            cannot be cut must not be made where there is a limit of rows.
         through: What is done with the rows before they are given, in the threads; None: nothing.
     """
 
@@ -119,7 +120,7 @@ class SessionReader:
         decoder: Callable[[], Decoder],
         *,
         notices: Notices | None = None,
-        highest: HighestKey | None = None,
+        make: Make | None = None,
         through: Through | None = None,
     ) -> None:
         self._api = api
@@ -130,7 +131,7 @@ class SessionReader:
         self._stop = threading.Event()
         self._queue = _BlockQueue(self._stop)
         self._notices = notices
-        self._highest = highest
+        self._make = make
         self._through = through
         self._readers: list[StreamReader | RemoteReader] = []
         self._ends: Counter[bool] = Counter()
@@ -249,17 +250,19 @@ class SessionReader:
             self._queue.put(error)
 
     def _stream_reader(self, api: Api, stream: str) -> StreamReader:
-        return StreamReader(api, self._request, stream, self._decoder(), self._stop, highest=self._highest)
+        return StreamReader(api, self._request, stream, self._decoder(), self._stop, make=self._make)
 
     def _read_stream(self, stream: str, reader: StreamReader | RemoteReader) -> None:
         self._readers.append(reader)
         position = self._positions[stream]
         given: Iterator[Counted] = reader.rows(position)
         if self._through is not None:
-            given = self._through(stream, position.offset, reader.rows(position))
-        for rows in given:
-            self._queue.put(Block(stream, rows))
-            del rows  # it may be large, and the next may be long in coming
+            rows = cast("Iterator[RowBlock]", reader.rows(position))  # nothing is made of them before
+            given = self._through(stream, position.offset, rows)
+            del rows
+        for block in given:
+            self._queue.put(Block(stream, block))
+            del block  # it may be large, and the next may be long in coming
         self._queue.put(StreamEnd(stream, reader.marked))
 
 
@@ -278,6 +281,7 @@ class _BlockQueue:
         self._room = threading.Condition()
         self._waiting = 0
         self._taken = 0
+        self._release: Callable[[], None] | None = None
 
     def put(self, message: Block | StreamEnd | BaseException) -> None:
         """Add a message, as soon as there is room; wait for one that is larger than that until it has been written."""
@@ -300,9 +304,17 @@ class _BlockQueue:
         with self._room:
             self._waiting -= self._taken  # what was taken before has been written by now
             self._room.notify_all()
+        if self._release is not None:
+            self._release()
         message = self._messages.get()
         self._taken = _size(message)
+        self._release = _release_of(message)
         return message
+
+
+def _release_of(message: Block | StreamEnd | BaseException) -> Callable[[], None] | None:
+    """Give what is to be called when a message has been written."""
+    return message.rows.release if isinstance(message, Block) and isinstance(message.rows, Lines) else None
 
 
 def _size(message: Block | StreamEnd | BaseException) -> int:

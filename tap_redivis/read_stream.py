@@ -6,19 +6,21 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tap_redivis.api import Api
 from tap_redivis.bookmarks import StreamPosition
 from tap_redivis.errors import DataError, Forbidden, NotFound, QuotaExceeded, Refused
-from tap_redivis.replication import HighestKey
 from tap_redivis.retry import PassingFailure, RetryBudget
 from tap_redivis.wire import WireFormat
-from tap_redivis.wire.rows import DamagedRow, Decoder, RowBlock, Rows
+from tap_redivis.wire.rows import Counted, DamagedRow, Decoder, RowBlock
 
 logger = logging.getLogger("tap-redivis")
 
 _TRICKLE_BYTES_PER_SECOND = 1024
+
+Make = Callable[[str, int, RowBlock], Counted]
+"""What is made of some rows where they are read: the id of their read stream, the offset of the first one, the rows."""
 
 ROWS_STREAM = "rows"
 """Id that stands for the whole body of ``/rows``, which is read like a session of one stream that cannot resume."""
@@ -60,9 +62,10 @@ class StreamReader:
         stream: The stream's id, or ``ROWS_STREAM``.
         decoder: Decodes its bodies.
         stop: Set when nobody wants the rows any more.
-        highest: Finds the highest replication key in rows; None: nobody wants to know.
+        make: What is made of the rows; None: they are given as they are.
 
     Attributes:
+        before_waiting: Called each time that it has to wait, for the server or before another try; may be set.
         bytes: Bytes received.
         resumes: Times that it was taken up again.
     """
@@ -75,8 +78,9 @@ class StreamReader:
         decoder: Decoder,
         stop: threading.Event,
         *,
-        highest: HighestKey | None = None,
+        make: Make | None = None,
     ) -> None:
+        self.before_waiting: Callable[[], None] | None = None
         self.bytes = 0
         self.resumes = 0
         self._api = api
@@ -84,7 +88,7 @@ class StreamReader:
         self._stream = stream
         self._decoder = decoder
         self._stop = stop
-        self._highest = highest
+        self._make = make
         self._watch = _Watch(request.timeout)
 
     @property
@@ -92,8 +96,8 @@ class StreamReader:
         """Whether the stream's end was proved by a mark; otherwise only the count can prove it."""
         return self._decoder.marked
 
-    def rows(self, position: StreamPosition) -> Iterator[RowBlock]:
-        """Give all rows from a position on.
+    def rows(self, position: StreamPosition) -> Iterator[Counted]:
+        """Give all rows from a position on, or what is made of them.
 
         Raises:
             SessionGone: The stream is not there any more, or does not go on where it was left.
@@ -106,10 +110,12 @@ class StreamReader:
         while not self._stop.is_set():
             begin = offset
             try:
-                for rows in map(self._with_highest, self._go_on(offset, last)):
-                    yield rows
-                    offset, last = offset + rows.count, rows.last_digest
+                for rows in self._go_on(offset, last):
+                    given = self._make(self._stream, offset, rows) if self._make else rows
                     del rows  # it may be large, and the next may be long in coming
+                    yield given
+                    offset, last = offset + given.count, given.last_digest
+                    del given
                     budget.progress()
                     self._watch.restart()
                 if not self._cut_off(rows_read=offset - begin):
@@ -122,11 +128,6 @@ class StreamReader:
             except PassingFailure as error:
                 failure = error
             self._wait(offset, budget, failure)
-
-    def _with_highest(self, rows: RowBlock) -> RowBlock:
-        if self._highest is None or not isinstance(rows, Rows):
-            return rows
-        return replace(rows, highest=self._highest.of(rows.lines))
 
     def _cut_off(self, *, rows_read: int) -> bool:
         """Whether a body that ended cleanly was cut off at the border of a record batch (redivis-api §8.1.6).
@@ -146,6 +147,8 @@ class StreamReader:
         self.resumes += 1
         text = "%s: %s; read stream %s goes on at row %d in %.1f s"
         logger.warning(text, self._request.table, failure, self._stream, offset, delay)
+        if self.before_waiting:
+            self.before_waiting()
         self._stop.wait(delay)
 
     def _go_on(self, offset: int, last: str | None) -> Iterator[RowBlock]:
@@ -195,7 +198,7 @@ class StreamReader:
 
     def _body(self, offset: int) -> Iterator[RowBlock]:
         path, params = self._address(offset)
-        with self._api.body(path, params) as pieces:
+        with self._api.body(path, params, self.before_waiting) as pieces:
             self._watch.restart()
             yield from self._decoder.rows(self._watch.over(self._counted(pieces)), offset)
 

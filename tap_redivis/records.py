@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from tap_redivis.wire.rows import Rows
+from tap_redivis.wire.rows import Parts, Rows
 
-RecordLines = Callable[[Rows], bytes]
+RecordLines = Callable[[Rows], Parts]
 """Makes the RECORD lines of some rows."""
 
 
@@ -25,12 +25,13 @@ def splicing(stream: str, version: int | None) -> RecordLines:
     prefix = b'{"type":"RECORD","stream":' + msgspec.json.encode(stream) + b',"record":'
     infix = b"" if version is None else b',"version":%d' % version
 
-    def lines(rows: Rows) -> bytes:
+    def lines(rows: Rows) -> Parts:
         extracted = datetime.now(timezone.utc).isoformat().encode()
         suffix = infix + b',"time_extracted":"' + extracted + b'"}\n'
-        # A single row is copied once only: it may be large.
-        body = memoryview(rows.lines)[:-1] if rows.count == 1 else rows.lines[:-1].replace(b"\n", suffix + prefix)
-        return b"".join((prefix, body, suffix))
+        if rows.count == 1:  # it may be large, and is not copied
+            return prefix, memoryview(rows.lines)[:-1], suffix
+        spliced = rows.lines.replace(b"\n", suffix + prefix)  # also after the last row, where no other one follows
+        return prefix, memoryview(spliced)[: -len(prefix)]
 
     return lines
 
@@ -43,9 +44,9 @@ def by_sdk(messages: Callable[[dict[str, Any]], Iterable[Any]], serialize: Calla
         serialize: Writes one message as a line.
     """
 
-    def lines(rows: Rows) -> bytes:
+    def lines(rows: Rows) -> Parts:
         records = map(_record, rows.lines.splitlines())
-        return b"".join(serialize(message) for record in records for message in messages(record))
+        return (b"".join(serialize(message) for record in records for message in messages(record)),)
 
     return lines
 

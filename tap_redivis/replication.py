@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -75,6 +75,15 @@ def is_higher(value: KeyValue, other: KeyValue | None) -> bool:
     if isinstance(value, str):
         return not isinstance(other, str) or value > other
     return other is None or isinstance(other, str) or value > other
+
+
+def highest_of(values: Iterable[KeyValue | None]) -> KeyValue | None:
+    """Find the highest of a key's values; None if there is none."""
+    highest: KeyValue | None = None
+    for value in values:
+        if value is not None and is_higher(value, highest):
+            highest = value
+    return highest
 
 
 class HighestKey:

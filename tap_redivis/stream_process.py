@@ -1,7 +1,8 @@
 """Read streams in a process of its own, for a thread that waits for the rows: Python's threads compute in turn.
 
 The process is forked, so it knows all that this one knows, and reads with the same ``StreamReader``. What it has comes
-back through a pipe: rows, log lines and, at last, how the stream ended. It ends when this process ends, however that
+back through a pipe: rows, log lines and, at last, how the stream ended. Lines that are ready to be written lie in
+memory that both share, and only their place comes through the pipe. The process ends when this one ends, however that
 does.
 """
 
@@ -18,14 +19,16 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, NoReturn
 
 from tap_redivis.bookmarks import StreamPosition
 from tap_redivis.errors import Unavailable
 from tap_redivis.read_stream import StreamReader
+from tap_redivis.replication import KeyValue, highest_of
+from tap_redivis.shared_memory import PLACE_BYTES, SharedMemory
 from tap_redivis.shutdown import SHUTDOWN, SIGNALS
-from tap_redivis.wire.rows import LARGE_ROW_BYTES, Notices, RowBlock
+from tap_redivis.wire.rows import LARGE_ROW_BYTES, Counted, Lines, Notices
 
 if sys.platform == "linux":
     import fcntl
@@ -35,9 +38,37 @@ _PIPE_BYTES = 512 * 1024
 
 @dataclass(frozen=True)
 class _Given:
-    rows: RowBlock
+    rows: Counted
     bytes: int
     resumes: int
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """Lines that lie in shared memory.
+
+    Attributes:
+        place: Where they begin.
+        length: Their bytes.
+    """
+
+    place: int
+    length: int
+    count: int
+    last_digest: str
+    highest: KeyValue | None
+    bytes: int
+    resumes: int
+
+
+@dataclass(frozen=True)
+class _SharedLines(Lines):
+    memory: SharedMemory | None = None
+
+    def release(self) -> None:
+        """Let the process put others in their place."""
+        assert self.memory is not None  # noqa: S101 - lines have always one
+        self.memory.release()
 
 
 @dataclass(frozen=True)
@@ -74,6 +105,7 @@ class StreamProcess:
     def __init__(self, table: str, reader: Callable[[str], StreamReader], notices: Notices) -> None:
         self.table = table
         self.notices = notices
+        self.memory = SharedMemory()
         self._lock = threading.Lock()
         requests, theirs = _pipe()
         answers, ours = _pipe()
@@ -84,7 +116,7 @@ class StreamProcess:
             if not self._pid:
                 theirs.close()
                 answers.close()
-                _serve(requests, ours, reader, notices)
+                _serve(requests, ours, reader, notices, self.memory)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         requests.close()
@@ -150,8 +182,8 @@ class RemoteReader:
         self._process = process
         self._stream = stream
 
-    def rows(self, position: StreamPosition) -> Iterator[RowBlock]:
-        """Give all rows from a position on (see ``StreamReader``).
+    def rows(self, position: StreamPosition) -> Iterator[Counted]:
+        """Give all rows from a position on, or what is made of them (see ``StreamReader``).
 
         Raises:
             SessionGone, ApiError, DataError: As ``StreamReader`` does.
@@ -166,7 +198,7 @@ class RemoteReader:
             self.bytes, self.resumes = message.bytes, message.resumes
             if isinstance(message, _Ended):
                 break
-            rows = message.rows
+            rows = self._found(message) if isinstance(message, _Shared) else message.rows
             is_large = rows.size > LARGE_ROW_BYTES
             del message
             yield rows
@@ -179,6 +211,11 @@ class RemoteReader:
         if message.error is not None:
             raise message.error from message.cause
 
+    def _found(self, shared: _Shared) -> Lines:
+        memory = self._process.memory
+        part = memory.at(shared.place)[: shared.length]
+        return _SharedLines(shared.count, (part,), shared.last_digest, shared.highest, memory)
+
 
 def _pipe() -> tuple[BinaryIO, BinaryIO]:
     """Make a pipe that takes a few blocks of rows."""
@@ -189,7 +226,13 @@ def _pipe() -> tuple[BinaryIO, BinaryIO]:
     return os.fdopen(reader, "rb"), os.fdopen(writer, "wb")
 
 
-def _serve(requests: BinaryIO, answers: BinaryIO, reader: Callable[[str], StreamReader], notices: Notices) -> NoReturn:
+def _serve(
+    requests: BinaryIO,
+    answers: BinaryIO,
+    reader: Callable[[str], StreamReader],
+    notices: Notices,
+    memory: SharedMemory,
+) -> NoReturn:
     """Be the process: read what is asked for, until nobody asks any more."""
     try:
         SHUTDOWN.ignore()  # signals are for the tap, which ends this process
@@ -197,11 +240,12 @@ def _serve(requests: BinaryIO, answers: BinaryIO, reader: Callable[[str], Stream
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, 0)
         os.dup2(nothing, 1)  # the target must not wait for this process
+        out = _Out(answers, memory)
         _forward_logs(answers)
         asked: queue.SimpleQueue[tuple[str, StreamPosition] | None] = queue.SimpleQueue()
         threading.Thread(target=_listen, args=(requests, asked), daemon=True).start()
         while request := asked.get():
-            _give(reader(request[0]), request[1], notices, answers, asked)
+            _give(reader(request[0]), request[1], notices, out, asked)
     finally:
         os._exit(0)
 
@@ -215,27 +259,89 @@ def _listen(requests: BinaryIO, asked: queue.SimpleQueue[Any]) -> None:
 
 
 def _give(
-    stream: StreamReader,
-    position: StreamPosition,
-    notices: Notices,
-    answers: BinaryIO,
-    asked: queue.SimpleQueue[Any],
+    stream: StreamReader, position: StreamPosition, notices: Notices, out: _Out, asked: queue.SimpleQueue[Any]
 ) -> None:
     """Send all rows of a stream, and how it ended."""
     error: Exception | None = None
+    out.stream = stream
+    stream.before_waiting = out.flush
     try:
         for rows in stream.rows(position):
             is_large = rows.size > LARGE_ROW_BYTES
-            _ = rows.last_digest  # to be sent with them
-            _send(answers, _Given(rows, stream.bytes, stream.resumes))
+            out.put(rows)
             del rows
             if is_large:
                 asked.get()  # only one large row may be held at a time, and it is held until it is written
     except Exception as caught:  # noqa: BLE001 - it is raised again in the thread that waits
         error = caught
+    out.flush()
     counts, notices.counts = notices.counts, Counter()
     cause = None if error is None else error.__cause__
-    _send(answers, _Ended(error, cause, stream.marked, stream.bytes, stream.resumes, counts))
+    _send(out.answers, _Ended(error, cause, stream.marked, stream.bytes, stream.resumes, counts))
+
+
+class _Out:
+    """What goes to the tap: lines by way of the shared memory, in which they are gathered, and all else by the pipe.
+
+    Gathered are as many as there are without waiting: each message costs the tap as much as writing a thousand rows.
+
+    Args:
+        answers: The pipe.
+        memory: The memory.
+
+    Attributes:
+        stream: What is read now.
+    """
+
+    def __init__(self, answers: BinaryIO, memory: SharedMemory) -> None:
+        self.answers = answers
+        self.stream: StreamReader | None = None
+        self._memory = memory
+        self._place = 0
+        self._length = 0
+        self._gathered: list[Lines] = []
+
+    def put(self, rows: Counted) -> None:
+        """Send rows, sooner or later."""
+        if self._length + rows.size > PLACE_BYTES:
+            self.flush()
+        if not isinstance(rows, Lines) or rows.size > PLACE_BYTES:
+            assert self.stream  # noqa: S101 - its rows these are
+            _send(self.answers, _Given(_picklable(rows), self.stream.bytes, self.stream.resumes))
+            return
+        if not self._length:
+            self._place = self._memory.claim()
+        room = self._memory.at(self._place)
+        for part in rows.parts:
+            room[self._length : self._length + len(part)] = part
+            self._length += len(part)
+        self._gathered.append(replace(rows, parts=()))
+
+    def flush(self) -> None:
+        """Send what has been gathered."""
+        if not self._length:
+            return
+        assert self.stream  # noqa: S101 - its rows these are
+        shared = _Shared(
+            place=self._place,
+            length=self._length,
+            count=sum(lines.count for lines in self._gathered),
+            last_digest=self._gathered[-1].last_digest,
+            highest=highest_of(lines.highest for lines in self._gathered),
+            bytes=self.stream.bytes,
+            resumes=self.stream.resumes,
+        )
+        self._length, self._gathered = 0, []
+        _send(self.answers, shared)
+
+
+def _picklable(rows: Counted) -> Counted:
+    """Let parts be pickled without a copy."""
+    if isinstance(rows, Lines):
+        buffers: Any = tuple(map(pickle.PickleBuffer, rows.parts))
+        return replace(rows, parts=buffers)
+    _ = rows.last_digest  # to be sent with them
+    return rows
 
 
 def _send(answers: BinaryIO, message: object) -> None:

@@ -59,13 +59,13 @@ from tap_redivis.metadata import ANONYMOUS_LIMIT_BYTES, TableInfo, Variable
 from tap_redivis.progress import Result, display
 from tap_redivis.queries import Query, QueryResult, completed_query, run_query
 from tap_redivis.read_session import Block, ReadSession, SessionReader, StreamEnd, Through, open_session
-from tap_redivis.read_stream import ROWS_STREAM, Request, SessionGone
+from tap_redivis.read_stream import ROWS_STREAM, Make, Request, SessionGone
 from tap_redivis.records import RecordLines, by_sdk, splicing
 from tap_redivis.references import parse_table, pinned
 from tap_redivis.replication import KEY_TYPES, HighestKey, KeyValue, Since, rows_since
 from tap_redivis.shutdown import SHUTDOWN
 from tap_redivis.wire import WireFormat, decoder_for
-from tap_redivis.wire.rows import Notices, RowCodec, Rows, ValueRules
+from tap_redivis.wire.rows import Lines, Notices, RowBlock, RowCodec, Rows, ValueRules
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -704,9 +704,10 @@ class TableStream(Stream):
             table_version=reading.table_version,
         )
         batch = self._batch_output(load, reading)
-        emit = self._records(reading.table_version) if batch is None else self._files(batch)
+        make = None if batch else self._make(load, reading)
+        emit = self._files(batch) if batch else self._records(reading.table_version)
         before, started = reading.rows, time.monotonic()
-        reader = self._reader(load, reading.streams, reading.expected_rows, batch.through if batch else None)
+        reader = self._reader(load, reading.streams, reading.expected_rows, make, batch.through if batch else None)
         self._reading = reading
         try:
             with (
@@ -758,6 +759,7 @@ class TableStream(Stream):
         load: Load,
         positions: Mapping[str, StreamPosition],
         expected: int | None,
+        make: Make | None = None,
         through: Through | None = None,
     ) -> SessionReader:
         codec, names = load.codec, load.request.variables or [column.name for column in load.codec.columns]
@@ -773,7 +775,7 @@ class TableStream(Stream):
             expected,
             lambda: decoder_for(load.request.wire_format, codec, names),
             notices=load.notices if processes else None,
-            highest=self._highest if through is None else None,  # else it is found in what goes into each file
+            make=make,
             through=through,
         )
 
@@ -825,15 +827,33 @@ class TableStream(Stream):
                 "load %d: no ACTIVATE_VERSION is written: the rows of earlier loads stay in the target", table_version
             )
 
+    def _make(self, load: Load, reading: Reading) -> Make | None:
+        """Say what is made of rows where they are read: RECORD lines, unless something must see the rows before."""
+        if not self._is_spliced or self._marking or load.request.max_rows is not None:
+            return _noting(self._highest) if self._highest else None
+        record_lines = self._record_lines(reading.table_version)
+        ordinals = {stream: reading.ordinal(stream) for stream in reading.streams}
+        highest, extend = self._highest, self._extend
+
+        def make(stream: str, offset: int, rows: RowBlock) -> Lines:
+            assert isinstance(rows, Rows)  # noqa: S101 - there is no BATCH
+            lines = record_lines(extend(rows, ordinals[stream], offset))
+            return Lines(rows.count, lines, rows.last_digest, highest.of(rows.lines) if highest else None)
+
+        return make
+
     def _records(self, table_version: int) -> Emit:
-        """Write rows as RECORD lines."""
+        """Write rows as RECORD lines, or the lines that were made of them."""
         record_lines = self._record_lines(table_version)
 
         def emit(block: Block) -> KeyValue | None:
             assert self._reading is not None  # noqa: S101 - only called while reading
+            if isinstance(block.rows, Lines):
+                self.tap.writer.write_parts(block.rows.parts, "RECORD")
+                return block.rows.highest
             given = cast("Rows", block.rows)  # there is no BATCH
             rows, changes = self._marking.of(given) if self._marking else (given, None)
-            self.tap.writer.write_lines(record_lines(self._extended(block.stream, rows, self._reading)), "RECORD")
+            self.tap.writer.write_parts(record_lines(self._extended(block.stream, rows, self._reading)), "RECORD")
             if changes:
                 self._reading = self._reading.count(changes)
             return given.highest
@@ -893,10 +913,15 @@ class TableStream(Stream):
 
     def _record_lines(self, table_version: int) -> RecordLines:
         self._stream_version = table_version if self.tap.settings.emit_activate_version_messages else None
-        first, *others = self.stream_maps
-        if not others and type(first) is SameRecordTransform and not first.flattening_enabled:
-            return splicing(first.stream_alias, self._stream_version)
+        if self._is_spliced:
+            return splicing(self.stream_maps[0].stream_alias, self._stream_version)
         return by_sdk(self._mapped, self.tap.writer.format_message)
+
+    @property
+    def _is_spliced(self) -> bool:
+        """Whether a record is the row as it is."""
+        first, *others = self.stream_maps
+        return not others and type(first) is SameRecordTransform and not first.flattening_enabled
 
     def _mapped(self, record: dict[str, Any]) -> Iterator[RecordMessage]:
         """Make the RECORD messages of one record through the stream maps.
@@ -961,6 +986,16 @@ class TableStream(Stream):
             raise Unavailable(str(gone), where=load.table.pinned, todo="Try again later") from gone
         rows = sum(event.rows.count for event in events if isinstance(event, Block))
         self.logger.info("%s: readable (%d row read for the test)", load.table.pinned, rows)
+
+
+def _noting(highest: HighestKey) -> Make:
+    """Note the highest replication key of rows."""
+
+    def make(_stream: str, _offset: int, rows: RowBlock) -> Rows:
+        assert isinstance(rows, Rows)  # noqa: S101 - there is no BATCH
+        return replace(rows, highest=highest.of(rows.lines))
+
+    return make
 
 
 def _mark(load: Load) -> Column:

@@ -35,6 +35,9 @@ MAX_ROW_BYTES = 16 * 1024 * 1024
 LARGE_ROW_BYTES = 1024 * 1024
 """Bytes from which on a row is large, so that only one may be held at a time."""
 
+Parts = tuple[bytes | memoryview, ...]
+"""Bytes that follow one another, without the copy that would put them together."""
+
 T = TypeVar("T")
 
 _FIELD_TYPES: dict[str, Any] = {
@@ -142,6 +145,36 @@ class ValueRules:
         if self.replace_characters:
             return BAD_CHARACTERS
         return _SURROGATES if self.for_arrow else None
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Some rows of a read stream, in its order, as they are to be written.
+
+    Attributes:
+        count: Number of rows.
+        parts: What is to be written, one after another.
+        last_digest: Digest of the last row.
+        highest: The highest replication key in them; None if there is none, or nobody asks.
+    """
+
+    count: int
+    parts: Parts
+    last_digest: str
+    highest: KeyValue | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes to be written."""
+        return sum(map(len, self.parts))
+
+    def first(self, count: int) -> Lines:
+        """Take all rows: where there is a limit of rows, it is kept before lines are made."""
+        assert count >= self.count  # noqa: S101 - see ``SessionReader``
+        return self
+
+    def release(self) -> None:
+        """Note that they have been written."""
 
 
 @dataclass

@@ -46,6 +46,10 @@ def _by_sdk(stream: TableStream) -> RecordLines:
     return by_sdk(stream._generate_record_messages, stream.tap.writer.format_message)  # noqa: SLF001 - as a load calls it
 
 
+def _spliced(rows: Rows, version: int | None, name: str = "t") -> bytes:
+    return b"".join(splicing(name, version)(rows))
+
+
 def _without_time(lines: bytes) -> bytes:
     return _TIME.sub(b"}", lines)
 
@@ -60,7 +64,7 @@ def test_splicing_gives_the_lines_of_the_sdk(body: Body, version: int | None) ->
     extend = extension(stream.added_columns, table="demo.d:v1_0.t", version_tag="v1.0", table_version=version or 1)
     rows = extend(decoded(codec(body.columns), [body.mixed]), 1, 5)
 
-    spliced, reference = splicing("t", version)(rows), _by_sdk(stream)(rows)
+    spliced, reference = _spliced(rows, version), b"".join(_by_sdk(stream)(rows))
 
     assert _without_time(spliced) == _without_time(reference)
     assert spliced.count(b"\n") == spliced.count(b'"_redivis_row_key":"') == len(body.cells)
@@ -73,28 +77,28 @@ def test_characters_that_stay_as_they_are_go_both_ways(character: str) -> None:
     column = Column("v", "string")
     rows = decoded(codec([column], replace_characters=False), [json.dumps({"v": f"a{character}"}).encode()])
 
-    for lines in (splicing("t", None)(rows), _by_sdk(_stream([column], None))(rows)):
-        assert json.loads(lines)["record"] == {"v": f"a{character}"}
+    for parts in (splicing("t", None)(rows), _by_sdk(_stream([column], None))(rows)):
+        assert json.loads(b"".join(parts))["record"] == {"v": f"a{character}"}
 
 
 @pytest.mark.parametrize("name", ["t", 'a"b', "back\\slash", "two\nlines", "🛫"])
 def test_a_streams_name_is_json(name: str) -> None:
     """An alias of a stream map may be any text."""
-    for line in splicing(name, 5)(_ROWS).splitlines():
+    for line in _spliced(_ROWS, 5, name).splitlines():
         assert json.loads(line)["stream"] == name
 
 
 def test_messages_have_the_version_of_the_load() -> None:
-    assert [json.loads(line).get("version") for line in splicing("t", 5)(_ROWS).splitlines()] == [5, 5]
+    assert [json.loads(line).get("version") for line in _spliced(_ROWS, 5).splitlines()] == [5, 5]
 
 
 def test_no_version_is_no_key() -> None:
-    assert all("version" not in json.loads(line) for line in splicing("t", None)(_ROWS).splitlines())
+    assert all("version" not in json.loads(line) for line in _spliced(_ROWS, None).splitlines())
 
 
 def test_messages_say_when_they_were_extracted() -> None:
     """In UTC."""
-    message = json.loads(splicing("t", None)(_ROWS).splitlines()[0])
+    message = json.loads(_spliced(_ROWS, None).splitlines()[0])
 
     extracted = datetime.fromisoformat(message["time_extracted"])
 

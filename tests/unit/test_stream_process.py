@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import os
 import pickle
@@ -10,7 +11,9 @@ import signal
 import sys
 from collections.abc import Iterable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -20,14 +23,17 @@ from tap_redivis.columns import Column
 from tap_redivis.emulator import Emulator, Fault
 from tap_redivis.errors import Forbidden, InvalidValue, Unavailable
 from tap_redivis.read_session import Block, SessionReader, StreamEnd, open_session
-from tap_redivis.read_stream import Request, SessionGone
+from tap_redivis.read_stream import Make, Request, SessionGone, StreamReader
+from tap_redivis.shared_memory import SharedMemory
+from tap_redivis.stream_process import _Out
 from tap_redivis.wire import decoder_for
-from tap_redivis.wire.rows import Notices, RowCodec, ValueRules
+from tap_redivis.wire.rows import Lines, Notices, RowBlock, RowCodec, Rows, ValueRules
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
 
 _COLUMNS = (Column("id", "integer"), Column("half", "float"))
 _STREAMS = "/readStreams/*"
+_NO_ROWS = decoder_for("jsonl", RowCodec("t", _COLUMNS, ValueRules(), Notices()), [])
 _REQUEST = Request(
     table="demo.visits.numbers",
     table_uri="/tables/demo.visits.numbers",
@@ -39,13 +45,28 @@ _REQUEST = Request(
 )
 
 
-def _reader(api: Api, notices: Notices | None = None, columns: tuple[Column, ...] = _COLUMNS) -> SessionReader:
+def _reader(
+    api: Api, notices: Notices | None = None, columns: tuple[Column, ...] = _COLUMNS, make: Make | None = None
+) -> SessionReader:
     notices = notices or Notices()
     session = open_session(api, _REQUEST)
     codec = RowCodec(_REQUEST.table, columns, ValueRules(invalid_as_null=False), notices)
     names = [column.name for column in columns]
     positions = dict.fromkeys(session.streams, StreamPosition())
-    return SessionReader(api, _REQUEST, positions, 1000, lambda: decoder_for("jsonl", codec, names), notices=notices)
+    decoder = partial(decoder_for, "jsonl", codec, names)
+    return SessionReader(api, _REQUEST, positions, 1000, decoder, notices=notices, make=make)
+
+
+def _lines(_stream: str, _offset: int, rows: RowBlock) -> Lines:
+    assert isinstance(rows, Rows)
+    return Lines(rows.count, (b"<", memoryview(rows.lines)[:-1], b">\n"), rows.last_digest, str(rows.count))
+
+
+def _gathered(events: Iterable[object]) -> list[bytes]:
+    """Give what was made of the rows; each must be taken before the next is asked for."""
+    return [
+        b"".join(event.rows.parts) for event in events if isinstance(event, Block) and isinstance(event.rows, Lines)
+    ]
 
 
 def _children() -> set[int]:
@@ -69,10 +90,56 @@ def test_every_row_comes_once(api: Api) -> None:
         rest = list(events)
     lines = [line for event in [first, *rest] if isinstance(event, Block) for line in event.rows.lines.splitlines()]
 
-    assert sorted(lines) == sorted(f'{{"id":{number},"half":{number / 2}}}'.encode() for number in range(1000))
+    assert sorted(lines) == _ALL
     assert sum(isinstance(event, StreamEnd) for event in rest) == 4
     assert reader.bytes > 1000 * 20
     assert not _children() - before
+
+
+_ALL = sorted(f'{{"id":{number},"half":{number / 2}}}'.encode() for number in range(1000))
+
+
+@pytest.mark.parametrize("place_bytes", [512 * 1024, 500, 64])
+def test_lines_come_as_they_were_made(api: Api, monkeypatch: pytest.MonkeyPatch, place_bytes: int) -> None:
+    """In places that hold all of them, in places that are filled again and again, and where none of them fits."""
+    monkeypatch.setattr("tap_redivis.api.PIECE_BYTES", 200)
+    monkeypatch.setattr("tap_redivis.shared_memory.PLACE_BYTES", place_bytes)
+    monkeypatch.setattr("tap_redivis.stream_process.PLACE_BYTES", place_bytes)
+    lines = b"".join(_gathered(_reader(api, make=_lines).read()))
+
+    assert sorted(line.strip(b"<>") for line in lines.splitlines()) == _ALL
+    assert lines.count(b"<") == lines.count(b">\n") > 20
+
+
+def test_lines_that_are_there_together_come_together() -> None:
+    """In order, as one: with the digest of the last row, and the highest of their replication keys."""
+    answers, memory = io.BytesIO(), SharedMemory()
+    out = _Out(answers, memory)
+    out.stream = StreamReader(Api("http://x", None, timeout=1, max_retry_seconds=1), _REQUEST, "s", _NO_ROWS, Event())
+
+    for count, text, digest, highest in [(2, b"ab", "1", "x"), (1, b"c", "2", "z"), (3, b"def", "3", None)]:
+        out.put(Lines(count, (text[:1], memoryview(text)[1:]), digest, highest))
+    assert not answers.getvalue()
+    out.flush()
+    out.flush()
+
+    answers.seek(0)
+    shared = pickle.load(answers)  # noqa: S301 - our own
+    assert (shared.count, shared.last_digest, shared.highest) == (6, "3", "z")
+    assert memory.at(shared.place)[: shared.length] == b"abcdef"
+    assert not answers.read()
+
+
+def test_what_is_there_is_not_held_back_while_the_server_is_silent(api: Api, emulator: Emulator) -> None:
+    """Lines are gathered only as long as more of them are there."""
+    emulator.faults.add(Fault(kind="stall", path=_STREAMS, at_byte=1000, times=None))
+    reader = _reader(api, make=_lines)
+    with closing(reader.read()) as events:
+        block = next(events)
+
+    assert isinstance(block, Block)
+    assert block.rows.count > 0
+    assert reader.resumes == 0
 
 
 def test_no_process_is_left_where_nobody_wants_the_rest(api: Api) -> None:
