@@ -91,7 +91,7 @@ class Emulator:
             library=read_library(self._folder, shelf),
             settings=settings,
             clock=self._clock,
-            sessions=Sessions(self._clock, settings.session_seconds),
+            sessions=Sessions(self._clock, settings.session_seconds, settings.gone_status),
             cache=Cache(settings.cache_bytes),
             shelf=shelf,
             executor=self._executor,

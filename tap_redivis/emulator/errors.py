@@ -60,7 +60,13 @@ class ApiError(Exception):
 
 def not_found(what: str) -> ApiError:
     """Return the answer for something that is not there, or not for this caller (redivis-api §1.8)."""
-    return ApiError(404, "not_found", f"{what} could not be found, or you don't have access to it.")
+    return gone(what, 404)
+
+
+def gone(what: str, status: int) -> ApiError:
+    """Return the answer for something that was there, or never was: which one is not documented (redivis-api §11.2)."""
+    codes = {400: "invalid_request", 403: "forbidden", 404: "not_found", 410: "gone"}
+    return ApiError(status, codes[status], f"{what} could not be found, or you don't have access to it.")
 
 
 def invalid(description: str) -> ApiError:

@@ -227,7 +227,7 @@ class _TableMaker:
     def _table(self, stem: str, paths: list[Path], previous: dict[str, Table] | None = None) -> Table:
         note = self._note(stem)
         stored = {name: kind for name, v in note.variables.items() if (kind := v.stored or v.type)}
-        parts = [_part(path, self.shelf.open(path, stored)) for path in paths]
+        parts = [_part(path, self.shelf.open(path, stored, note.repeat)) for path in paths]
         name = note.name or stem
         if note.upload_merge_strategy == "append" and previous and name in previous:
             parts = [*previous[name].parts, *parts]
@@ -284,7 +284,7 @@ def _table_files(folder: Path) -> list[Path]:
 
 
 def _digest(sources: list[Source]) -> str:
-    digests = "".join(source.digest for source in sources)
+    digests = "".join(source.digest * source.repeats for source in sources)
     return hashlib.md5(digests.encode(), usedforsecurity=False).hexdigest()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import msgspec
 import yaml
@@ -45,6 +45,7 @@ class TableNote(_Strict, frozen=True):
     updated_at: int | None = None
     num_rows: int | None = None
     num_bytes: int | None = None
+    repeat: Annotated[int, msgspec.Meta(ge=1)] = 1
     jsonl_nulls: Literal["explicit", "absent"] = "explicit"
     arrow_strings: ArrowStrings = "utf8"
     arrow_compression: ArrowCompression | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
 import pyarrow as pa
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from tap_redivis.emulator.breaking import Connection
-    from tap_redivis.emulator.library import Part, Variable
+    from tap_redivis.emulator.library import Part, Table, Variable
     from tap_redivis.emulator.lookups import Readable
     from tap_redivis.emulator.resources import Json
-    from tap_redivis.emulator.service import Service
+    from tap_redivis.emulator.service import Service, Settings
 
 
 def rows(service: Service, call: Call, readable: Readable) -> Response:
@@ -39,8 +39,8 @@ def rows(service: Service, call: Call, readable: Readable) -> Response:
     names = call.query.get("selectedVariables")
     schema = wire_schema(_selected(readable, names.split(",") if names else None))
     runs = scattered([View(part, schema) for part in readable.parts], _row_limit(call, call.query.get("maxResults")))
-    tail = render.tail(schema, style, sentinel=False)
-    return RowsResponse(service, Body(schema, style, runs, tail, mark=call.tweaks.mark_row))
+    head, tail = _head(service, schema, style), render.tail(schema, style, sentinel=False)
+    return RowsResponse(service, Body(head, schema, style, runs, tail, mark=call.tweaks.mark_row))
 
 
 def open_session(service: Service, call: Call, readable: Readable) -> Json:
@@ -72,10 +72,18 @@ def stream(service: Service, call: Call, stream_id: str) -> Response:
             raise ApiError(401, "invalid_token", "This read stream needs the access token of its session.")
         if call.caller.user != session.reader:
             raise not_found("The read stream")
-    runs = found.resume(whole_number("offset", call.query.get("offset")) or 0)
+    offset = whole_number("offset", call.query.get("offset")) or 0
+    runs = found.resume(offset)
     sentinel = call.query.get("eosSentinel") == "true" and not call.tweaks.no_sentinel
+    head = _head(service, found.schema, session.style, offset)
     tail = render.tail(found.schema, session.style, sentinel=sentinel)
-    return RowsResponse(service, Body(found.schema, session.style, runs, tail, found, call.tweaks.mark_row))
+    return RowsResponse(service, Body(head, found.schema, session.style, runs, tail, found, call.tweaks.mark_row))
+
+
+def _head(service: Service, schema: pa.Schema, style: Style, offset: int = 0) -> bytes:
+    """Return what a body begins with; whether CSV has the names, also on resume, is open (redivis-api §11.4)."""
+    has_names = {"each": True, "first": offset == 0, "none": False}[service.settings.csv_header]
+    return render.head(schema, style) if has_names or style.format != "csv" else b""
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,7 @@ class Body:
     """What a body of rows is made of.
 
     Args:
+        head: What it begins with.
         schema: Columns on the wire.
         style: How the rows are written.
         runs: The rows.
@@ -91,6 +100,7 @@ class Body:
         mark: Row of this body before which an empty chunk is sent, so that a fault can happen there.
     """
 
+    head: bytes
     schema: pa.Schema
     style: Style
     runs: Sequence[Run]
@@ -126,8 +136,8 @@ class RowsResponse(Response):
 
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
         """Yield the bytes, rendering one run ahead of the one that is being sent."""
-        if head := render.head(self._rows.schema, self._rows.style):
-            yield head
+        if self._rows.head:
+            yield self._rows.head
         row = 0
         ahead = self._render(0)
         for number, run in enumerate(self._runs):
@@ -166,13 +176,25 @@ async def _rendered(service: Service, runs: Sequence[Run], style: Style) -> byte
 def _style(service: Service, readable: Readable, name: object) -> Style:
     table = readable.table
     for known in get_args(Format):
-        if name == known and table:
-            non_finite = service.settings.jsonl_non_finite
-            return Style(known, table.jsonl_nulls, non_finite, table.arrow_strings, table.arrow_compression)
         if name == known:
-            return Style(known, non_finite=service.settings.jsonl_non_finite)
+            style = _style_of_service(known, service.settings)
+            return _style_of_table(style, table) if table else style
     msg = f"format must be one of {', '.join(get_args(Format))}, not {name!r}."
     raise invalid(msg)
+
+
+def _style_of_service(wire_format: Format, settings: Settings) -> Style:
+    return Style(
+        wire_format,
+        non_finite=settings.jsonl_non_finite,
+        integers=settings.jsonl_integers,
+        quotes=settings.csv_quotes,
+        line_ends=settings.csv_line_ends,
+    )
+
+
+def _style_of_table(style: Style, table: Table) -> Style:
+    return replace(style, nulls=table.jsonl_nulls, strings=table.arrow_strings, compression=table.arrow_compression)
 
 
 def _row_limit(call: Call, value: object) -> int | None:

@@ -17,6 +17,8 @@ import pyarrow.compute as pc
 Format = Literal["arrow", "csv", "jsonl"]
 ArrowStrings = Literal["utf8", "large_utf8", "dictionary"]
 ArrowCompression = Literal["lz4", "zstd"]
+CsvQuotes = Literal["strings", "needed", "all"]
+CsvLineEnds = Literal["crlf", "lf"]
 MEDIA_TYPES: dict[Format, str] = {
     "arrow": "application/vnd.apache.arrow.stream",
     "csv": "text/csv; charset=utf-8",
@@ -33,6 +35,9 @@ _STRING_TYPES: dict[ArrowStrings, pa.DataType] = {
 ARROW_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 # What a JSON string must escape.
 _JSON_SPECIAL = bytes(range(32)) + b'"\\'
+# What a CSV field without quotes must not have.
+_CSV_SPECIAL = r'[",\r\n]'
+_LINE_ENDS: dict[CsvLineEnds, str] = {"crlf": "\r\n", "lf": "\n"}
 _WORDS = ("NaN", "Infinity", "-Infinity")
 _STRINGS = ('"NaN"', '"Infinity"', '"-Infinity"')
 # From here on Arrow writes floats with an exponent.
@@ -46,16 +51,22 @@ class Style:
     Args:
         format: The wire format.
         nulls: JSON Lines: nulls as the word or not at all (redivis-api §11.6).
+        integers: JSON Lines: integers as numbers, or as strings, which older documentation shows (§11.7).
         non_finite: JSON Lines: NaN and infinities as bare words, as strings, or as null (redivis-api §11.7).
         strings: Arrow: how strings are encoded (redivis-api §11.12).
         compression: Arrow: how buffers are compressed (redivis-api §11.12).
+        quotes: CSV: what is in quotes (redivis-api §11.5): all strings, what would be misread without, or all values.
+        line_ends: CSV: how lines end.
     """
 
     format: Format
     nulls: Literal["explicit", "absent"] = "explicit"
+    integers: Literal["number", "string"] = "number"
     non_finite: Literal["literal", "string", "null"] = "literal"
     strings: ArrowStrings = "utf8"
     compression: ArrowCompression | None = None
+    quotes: CsvQuotes = "strings"
+    line_ends: CsvLineEnds = "crlf"
 
 
 def head(schema: pa.Schema, style: Style) -> bytes:
@@ -64,7 +75,7 @@ def head(schema: pa.Schema, style: Style) -> bytes:
         message: bytes = _arrow_schema(schema, style).serialize().to_pybytes()
         return message
     if style.format == "csv":
-        return (",".join(_csv_name(name) for name in schema.names) + "\r\n").encode()
+        return (",".join(_csv_name(name, style) for name in schema.names) + _LINE_ENDS[style.line_ends]).encode()
     return b""
 
 
@@ -79,7 +90,7 @@ def body(rows: pa.Table, style: Style) -> bytes:
     """Return the rows as bytes."""
     if style.format == "arrow":
         return arrow(rows, style)
-    return csv(rows) if style.format == "csv" else jsonl(rows, style)
+    return csv(rows, style) if style.format == "csv" else jsonl(rows, style)
 
 
 def arrow(rows: pa.Table, style: Style) -> bytes:
@@ -103,15 +114,23 @@ def _arrow_column(array: pa.Array, to: pa.DataType) -> pa.Array:
     return array.dictionary_encode() if pa.types.is_dictionary(to) else array.cast(to)
 
 
-def csv(rows: pa.Table) -> bytes:
-    """Return the rows by RFC 4180: a null is empty, every string is in quotes, so that `""` is the empty string."""
+def csv(rows: pa.Table, style: Style) -> bytes:
+    """Return the rows by RFC 4180: a null is empty, and the empty string is in quotes whatever else is."""
     cells: list[pa.Array | str] = []
     for column in rows.columns:
-        array = column.combine_chunks()
-        if pa.types.is_string(array.type):
-            array = _quoted(pc.replace_substring(array, '"', '""'))
-        cells += [",", _text(array, _WORDS)]
-    return _joined([*cells[1:], "\r\n"], null="")
+        cells += [",", _csv_values(column.combine_chunks(), style)]
+    return _joined([*cells[1:], _LINE_ENDS[style.line_ends]], null="")
+
+
+def _csv_values(array: pa.Array, style: Style) -> pa.Array:
+    if not pa.types.is_string(array.type):
+        text = _text(array, _WORDS)
+        return _quoted(text) if style.quotes == "all" else text
+    quoted = _quoted(pc.replace_substring(array, '"', '""'))
+    if style.quotes != "needed":
+        return quoted
+    is_needed = pc.or_(pc.match_substring_regex(array, _CSV_SPECIAL), pc.equal(array, ""))
+    return pc.if_else(is_needed, quoted, array)
 
 
 def jsonl(rows: pa.Table, style: Style) -> bytes:
@@ -128,8 +147,9 @@ def jsonl(rows: pa.Table, style: Style) -> bytes:
     return _joined(["{", *cells[1:], "}\n"], null="null")
 
 
-def _csv_name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"' if re.search(r'[",\r\n]', name) else name
+def _csv_name(name: str, style: Style) -> str:
+    is_quoted = style.quotes == "all" or re.search(_CSV_SPECIAL, name)
+    return '"' + name.replace('"', '""') + '"' if is_quoted else name
 
 
 def _joined(cells: list[pa.Array | str], null: str) -> bytes:
@@ -142,7 +162,7 @@ def _joined(cells: list[pa.Array | str], null: str) -> bytes:
 def _json_values(array: pa.Array, style: Style) -> pa.Array:
     if pa.types.is_string(array.type):
         return _json_strings(array)
-    if pa.types.is_temporal(array.type):
+    if pa.types.is_temporal(array.type) or (pa.types.is_integer(array.type) and style.integers == "string"):
         return _quoted(_text(array, _WORDS))
     words = {"literal": _WORDS, "string": _STRINGS, "null": None}[style.non_finite]
     return _text(array, words)

@@ -10,6 +10,7 @@ from msgspec import Struct
 from tap_redivis.emulator.errors import EmulatorError
 from tap_redivis.emulator.jobs import Jobs
 from tap_redivis.emulator.references import parse
+from tap_redivis.emulator.render import CsvLineEnds, CsvQuotes
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -32,6 +33,12 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         streams: This many streams for every session, whatever was asked for; None: as Redivis does.
         anonymous_row_bytes: Tables of this size and above are not for callers without a token (§1.3).
         jsonl_non_finite: How JSON Lines spell NaN and infinities (§11.7).
+        jsonl_integers: How JSON Lines spell integers (§11.7).
+        csv_header: Which CSV bodies of a read stream begin with the names (§11.4): each, those from its first row on,
+            or none.
+        csv_quotes: What CSV has in quotes (§11.5); nulls never, empty strings always.
+        csv_line_ends: What CSV lines end with.
+        gone_status: What an unknown or expired read stream is answered with (§11.2).
         cache_bytes: Rendered blocks kept at most.
     """
 
@@ -40,6 +47,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     streams: int | None = None
     anonymous_row_bytes: int = 100_000_000
     jsonl_non_finite: Literal["literal", "string", "null"] = "literal"
+    jsonl_integers: Literal["number", "string"] = "number"
+    csv_header: Literal["each", "first", "none"] = "each"
+    csv_quotes: CsvQuotes = "strings"
+    csv_line_ends: CsvLineEnds = "crlf"
+    gone_status: Literal[400, 403, 404, 410] = 404
     cache_bytes: int = 512 * 1024 * 1024
 
 

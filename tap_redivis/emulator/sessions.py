@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from tap_redivis.emulator.errors import invalid, not_found
+from tap_redivis.emulator.errors import gone, invalid
 from tap_redivis.emulator.variable_types import convert
 
 if TYPE_CHECKING:
@@ -41,6 +41,20 @@ class View:
 
     part: Part
     schema: pa.Schema
+
+    @property
+    def period(self) -> int:
+        """Number of rows after which they come again; 1 if there are none."""
+        return max(1, self.part.source.period)
+
+    def blocks(self) -> list[tuple[int, int]]:
+        """Return where each block begins and ends: none holds the last rows of the file and the first ones again."""
+        rows, size, period = self.part.rows, self.block_rows, self.period
+        return [
+            (start, min(start + size, first + period, rows))
+            for first in range(0, rows, period)
+            for start in range(first, min(first + period, rows), size)
+        ]
 
     def slice(self, start: int, stop: int) -> pa.Table:
         """Return rows `start` to `stop` in the order of the file."""
@@ -84,8 +98,8 @@ class Run:
     def is_whole(self) -> bool:
         """True for a block that will come again, in other sessions: worth keeping when rendered."""
         size = self.view.block_rows
-        full = self.rows == size or self.stop == self.view.part.rows
-        return self.order is None and self.start % size == 0 and full
+        full = self.rows == size or self.stop == self.view.part.rows or self.stop % self.view.period == 0
+        return self.order is None and self.start % self.view.period % size == 0 and full
 
     def table(self) -> pa.Table:
         """Return the rows."""
@@ -162,11 +176,13 @@ class Sessions:
     Args:
         clock: Says when a session is over.
         lifetime: Seconds that a session lives (redivis-api §8.1.9).
+        gone_status: What an unknown or expired stream is answered with.
     """
 
-    def __init__(self, clock: Clock, lifetime: float) -> None:
+    def __init__(self, clock: Clock, lifetime: float, gone_status: int) -> None:
         self._clock = clock
         self._lifetime = lifetime
+        self._gone_status = gone_status
         self._by_stream: dict[str, Session] = {}
 
     def open(self, views: Sequence[View], style: Style, split: Split, reader: str | None) -> Session:
@@ -188,7 +204,7 @@ class Sessions:
         """
         session = self._by_stream.get(stream_id)
         if session is None or self._clock.now() - session.opened_at >= self._lifetime:
-            raise not_found("The read stream")
+            raise gone("The read stream", self._gone_status)
         return session, next(stream for stream in session.streams if stream.id == stream_id)
 
     def expire(self, stream_id: str) -> None:
@@ -263,16 +279,15 @@ def _runs(view: View, rows: int, count: int, chance: random.Random) -> list[tupl
 
 def _ordered(view: View, chance: random.Random) -> list[Run]:
     """Return all rows of a file in an order of chance: row by row if they are few, else block by block."""
-    rows, size = view.part.rows, view.block_rows
-    starts = list(range(0, rows, size))
-    if len(starts) > _SHUFFLED_BLOCKS:
-        while starts == sorted(starts):
-            chance.shuffle(starts)
-        return [Run(view, start, min(start + size, rows)) for start in starts]
-    order = list(range(rows))
+    blocks = view.blocks()
+    if len(blocks) > _SHUFFLED_BLOCKS:
+        while blocks == sorted(blocks):
+            chance.shuffle(blocks)
+        return [Run(view, start, stop) for start, stop in blocks]
+    order = list(range(view.part.rows))
     chance.shuffle(order)
     picked = tuple(order)
-    return [Run(view, start, min(start + size, rows), picked) for start in starts]
+    return [Run(view, start, stop, picked) for start, stop in blocks]
 
 
 def _cuts(length: int, count: int, chance: random.Random) -> list[int]:

@@ -37,11 +37,13 @@ class Source:
         rows: The rows, in storage types; mapped into memory.
         digest: MD5 of the file, as hexadecimal digits.
         file_bytes: Size of the file.
+        repeats: How often the rows of the file come, one time after another.
     """
 
     rows: pa.Table
     digest: str
     file_bytes: int
+    repeats: int = 1
 
     @property
     def schema(self) -> pa.Schema:
@@ -58,6 +60,11 @@ class Source:
         """Size of the rows in memory."""
         return int(self.rows.nbytes)
 
+    @property
+    def period(self) -> int:
+        """Number of rows after which they come again."""
+        return self.num_rows // self.repeats
+
 
 class Shelf:
     """Opens files; the same content is opened only once, whatever its name.
@@ -70,21 +77,24 @@ class Shelf:
         self._scratch = scratch
         self._known: dict[object, Source] = {}
 
-    def open(self, path: Path, stored: Mapping[str, VariableType]) -> Source:
+    def open(self, path: Path, stored: Mapping[str, VariableType], repeats: int = 1) -> Source:
         """Return the rows of a table file.
 
         Args:
             path: A file with one of `SUFFIXES`.
             stored: Storage types by column name, where they shall not be guessed from the file.
+            repeats: How often the rows come; that takes no more memory.
 
         Raises:
             FolderError: The file cannot be read, or a value does not fit its storage type.
         """
         digest = md5(path).hex()
-        key = (digest, path.suffix, frozenset(stored.items()))
+        key = (digest, path.suffix, frozenset(stored.items()), repeats)
         if key not in self._known:
             try:
-                self._known[key] = Source(_mapped(self._copy(*_read(path, stored))), digest, path.stat().st_size)
+                rows = _mapped(self._copy(*_read(path, stored)))
+                rows = pa.concat_tables([rows] * repeats)
+                self._known[key] = Source(rows, digest, path.stat().st_size, repeats)
             except (pa.ArrowException, OSError) as error:
                 raise FolderError(path, str(error)) from error
         return self._known[key]

@@ -31,6 +31,18 @@ def all_ids(client: Client, session: dict[str, Any], form: str) -> list[list[int
     return [ids(client.stream(session, number).content, form) for number in range(len(session["streams"]))]
 
 
+def in_order(client: Client, table: str, form: str, body: str) -> dict[str, Any]:
+    """Open sessions of a small table until one has the rows in the order of a body, which it must have then."""
+    lines = sorted(body.splitlines())
+    for _ in range(1000):
+        session = client.session(table, format=form)
+        found = client.stream(session).text
+        assert sorted(found.splitlines()) == lines
+        if found == body:
+            return session
+    pytest.fail(f"never came as {body!r}")
+
+
 @pytest.fixture(name="big")
 def make_big(folder: Path, serve: Callable[..., Client]) -> Client:
     """Return a client of a table with more rows than are shuffled one by one."""
@@ -189,6 +201,66 @@ def test_uploads_of_a_draft(folder: Path, client: Client) -> None:
     assert client.get(f"{listed[2]['uri']}/rows").text == '{"id":3,"extra":"2012-01-01"}\n'
     names = [v["name"] for v in client.json("/tables/acme.draft:next.t/uploads/two_csv/variables")["results"]]
     assert names == ["id", "extra"]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_rows_that_are_repeated(folder: Path, client: Client, form: str) -> None:
+    """A large table from a small file: each row comes so many times, and a stream resumes as always."""
+    write(folder, "acme/numbers/big.parquet", BIG)
+    write(folder, "acme/numbers/dataset.yml", "tables: {numbers: {repeat: 3}, big: {repeat: 2}}")
+    client.emulator.reload()
+
+    for name, rows, times in (("numbers", 5000, 3), ("big", 120_000, 2)):
+        session = client.session(f"acme.numbers.{name}", format=form, requestedStreamCount=4)
+        streams = all_ids(client, session, form)
+        again = ids(client.stream(session, offset=700).content, form)
+        assert client.json(f"/tables/acme.numbers.{name}")["numRows"] == session["numRows"] == rows * times
+        assert sorted(chain.from_iterable(streams)) == sorted([*range(rows)] * times)
+        assert again == streams[0][700:]
+
+
+@pytest.mark.parametrize(
+    ("settings", "bodies"),
+    [
+        (Settings(), ['id,name\r\n1,"a"\r\n2,""\r\n3,\r\n', "id,name\r\n3,\r\n"]),
+        (Settings(csv_header="first"), ['id,name\r\n1,"a"\r\n2,""\r\n3,\r\n', "3,\r\n"]),
+        (Settings(csv_header="none"), ['1,"a"\r\n2,""\r\n3,\r\n', "3,\r\n"]),
+        (Settings(csv_quotes="needed"), ['id,name\r\n1,a\r\n2,""\r\n3,\r\n', "id,name\r\n3,\r\n"]),
+        (Settings(csv_quotes="all"), ['"id","name"\r\n"1","a"\r\n"2",""\r\n"3",\r\n', '"id","name"\r\n"3",\r\n']),
+        (Settings(csv_line_ends="lf"), ['id,name\n1,"a"\n2,""\n3,\n', "id,name\n3,\n"]),
+    ],
+)
+def test_csv_in_every_spelling(
+    serve: Callable[..., Client], folder: Path, settings: Settings, bodies: list[str]
+) -> None:
+    """Which one Redivis has is open (redivis-api §11.4, §11.5): the whole body of a stream, and the rest from row 2."""
+    write(folder, "acme/few/few.csv", 'id,name\n1,a\n2,""\n3,\n')
+    client = serve(settings=settings)
+    session = in_order(client, "acme.few.few", "csv", bodies[0])
+
+    assert client.stream(session, offset=2).text == bodies[1]
+
+
+@pytest.mark.parametrize(
+    ("spelling", "body"), [("number", '{"id":1}\n{"id":null}\n'), ("string", '{"id":"1"}\n{"id":null}\n')]
+)
+def test_integers_in_json_lines(serve: Callable[..., Client], folder: Path, spelling: Any, body: str) -> None:
+    """Older documentation has them in quotes (redivis-api §11.7)."""
+    write(folder, "acme/few/few.jsonl", '{"id":1}\n{"id":null}\n')
+
+    in_order(serve(settings=Settings(jsonl_integers=spelling)), "acme.few.few", "jsonl", body)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 410])
+def test_streams_that_are_gone_have_any_status(serve: Callable[..., Client], status: Any) -> None:
+    """What Redivis answers is not documented (redivis-api §11.2)."""
+    client = serve(settings=Settings(gone_status=status))
+    session = client.session()
+    client.emulator.pass_time(6 * 3600)
+
+    answer = client.stream(session)
+
+    assert (answer.status_code, answer.json()["status"]) == (status, status)
 
 
 def test_samples(folder: Path, client: Client) -> None:

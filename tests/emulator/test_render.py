@@ -5,14 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tap_redivis.emulator import demo, render
-from tap_redivis.emulator.render import Style
+from tap_redivis.emulator.render import CsvLineEnds, CsvQuotes, Style
 from tap_redivis.emulator.variable_types import ARROW_TYPES
 from tests.emulator.conftest import read_arrow, read_csv
 
@@ -60,11 +60,12 @@ def test_jsonl_is_exact(rows: list[dict[str, Any]]) -> None:
 
 
 @settings(deadline=None, max_examples=50)
-@given(ROWS)
-def test_csv_reads_back(rows: list[dict[str, Any]]) -> None:
+@given(ROWS, st.sampled_from(get_args(CsvQuotes)), st.sampled_from(get_args(CsvLineEnds)))
+def test_csv_reads_back(rows: list[dict[str, Any]], quotes: Any, line_ends: Any) -> None:
     """Nulls and empty strings stay apart, and quotes and line ends survive (redivis-api §11.5)."""
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    assert read_csv(written(table, Style("csv")), SCHEMA).equals(table)
+    style = Style("csv", quotes=quotes, line_ends=line_ends)
+    assert read_csv(written(table, style), SCHEMA).equals(table)
 
 
 @settings(deadline=None, max_examples=50)
@@ -95,7 +96,7 @@ def test_whole_floats_have_a_point() -> None:
 
 def test_fractions_of_seconds_show_only_where_there_are_some() -> None:
     rows = pa.table({"at": pa.array([0, 1], pa.timestamp("us")), "t": pa.array([0, 1_000_000], pa.time64("us"))})
-    assert render.csv(rows) == b"1970-01-01 00:00:00,00:00:00\r\n1970-01-01 00:00:00.000001,00:00:01\r\n"
+    assert render.csv(rows, Style("csv")) == b"1970-01-01 00:00:00,00:00:00\r\n1970-01-01 00:00:00.000001,00:00:01\r\n"
 
 
 def test_numbers_that_json_does_not_have() -> None:
