@@ -15,6 +15,8 @@ from tap_redivis.wire.rows import LARGE_ROW_BYTES, MAX_ROW_BYTES, DamagedRow, Ro
 
 _PART_BYTES = 512 * 1024
 _TEXT = frozenset({"string", "geography"})
+_MARK = "\ufeff".encode()
+"""The byte order mark: of a file, where it begins one, else a character like any other."""
 
 
 class CsvDecoder:
@@ -116,6 +118,8 @@ class CsvDecoder:
         end = _first_record_end(part)
         first = _fields(part[: min(end, LARGE_ROW_BYTES)])  # a larger record is a row
         asked = {name.lower() for name in self._asked}
+        if first and first[0].lower() not in asked:
+            first[0] = first[0].removeprefix(_MARK.decode())
         matches = sum(name.lower() in asked for name in first)
         if 2 * matches > len(first):
             self._names = first
@@ -184,6 +188,8 @@ def _fields(record: bytes) -> list[str]:
 
 def _read(data: pa.Buffer, names: Sequence[str], kinds: Mapping[str, pa.DataType]) -> pa.RecordBatch:
     """Parse whole records with Arrow."""
+    if memoryview(data)[: len(_MARK)].tobytes() == _MARK:
+        data = pa.py_buffer(_MARK + data.to_pybytes())  # the first one is left out: it would begin a file
     table = csv.read_csv(
         pa.BufferReader(data),
         read_options=csv.ReadOptions(use_threads=False, column_names=names, block_size=data.size + 1),

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
-from tap_redivis.emulator import Emulator, RateLimit, Settings, demo
+from tap_redivis.emulator import Emulator, Fault, RateLimit, Settings, demo
 from tests.faults import made
 from tests.faults.tap import FORMATS
 from tests.support.pipes import Output, run, tap
@@ -47,14 +48,37 @@ _CASES: dict[str, dict[str, Any]] = {
 }
 
 
+_SPELLINGS: dict[str, tuple[str, Settings]] = {
+    "csv, the names in the first body of a stream only": ("csv", Settings(csv_header="first")),
+    "csv without names": ("csv", Settings(csv_header="none")),
+    "csv, quotes where they are needed": ("csv", Settings(csv_quotes="needed")),
+    "csv, everything in quotes": ("csv", Settings(csv_quotes="all")),
+    "csv, lines that end otherwise": ("csv", Settings(csv_quotes="needed", csv_line_ends="lf")),
+    "json lines, integers in quotes": ("jsonl", Settings(jsonl_integers="string")),
+    "json lines, NaN in quotes": ("jsonl", Settings(jsonl_non_finite="string")),
+}
+
+
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    """Serves the demo data and the made tables."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo data and the made tables."""
     folder = tmp_path_factory.mktemp("served")
     demo.build(folder)
     made.build(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def emulator(folder: Path) -> Iterator[Emulator]:
+    """Serves them as Redivis does, as far as that is known."""
     with Emulator(folder, settings=Settings(streams=4), rate_limit=RateLimit(requests=10**9)) as emulator:
         yield emulator
+
+
+@pytest.fixture(scope="module")
+def expected(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Counter[bytes]:
+    """The RECORD lines of what is read in every spelling."""
+    return _record_lines(run(tap(emulator, tmp_path_factory.mktemp("files"), _spelled("jsonl"))))
 
 
 @pytest.mark.parametrize("config", _CASES.values(), ids=_CASES)
@@ -67,6 +91,27 @@ def test_all_formats_give_the_same_records(emulator: Emulator, config: dict[str,
     assert first
     for lines in others:
         assert (_some(first - lines), _some(lines - first)) == ([], [])
+
+
+@pytest.mark.parametrize(("wire_format", "settings"), _SPELLINGS.values(), ids=_SPELLINGS)
+def test_every_spelling_of_a_format_gives_the_same_records(
+    folder: Path, expected: Counter[bytes], wire_format: str, settings: Settings, tmp_path: Path
+) -> None:
+    """Where it is open how Redivis writes (redivis-api §11), also when each read stream has broken and goes on."""
+    with Emulator(folder, settings=structs.replace(settings, streams=4)) as emulator:
+        emulator.faults.add(Fault(kind="close", path="/readStreams/*", per_path=True, at_row=2))
+        done = run(tap(emulator, tmp_path, _spelled(wire_format)))
+
+    assert done.exit_code == 0, done.stderr
+    assert "goes on at row 2" in done.stderr
+    lines = _record_lines(done)
+    assert (_some(expected - lines), _some(lines - expected)) == ([], [])
+
+
+def _spelled(wire_format: str) -> dict[str, Any]:
+    """Give the settings for all released tables; without names, a column that an upload lacks would be any other."""
+    datasets = ["demo.made", "demo.types"]
+    return {"datasets": datasets, "on_invalid_value": "null", "row_key": False, "wire_format": wire_format}
 
 
 def _record_lines(done: Output) -> Counter[bytes]:

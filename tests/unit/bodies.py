@@ -102,7 +102,7 @@ def _loose_time(moment: dt.time) -> Cell:
 
 
 _TEXTS = st.text(max_size=12) | st.sampled_from(
-    ['"', "\\", "\\u0000", "\n", "\r\n", "\u2028", "🛫", ',"d":"', "NA", "null"]
+    ['"', "\\", "\\u0000", "\n", "\r\n", "\u2028", "🛫", ',"d":"', "NA", "null", "\ufeff"]
 )
 _STRINGS = st.builds(
     lambda text, ascii_only: Cell(text, json.dumps(text, ensure_ascii=ascii_only), _quoted(text)),

@@ -9,12 +9,12 @@ from typing import Any, get_args
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tap_redivis.columns import Column, ColumnType
 from tap_redivis.emulator import render
-from tap_redivis.emulator.render import Style
+from tap_redivis.emulator.render import CsvLineEnds, CsvQuotes, Style
 from tap_redivis.emulator.variable_types import ARROW_TYPES
 from tap_redivis.errors import RowTooLarge, SchemaChanged
 from tap_redivis.retry import PassingFailure
@@ -43,7 +43,10 @@ def _table(body: Body) -> pa.Table:
 
 def _sent(table: pa.Table, wire_format: WireFormat) -> bytes:
     """Spell a table as the emulator sends it: Arrow in two batches, with its sentinel."""
-    style = Style(wire_format)
+    return _spelled(table, Style(wire_format))
+
+
+def _spelled(table: pa.Table, style: Style) -> bytes:
     half = table.num_rows // 2
     parts = [render.body(part, style) for part in (table.slice(0, half), table.slice(half)) if part.num_rows]
     end = render.tail(table.schema, style, sentinel=True)
@@ -68,6 +71,51 @@ def test_all_formats_give_the_same_rows(body: Body) -> None:
 
     assert [len(body.cells)] * len(_FORMATS) == [rows.count for rows in found]
     assert len({rows.lines for rows in found}) == 1
+
+
+_CSV_STYLES = st.builds(
+    Style, st.just("csv"), quotes=st.sampled_from(get_args(CsvQuotes)), line_ends=st.sampled_from(get_args(CsvLineEnds))
+)
+
+
+@pytest.mark.parametrize("has_names", ["names", ""])
+@given(body=bodies(min_rows=1), style=_CSV_STYLES, places=_PLACES)
+def test_every_spelling_of_csv_gives_the_same_rows(has_names: str, body: Body, style: Style, places: list[int]) -> None:
+    """With names or without, more quotes or fewer (redivis-api §11.4, §11.5)."""
+    table = _table(body)
+    sent, names = _spelled(table, style), render.head(table.schema, style)
+    values = [str(cell.value).lower() for cell in body.cells[0]]
+    assume(has_names or not {column.name.lower() for column in body.columns} & set(values))  # would be taken for names
+
+    found = _decoded(_decoder(body, "csv"), cuts(sent if has_names else sent.removeprefix(names), places))
+
+    assert found.lines == _decoded(_decoder(body, "jsonl"), [_sent(table, "jsonl")]).lines
+
+
+@given(bodies(min_rows=1))
+def test_integers_may_be_in_quotes_in_json_lines(body: Body) -> None:
+    """As older documentation has them (redivis-api §11.7)."""
+    table = _table(body)
+
+    found = _decoded(_decoder(body, "jsonl"), [_spelled(table, Style("jsonl", integers="string"))])
+
+    assert found == _decoded(_decoder(body, "jsonl"), [_sent(table, "jsonl")])
+
+
+@pytest.mark.parametrize("names", [b"id,v\r\n", b""])
+def test_a_value_that_begins_with_a_byte_order_mark_keeps_it(names: bytes) -> None:
+    """Arrow takes the mark for one of the file, wherever a part of it begins."""
+    columns = [Column("id", "string"), Column("v", "string")]
+
+    found = _decoded(decoder_for("csv", codec(columns), ["id", "v"]), [names + "\ufeffa,b\r\n\ufeff,\r\n".encode()])
+
+    assert found.lines.decode() == '{"id":"\ufeffa","v":"b"}\n{"id":"\ufeff","v":null}\n'
+
+
+def test_a_byte_order_mark_before_the_names_is_no_part_of_them() -> None:
+    decoder = decoder_for("csv", codec([Column("id", "integer"), Column("v", "string")]), ["id", "v"])
+
+    assert _decoded(decoder, ["\ufeffid,v\n1,a\n".encode()]).lines == b'{"id":1,"v":"a"}\n'
 
 
 def test_large_bodies_of_all_formats_give_the_same_rows() -> None:
