@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,15 +18,16 @@ from tests.end_to_end.conftest import UNLIMITED
 from tests.support.batches import ENCODINGS, batch_config
 from tests.support.measuring import Drain, Measured, measured
 from tests.support.pipes import Process
-from tests.support.served import Site, write_table
+from tests.support.served import Site, write_note, write_table
 
 pytestmark = pytest.mark.xdist_group("memory")  # the tables are large: made once
 
 _LIMIT_MIB = 200
 _GROWTH_MIB = 30
 _FILES_LIMIT_MIB = 250
-_ROWS = int(os.environ.get("TAP_REDIVIS_MEMORY_ROWS", "1_200_000"))  # 324 MB of JSON Lines
-_FEW_ROWS = 370_000  # 100 MB
+_FEW_ROWS = 62_000  # 100 MB of JSON Lines
+_REPEATS = 20  # 2 GB
+_MANY_ROWS = 1_200_000  # small ones, 324 MB
 _LARGE_ROW = 15_000_000
 _HUGE_ROW = 200_000_000
 _IN_EACH_FORMAT = pytest.mark.parametrize("wire_format", ["jsonl", "arrow", "csv"])
@@ -34,15 +36,22 @@ _IN_EACH_FORMAT = pytest.mark.parametrize("wire_format", ["jsonl", "arrow", "csv
 @pytest.fixture(scope="module")
 def _large_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("memory")
-    ids = pa.array(range(_ROWS), pa.int64())
-    texts = pc.binary_join_element_wise(ids.cast(pa.string()), pa.scalar(" lorem ipsum" * 18), "")
-    write_table(folder, "demo/many/v1.0/rows", pa.table({"id": ids, "text": texts}))
-    few = pa.table({"id": ids, "text": texts}).slice(0, _FEW_ROWS)
+    few = _table(_FEW_ROWS, words=140)
     write_table(folder, "demo/few/v1.0/rows", few)
+    write_table(folder, "demo/vast/v1.0/rows", few)
+    write_table(folder, "demo/many/v1.0/rows", _table(_MANY_ROWS // _REPEATS, words=18))
+    for name in ("vast", "many"):
+        write_note(folder, f"demo/{name}/dataset.yml", {"tables": {"rows": {"repeat": _REPEATS}}})
     large = [letter * _LARGE_ROW for letter in "abcdefgh"]
     write_table(folder, "demo/large/v1.0/rows", pa.table({"id": range(8), "text": large}))
     write_table(folder, "demo/huge/v1.0/rows", pa.table({"id": range(3), "text": ["a", "b" * _HUGE_ROW, "c"]}))
     return folder
+
+
+def _table(rows: int, *, words: int) -> pa.Table:
+    ids = pa.array(range(rows), pa.int64())
+    texts = pc.binary_join_element_wise(ids.cast(pa.string()), pa.scalar(" lorem ipsum" * words), "")
+    return pa.table({"id": ids, "text": texts})
 
 
 @pytest.fixture(scope="module")
@@ -73,15 +82,25 @@ def _slow(process: Process) -> bytes:
     return _fast(process)
 
 
+def _unsteady(process: Process) -> bytes:
+    """Read 50 MB as fast as they come, then slowly, then the rest."""
+    read = 0
+    while read < 50_000_000:
+        read += len(os.read(process.stdout.fileno(), 1024 * 1024))
+    return _slow(process)
+
+
 @_IN_EACH_FORMAT
-def test_a_table_of_many_rows_needs_little_memory(large_site: Site, wire_format: str) -> None:
-    """And not more than one of 100 MB: `TAP_REDIVIS_MEMORY_ROWS=7_500_000` makes it 2 GB."""
-    few = _measure(large_site, "few", _fast, wire_format=wire_format)
-    many = _measure(large_site, "many", _fast, wire_format=wire_format)
+def test_a_table_of_2_gb_needs_no_more_memory_than_one_of_100_mb(large_site: Site, wire_format: str) -> None:
+    """With a reader that is fast, then slow, then fast again."""
+    few = _measure(large_site, "few", _unsteady, wire_format=wire_format)
+    vast = _measure(large_site, "vast", _unsteady, wire_format=wire_format)
 
     _assert_loaded(few, "few", rows=_FEW_ROWS)
-    _assert_loaded(many, "many", rows=_ROWS)
-    assert many.peak_mib - few.peak_mib < _GROWTH_MIB
+    _assert_loaded(vast, "vast", rows=_FEW_ROWS * _REPEATS)
+    assert 100_000_000 < _received(few) < 110_000_000
+    assert _received(vast) > 2_000_000_000
+    assert vast.peak_mib - few.peak_mib < _GROWTH_MIB
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
@@ -92,7 +111,7 @@ def test_files_of_many_rows_need_little_memory(large_site: Site, encoding: str) 
     done = measured(large_site.tap(datasets=["demo.many"], batch_config=files), large_site.files, _fast)
 
     assert done.output.exit_code == 0, done.output.stderr
-    assert f'"rows":{_ROWS}'.encode() in done.output.stdout
+    assert f'"rows":{_MANY_ROWS}'.encode() in done.output.stdout
     assert done.peak_mib < _FILES_LIMIT_MIB
 
 
@@ -112,7 +131,7 @@ def test_a_slow_reader_does_not_let_rows_pile_up(large_site: Site, wire_format: 
     """Whoever reads slowly makes the tap wait for him."""
     done = _measure(large_site, "many", _slow, wire_format=wire_format)
 
-    _assert_loaded(done, "many", rows=_ROWS)
+    _assert_loaded(done, "many", rows=_MANY_ROWS)
 
 
 @pytest.mark.parametrize("reader", [_fast, _slow])
@@ -140,6 +159,12 @@ def test_a_row_that_is_too_large_is_refused(large_site: Site, wire_format: str) 
 def _measure(site: Site, dataset: str, reader: Drain, **settings: str) -> Measured:
     program = site.tap(datasets=[f"demo.{dataset}"], row_key=True, **settings)
     return measured(program, site.files, reader)
+
+
+def _received(done: Measured) -> int:
+    """Return how many bytes the server sent, as the summary line says."""
+    [received] = re.findall(r"(\d+) bytes, ", done.output.stderr)
+    return int(received)
 
 
 def _assert_loaded(done: Measured, dataset: str, *, rows: int) -> None:
