@@ -57,7 +57,10 @@ class Since:
             ValueError: The value is not of the key's type.
         """
         name = identifier(self.key.name)
-        return f"{name} >= {_literal(self.value, self.key.type)} OR {name} IS NULL"
+        condition = f"{name} >= {_literal(self.value, self.key.type)} OR {name} IS NULL"
+        if self.key.type != "float":
+            return condition
+        return f"{condition} OR IS_NAN({name}) OR IS_INF({name})"  # in records these are null too
 
 
 def rows_since(table: str, names: Sequence[str], since: Since) -> str:
