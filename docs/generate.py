@@ -16,7 +16,7 @@ import yaml
 
 from docs.lines import error_classes, error_lines, log_lines
 from tap_redivis import errors
-from tap_redivis.settings import CONFIG_SCHEMA
+from tap_redivis.settings import CONFIG_SCHEMA, SOURCES
 from tap_redivis.tap import TapRedivis
 
 ROOT = Path(__file__).parent.parent
@@ -28,6 +28,13 @@ _PAGES = {
     "api_token": "https://apidocs.redivis.com/rest-api/authorization",
     "stream_maps": "https://sdk.meltano.com/en/latest/stream_maps.html",
     "stream_map_config": "https://sdk.meltano.com/en/latest/stream_maps.html",
+}
+_HUB_TEXTS = {
+    "prereq": "A Redivis account with access to the data, and a token of it with the scope `data.data`; "
+    "public tables below 100 MB can be read without one.",
+    "settings_preamble": f"One of {', '.join(f'`{name}`' for name in SOURCES)} says what to read.",
+    "next_steps": "`meltano config test tap-redivis` reads a first row; "
+    "`meltano select --list --all tap-redivis` lists tables and variables.",
 }
 _KEPT_BY_MELTANO = {
     "namespace",
@@ -157,11 +164,7 @@ def _plain(schema: dict[str, Any]) -> str:
 
 
 def definition() -> dict[str, Any]:
-    """Make what Meltano needs to know of the tap.
-
-    There is no ``select``: written into a project it would be a rule of its own, and whatever people select after it
-    would add to everything.
-    """
+    """Make what Meltano and its Hub need to know of the tap; links to its own pages come when it has a home."""
     schema: dict[str, Any] = {"properties": dict(CONFIG_SCHEMA["properties"])}
     TapRedivis.append_builtin_config(schema)
     return {
@@ -176,7 +179,9 @@ def definition() -> dict[str, Any]:
         "keywords": ["meltano_sdk", "research data"],
         "maintenance_status": "active",
         "capabilities": sorted(capability.value for capability in TapRedivis.capabilities),
-        "settings_group_validation": [["datasets"], ["workflows"], ["tables"], ["queries"]],
+        "settings_group_validation": [[name] for name in SOURCES],
+        "select": ["*.*"],
+        **_HUB_TEXTS,
         "settings": [_setting(*leaf) for name, part in schema["properties"].items() for leaf in _leaves(name, part)],
     }
 

@@ -27,6 +27,9 @@ from tap_redivis.wire import WireFormat
 DEFAULT_ENDPOINT = "https://redivis.com/api/v1"
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
+SOURCES = ("datasets", "workflows", "tables", "queries", "uploads")
+"""Settings that say what to read; at least one must."""
+
 CONFIG_SCHEMA: dict[str, Any] = th.PropertiesList(
     th.Property(
         "api_token",
@@ -362,7 +365,7 @@ class Settings:
         Raises:
             ConfigError: Neither datasets, workflows, tables, queries nor uploads are named.
         """
-        if not (self.datasets or self.workflows or self.tables or self.queries or self.uploads):
+        if not any(getattr(self, name) for name in SOURCES):
             raise ConfigError(
                 "there is nothing to read: none of datasets, workflows, tables, queries and uploads is set",
                 where="config",

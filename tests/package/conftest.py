@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tarfile
 from dataclasses import dataclass
 from email.message import Message
 from email.parser import BytesParser
@@ -36,6 +37,13 @@ class Dist:
         """Read the wheel's metadata."""
         with ZipFile(self.wheel) as archive:
             return BytesParser().parsebytes(archive.read(f"{self.info}/METADATA"))
+
+    def clone(self, folder: Path) -> Path:
+        """Make what a clone of the repository holds, which the source distribution does too; return where it is."""
+        with tarfile.open(self.sdist) as archive:
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)  # Debian's Python 3.11.2 has none
+            archive.extractall(folder)  # noqa: S202 - our own
+        return folder / self.sdist.name.removesuffix(".tar.gz")
 
     def pythons(self) -> list[str]:
         """Return the versions of Python that are promised, such as `3.10`, oldest first."""

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from jsonschema.validators import validator_for
 
 from tap_redivis.emulator import Emulator, Fault, demo
 from tap_redivis.emulator.service import Settings
@@ -35,6 +36,7 @@ _PINS = {
     ("loader", "target-jsonl"): _ROOT / "tests/support/constraints-target-jsonl.txt",
     ("loader", "target-postgres"): _ROOT / "tests/support/constraints-meltanolabs-target-postgres.txt",
 }
+_OF_HUB = ("maintenance_status", "domain_url", "keywords", "prereq", "settings_preamble", "next_steps")
 _PLANES = "nycflights13__planes"
 _STALL = Fault(kind="stall", path="/readStreams/*", nth="every", at_row=500)
 
@@ -130,18 +132,38 @@ def _variables(dist: Dist, emulator: Emulator) -> dict[str, str]:
     return variables
 
 
-def test_the_page_makes_a_new_project(project: Project, tmp_path: Path) -> None:
-    """`meltano add --from-ref meta.yml`, selection and `config test` run as printed; no token is shown."""
-    new = replace(project, clone=tmp_path)
-    shutil.copy(_ROOT / "meta.yml", tmp_path)
-    pins = {"UV_CONSTRAINT": str(_ROOT / "constraints.txt")}
+def test_the_page_makes_a_new_project(project: Project, dist: Dist, tmp_path: Path) -> None:
+    """A wheel of one's own, `meltano add --from-ref meta.yml`, selection and `config test`; no token is shown."""
+    new = replace(project, clone=dist.clone(tmp_path))
+    pins = {"UV_CONSTRAINT": str(_ROOT / "constraints.txt"), "UV_FIND_LINKS": ""}
+    hatchling = str(_ROOT / "tests/support/constraints-hatchling.txt")
+    pins |= {"PIP_CONSTRAINT": hatchling, "PIP_BUILD_CONSTRAINT": hatchling}
 
-    done = new.sh(f"{_block('A new project')}\nmeltano config list --all tap-redivis", **pins)
+    done = new.sh(f"{_block('')}\n{_block('A new project')}\nmeltano config list --all tap-redivis", **pins)
     printed = done.stdout.decode()
 
-    defined = yaml.safe_load((tmp_path / "meta.yml").read_text())["settings"]
+    [added] = yaml.safe_load((new.clone / "loads/meltano.yml").read_text())["plugins"]["extractors"]
+    defined = yaml.safe_load((new.clone / "meta.yml").read_text())["settings"]
     assert "Plugin configuration is valid" in done.stderr + printed
     assert not [part for part in defined if f"TAP_REDIVIS_{part['name'].replace('.', '_').upper()}]" not in printed]
+    assert added["select"] == ["nycflights13__airlines.*"]  # the definition's own is none of the project's rules
+
+
+def test_the_definition_is_one_in_meltanos_schema() -> None:
+    """And the example's project too; what only the Hub keeps of a definition has the Hub's words."""
+    [path] = environment("meltano").path.glob("lib/*/site-packages/meltano/schemas/meltano.schema.json")
+    schema = json.loads(path.read_text())
+    meta = yaml.safe_load((_ROOT / "meta.yml").read_text())
+    of_hub = {name: meta.pop(name) for name in _OF_HUB}
+    example = yaml.safe_load((_ROOT / "docs/examples/meltano.yml").read_text())
+    validator = validator_for(schema)(schema)
+
+    assert meta.pop("plugin_type") == "extractors"
+    for project in (example, {"version": 1, "plugins": {"extractors": [meta]}}):
+        assert [error.message for error in validator.iter_errors(project)] == []
+    assert of_hub["maintenance_status"] in {"active", "beta", "development", "inactive", "unknown"}
+    assert of_hub["domain_url"].startswith("https://")
+    assert {type(value) for value in of_hub.values()} == {str, list}
 
 
 def test_the_older_spelling_adds_the_same(project: Project, tmp_path: Path) -> None:
@@ -262,8 +284,8 @@ def test_files_reach_a_database(project: Project, postgres: Postgres, tmp_path: 
 
 
 def _block(title: str) -> str:
-    """Return the first shell block under a heading of the page."""
-    section = _PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0]
+    """Return the first shell block under a heading of the page, or at its begin."""
+    section = (_PAGE.split(f"\n## {title}\n")[1] if title else _PAGE).split("\n## ")[0]
     return re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)[0]
 
 
