@@ -99,7 +99,7 @@ class BatchOutput:
         try:
             yield
         finally:
-            self.storage.discard_drafts()
+            self.storage.close()
 
     def name(self, stream: str, offset: int) -> str:
         """Name the file of a read stream's rows from an offset on.

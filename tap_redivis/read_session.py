@@ -247,7 +247,8 @@ class SessionReader:
         except queue.Empty:
             return
         except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that writes
-            self._queue.put(error)
+            if not self._stop.is_set():  # else nobody hears of it, and it would keep the body open
+                self._queue.put(error)
 
     def _stream_reader(self, api: Api, stream: str) -> StreamReader:
         return StreamReader(api, self._request, stream, self._decoder(), self._stop, make=self._make)
@@ -255,15 +256,29 @@ class SessionReader:
     def _read_stream(self, stream: str, reader: StreamReader | RemoteReader) -> None:
         self._readers.append(reader)
         position = self._positions[stream]
-        given: Iterator[Counted] = reader.rows(position)
-        if self._through is not None:
-            rows = cast("Iterator[RowBlock]", reader.rows(position))  # nothing is made of them before
-            given = self._through(stream, position.offset, rows)
-            del rows
-        for block in given:
-            self._queue.put(Block(stream, block))
-            del block  # it may be large, and the next may be long in coming
+        given = self._wanted(reader.rows(position))
+        if self._through is not None:  # then nothing has been made of them before
+            given = self._through(stream, position.offset, cast("Iterator[RowBlock]", given))
+        for rows in given:
+            self._queue.put(Block(stream, rows))
+            del rows  # it may be large, and the next may be long in coming
         self._queue.put(StreamEnd(stream, reader.marked))
+
+    def _wanted(self, blocks: Iterator[Counted]) -> Iterator[Counted]:
+        """Pass rows on for as long as anybody takes them.
+
+        Raises:
+            _Unwanted: Nobody does: the table failed, or has as many rows as it may have.
+        """
+        for rows in blocks:
+            if self._stop.is_set():
+                raise _Unwanted
+            yield rows
+            del rows  # it may be large, and the next may be long in coming
+
+
+class _Unwanted(Exception):
+    """Nobody takes rows any more."""
 
 
 class _BlockQueue:

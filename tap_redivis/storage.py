@@ -95,6 +95,10 @@ class Draft:
             yield
 
 
+class Closed(Exception):
+    """Nobody wants files any more: who still writes some can stop."""
+
+
 class Folder:
     """A folder of this machine.
 
@@ -106,6 +110,7 @@ class Folder:
         self._root = root
         self._drafts: set[Draft] = set()
         self._lock = threading.Lock()
+        self._is_closed = False
 
     def prepare(self) -> None:
         """Make the folder, and remove files that killed runs left unfinished.
@@ -127,10 +132,13 @@ class Folder:
 
         Raises:
             StorageError: It cannot be written.
+            Closed: All drafts have been removed, and no other may take their place.
         """
         digest = hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
-        draft = Draft(self, self._root / _PARTIAL / f"{digest}.partial", self._root / name)
-        with self._lock:
+        with self._lock:  # from the file's first moment on: what is not in the set is not removed
+            if self._is_closed:
+                raise Closed
+            draft = Draft(self, self._root / _PARTIAL / f"{digest}.partial", self._root / name)
             self._drafts.add(draft)
         return draft
 
@@ -139,9 +147,13 @@ class Folder:
         with self._lock:
             self._drafts.discard(draft)
 
-    def discard_drafts(self) -> None:
-        """Remove all files that are not complete, or that nobody was told of."""
+    def close(self) -> None:
+        """Remove all files that are not complete, or that nobody was told of; none can be begun any more.
+
+        Threads that write may not have heard yet that nobody wants their files.
+        """
         with self._lock:
+            self._is_closed = True
             drafts = list(self._drafts)
         for draft in drafts:
             draft.discard()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import threading
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -22,7 +23,7 @@ from tap_redivis.bookmarks import Reading, StreamPosition
 from tap_redivis.columns import Column
 from tap_redivis.encodings import ParquetEncoder
 from tap_redivis.errors import ConfigError, RowTooLarge, StorageError, Unavailable
-from tap_redivis.storage import Folder, storage_at, storage_errors
+from tap_redivis.storage import Closed, Folder, storage_at, storage_errors
 from tap_redivis.wire.batches import ArrowRows, batches_of
 from tap_redivis.wire.rows import MAX_ROW_BYTES, Notices, RowBlock, RowCodec, Rows, ValueRules
 from tests.support.batches import ENCODINGS, records_in
@@ -228,6 +229,47 @@ def test_files_that_nobody_was_told_of_are_removed(tmp_path: Path) -> None:
 
     with output.writing():
         list(output.through("a", 0, iter([_rows("arrow", 0, 3)])))
+
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_file_that_is_begun_while_all_are_removed_is_removed_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads write while the tap ends the table: at the moment when a file is made, and later."""
+    storage = Folder(tmp_path)
+    storage.prepare()
+    closing = threading.Thread(target=storage.close)
+
+    def open_slowly(path: Path) -> IO[bytes]:
+        file = path.open("wb")
+        closing.start()
+        closing.join(0.1)  # as far as it comes
+        return file
+
+    monkeypatch.setattr("tap_redivis.storage._open_locked", open_slowly)
+    storage.draft("early.arrow")
+    closing.join()
+    with pytest.raises(Closed):
+        storage.draft("late.arrow")
+
+    assert not list((tmp_path / ".partial").iterdir())
+
+
+def test_a_thread_that_has_not_heard_of_the_end_begins_no_file(tmp_path: Path) -> None:
+    output = _output(tmp_path, rows=3)
+
+    def blocks() -> Iterator[RowBlock]:
+        yield _rows("arrow", 0, 1)
+        output.storage.close()
+        yield _rows("arrow", 1, 2)
+        yield _rows("arrow", 3, 1)
+
+    with output.writing():
+        files = output.through("a", 0, blocks())
+        assert next(files).count == 3
+        with pytest.raises(Closed):
+            next(files)
 
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -89,6 +89,35 @@ def _all(reader: SessionReader) -> _Read:
 
 
 # --- whole sessions --------------------------------------------------------------------------------------------------
+
+
+class _Endless:
+    """Decodes rows that do not come to an end by themselves, and says when nobody asks for more."""
+
+    marked = True
+
+    def __init__(self) -> None:
+        self.left = threading.Event()
+
+    def rows(self, pieces: Iterable[bytes], offset: int) -> Iterator[Rows]:  # noqa: ARG002 - a decoder's signature
+        try:
+            for number in range(100_000):
+                yield Rows(1, b"%d\n" % number)
+        except GeneratorExit:
+            self.left.set()
+            raise
+
+
+def test_what_nobody_takes_any_more_is_not_read_on(api: Api) -> None:
+    """Else the streams of a table that failed would be read to their ends, into a queue that nobody empties."""
+    decoder = _Endless()
+    session = open_session(api, _request(max_streams=1))
+    reader = SessionReader(api, _request(), {session.streams[0]: StreamPosition()}, None, lambda: decoder)
+
+    with closing(reader.read()) as events:
+        next(events)
+
+    assert decoder.left.wait(timeout=20)
 
 
 @pytest.mark.parametrize("wire_format", get_args(WireFormat))
