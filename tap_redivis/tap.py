@@ -567,7 +567,8 @@ def _shown(stream: TableStream) -> TableView:
     if table is None:
         return TableView(stream.name, stream.source, None, None, columns, "not asked", selected=stream.selected)
     access = "readable" if table.unreadable is None else table.unreadable
-    return TableView(stream.name, table.pinned, table.rows, table.bytes, columns, access, selected=stream.selected)
+    source = stream.source if table.reference is None else table.pinned
+    return TableView(stream.name, source, table.rows, table.bytes, columns, access, selected=stream.selected)
 
 
 def _method_of(options: TableOptions, where: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
@@ -282,6 +283,143 @@ def test_a_catalog_that_has_it_needs_the_setting(clinic: Site) -> None:
 
     assert done.exit_code == 1
     assert "Set include_dictionary to true, or deselect the stream" in done.stderr
+
+
+def test_it_can_be_loaded_whole_only(clinic: Site) -> None:
+    """There is no key to go by: what changed is found otherwise."""
+    catalog = _catalog(clinic, include_dictionary=True)
+    for stream in catalog["streams"]:
+        if stream["tap_stream_id"] == "redivis_tables":
+            stream.update(replication_method="INCREMENTAL", replication_key="stream")
+
+    done = run(clinic.tap(catalog=catalog, include_dictionary=True))
+
+    assert done.exit_code == 1
+    assert "catalog, stream redivis_tables: replication method INCREMENTAL is not available" in done.stderr
+
+
+def test_a_stream_that_maps_remove_costs_nothing(clinic: Site) -> None:
+    """Neither in a run nor in a plan."""
+    settings: Json = {"include_dictionary": True, "stream_maps": {"redivis_versions": "__NULL__"}}
+
+    done = clinic.sync(**settings)
+    planned = run(clinic.tap("--plan=json", **settings))
+
+    assert not done.records("redivis_versions")
+    assert not clinic.asked("/versions")
+    [plan] = [each for each in json.loads(planned.stdout)["streams"] if each["stream"] == "redivis_versions"]
+    assert (plan["action"], plan["reason"]) == ("skip", "a stream map removes all its records")
+
+
+@pytest.mark.parametrize(
+    ("deselected", "now", "reason"),
+    [
+        (None, {"skip_unchanged": False}, "skip_unchanged is off"),
+        ("owner", {}, "the selected columns changed"),
+    ],
+    ids=["on request", "a column more"],
+)
+def test_all_rows_are_written_anew(clinic: Site, deselected: str | None, now: Json, reason: str) -> None:
+    """Though nothing has changed at the source; under a version of their own, which is activated."""
+    catalog = _catalog(clinic, include_dictionary=True)
+    catalog["streams"] = [each for each in catalog["streams"] if each["tap_stream_id"] == "redivis_tables"]
+    wide = deepcopy(catalog)
+    if deselected:
+        _deselect(catalog["streams"][0], deselected)
+    first = clinic.sync(catalog=catalog, include_dictionary=True)
+
+    second = clinic.sync(catalog=wide, state=first.state, include_dictionary=True, **now)
+
+    assert len(second.records("redivis_tables")) == 2
+    assert _activated(second) == {"redivis_tables"}
+    assert f"all rows are written: {reason}" in second.stderr
+
+
+def test_settings_hold_for_it_too(clinic: Site) -> None:
+    """The zone of times, characters that stay, no versions in messages, STATE as often as is asked for, `tables`."""
+    note = {"description": "null \x00 byte", "tables": {"visits": {"variables": {"paid": _LABELS}}}}
+    write_note(clinic.folder, "demo/visits/dataset.yml", note)
+    clinic.emulator.reload()
+    settings: Json = {
+        "include_dictionary": True,
+        "tables": ["demo.visits.visits"],
+        "datetime_zone": "utc",
+        "replace_invalid_characters": False,
+        "emit_activate_version_messages": False,
+        "state_interval_seconds": 1e-9,
+    }
+
+    done = clinic.sync(**settings)
+
+    [dataset] = done.records("redivis_datasets")
+    assert dataset["description"] == "null \x00 byte"
+    assert dataset["updated_at"].endswith("+00:00")
+    assert {row["stream"] for row in done.records("redivis_variables")} == {"visits__visits"}
+    assert not _activated(done)
+    kinds = [message["type"] for message in done.messages if message.get("stream", "redivis_datasets") in _TOPICS]
+    assert kinds.count("STATE") > 2 * len(_TOPICS)
+    assert not any("version" in message for message in done.messages if message["type"] == "RECORD")
+
+
+def test_a_dataset_is_described_as_the_server_does(clinic: Site) -> None:
+    """Tags, labels, links, times and places, spelled as objects or as texts; what is odd is left out."""
+    said = {
+        "tags": [{"name": "health"}, "open", 5, {"name": None}],
+        "labels": [],
+        "links": [{"title": "Paper", "url": "https://example.org"}, {"url": "https://example.com"}, "odd"],
+        "temporalRange": [1_325_376_000_000, 10**30],
+        "geoBBox": {"westLongitude": -122.5, "eastLongitude": "east"},
+    }
+    clinic.emulator.faults.add(Fault(kind="json", path="/datasets/demo.visits", set=said, nth="every"))
+    labels = [
+        {"value": True, "label": "Paid"},
+        {"value": None, "label": "Unknown"},
+        {"value": 1.5, "label": "More"},
+        {"value": True, "label": "Again"},
+        "odd",
+    ]
+    clinic.emulator.faults.add(Fault(kind="json", path="*/variables/paid", set={"valueLabels": labels}, nth="every"))
+
+    done = clinic.sync(include_dictionary=True)
+
+    [dataset] = done.records("redivis_datasets")
+    assert (dataset["tags"], dataset["labels"]) == ("health, open", None)
+    assert dataset["links"] == "Paper https://example.org\nhttps://example.com"
+    assert (dataset["temporal_start"], dataset["temporal_end"]) == ("2012-01-01T00:00:00", None)
+    assert (dataset["west"], dataset["east"], dataset["north"]) == (-122.5, None, None)
+    assert [(row["value"], row["label"]) for row in done.records("redivis_value_labels")] == [
+        ("true", "Paid"),
+        ("1.5", "More"),
+    ]
+
+
+def test_versions_are_told_as_far_as_they_may_be_seen(clinic: Site) -> None:
+    """One that was deleted has no notes to ask for; where notes or a list are refused, the rest is there."""
+    clinic.release("demo/visits/v1.1/visits", VISITS.slice(0, 21))
+    clinic.release("demo/visits/v1.2/visits", VISITS.slice(0, 22))
+    versions = {"v1.0": {"is_deleted": True}, "v1.2": {"release_notes": "More."}}
+    write_note(clinic.folder, "demo/visits/dataset.yml", {"versions": versions})
+    clinic.emulator.reload()
+    clinic.emulator.faults.add(
+        Fault(kind="status", status=403, path="/datasets/demo.visits*/versions/v1_1", nth="every"),
+        Fault(kind="status", status=403, path="/datasets/demo.drugs*/versions", nth="every"),
+        Fault(kind="status", status=403, path="*/variables/paid", nth="every"),
+    )
+
+    done = clinic.sync(include_dictionary=True, datasets=["demo.visits", "demo.drugs"])
+
+    rows = {(row["dataset"], row["version_tag"]): row for row in done.records("redivis_versions")}
+    assert {key: (row["is_deleted"], row["release_notes"]) for key, row in rows.items()} == {
+        ("visits", "v1.0"): (True, None),
+        ("visits", "v1.1"): (False, None),
+        ("visits", "v1.2"): (False, "More."),
+    }
+    for what in (
+        "versions of demo.drugs",
+        "release notes of demo.visits",
+        "description and value labels of demo.visits",
+    ):
+        assert f"data dictionary: {what}" in done.stderr
 
 
 def test_it_can_be_had_without_the_data(clinic: Site) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tap_redivis.emulator import Emulator
+from tap_redivis.emulator import Emulator, Fault
 from tap_redivis.emulator.access import Token
 from tests.end_to_end.conftest import UNLIMITED, VISITS
-from tests.support.pipes import Json, run
+from tests.support.pipes import Json, Output, run
 from tests.support.served import Site, assert_same_rows, records_of, streams_of, visits, write_note, write_table
 
 _INT64 = {"type": ["integer", "null"], "minimum": -(2**63), "maximum": 2**63 - 1}
@@ -285,3 +285,73 @@ def _select(catalog: Json, stream: str, breadcrumb: tuple[str, ...], *, selected
 def _root(stream: Json) -> Json:
     [metadata] = [each["metadata"] for each in stream["metadata"] if not each["breadcrumb"]]
     return metadata
+
+
+def test_variables_that_are_refused_are_an_error(clinic: Site) -> None:
+    """Where the dataset says that its rows may be read, a list that may not be seen is no reason to leave it out."""
+    clinic.emulator.faults.add(Fault(kind="status", status=403, path="*/variables", nth="every"))
+
+    done = run(clinic.tap("--discover"))
+
+    assert (done.exit_code, done.stdout) == (1, b"")
+    assert "HTTP 403" in done.stderr
+
+
+def test_an_owner_is_asked_once_for_its_datasets(clinic: Site) -> None:
+    """However many patterns there are."""
+    clinic.discover(datasets=["demo.vis*", "demo.*its"])
+
+    assert len(clinic.asked("/organizations/demo/datasets")) == 1
+
+
+def test_names_of_a_querys_columns_are_warned_of_too(clinic: Site) -> None:
+    query = {"name": "odd", "sql": "SELECT id AS `too_long` FROM `demo.visits.visits`".replace("too", "o" * 64)}
+
+    done = run(clinic.tap("--discover", queries=[query]))
+
+    assert done.exit_code == 0, done.stderr
+    assert "query odd: " in done.stderr
+
+
+def test_a_setting_that_does_not_exist_is_warned_of(clinic: Site) -> None:
+    """It may be misspelled; it is no error, since Meltano may hand on what another version knows."""
+    done = run(clinic.tap("--discover", max_stream=3))
+
+    assert done.exit_code == 0
+    assert "config: there is no setting 'max_stream'; it has no effect" in done.stderr
+
+
+def test_schemas_can_be_had_alone(clinic: Site) -> None:
+    """`--test=schema`: no row is asked for."""
+    done = run(clinic.tap("--test=schema"))
+
+    assert done.exit_code == 0
+    assert {message["type"] for message in done.messages} == {"SCHEMA"}
+    assert not clinic.asked("data")
+
+
+def test_a_query_is_listed_for_people_too(clinic: Site) -> None:
+    """How many rows it has, only running it would tell; the data dictionary is no table."""
+    query = {"name": "counted", "sql": "SELECT COUNT(*) AS visits FROM `demo.visits.visits`"}
+
+    listed = _listed(run(clinic.tap("--discover=table", queries=[query], include_dictionary=True)))
+
+    assert listed["counted"] == ["query counted", "?", "?", "1", "readable", "yes"]
+    assert not any(name.startswith("redivis_") for name in listed)
+
+
+def test_what_a_catalog_selects_is_listed_without_asking(clinic: Site) -> None:
+    catalog = {"streams": list(clinic.discover().values())}
+    clinic.emulator.forget_requests()
+
+    listed = _listed(run(clinic.tap("--discover=table", catalog=catalog)))
+
+    assert listed["visits__visits"][1:] == ["?", "?", "6", "not asked", "yes"]
+    assert not clinic.emulator.requests
+
+
+def _listed(done: Output) -> dict[str, list[str]]:
+    """Return the cells of a table for people, by the first one."""
+    assert done.exit_code == 0, done.stderr
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in done.stdout.decode().splitlines()]
+    return {row[0]: row[1:] for row in rows if len(row) > 1 and row[0]}

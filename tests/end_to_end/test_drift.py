@@ -149,6 +149,18 @@ def test_new_variables_are_news_and_no_error(site: Site, loaded: _Loaded) -> Non
     assert "WARNING" not in done.stderr
 
 
+def test_variables_that_are_left_out_on_purpose_are_no_news(site: Site) -> None:
+    """`table_options` names those to read, and the catalog has no others; a new one is none of them."""
+    options = {"visits": {"variables": ["id", "clinic"]}}
+    catalog = _catalog(site, table_options=options)
+    site.release("demo/visits/v1.1/visits", _with_place(visits(60)))
+
+    done = site.sync(catalog=catalog, table_options=options)
+
+    assert len(done.records("visits__visits")) == 60
+    assert "is new" not in done.stderr
+
+
 def test_a_minor_version_that_removes_a_variable_is_called_by_its_name(site: Site, loaded: _Loaded) -> None:
     catalog, state = _only_visits(loaded[0]), loaded[1]
     site.release("demo/visits/v1.1/visits", _TABLE.drop_columns(["cost"]))

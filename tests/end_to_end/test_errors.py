@@ -53,6 +53,23 @@ def _options(**options: Any) -> Json:
 _CATALOG_OF_NO_TABLE = json.dumps({"streams": [{"tap_stream_id": "visits__nothing", "schema": {}, "metadata": []}]})
 
 
+_NOTHING_SELECTED = json.dumps(
+    {
+        "streams": [
+            {
+                "tap_stream_id": "visits__visits",
+                "table_name": "demo.visits.visits",
+                "schema": {"properties": {"id": {"type": ["integer", "null"]}}},
+                "metadata": [
+                    {"breadcrumb": [], "metadata": {"selected": True}},
+                    {"breadcrumb": ["properties", "id"], "metadata": {"selected": False}},
+                ],
+            }
+        ]
+    }
+)
+
+
 def _mapped(stream_map: Json) -> Json:
     return {"datasets": ["demo.visits"], "stream_maps": {"visits__visits": stream_map}}
 
@@ -120,6 +137,15 @@ _MISTAKES = {
         "Mend",
         files={"--catalog": '{"streams": [{"tap_stream_id": "a", "schema": {"properties": {"b": {"type": false}}}}]}'},
     ),
+    "no upload that matches": Mistake(
+        "no upload that is ready matches",
+        "demo.visits:next.visits.nothing*",
+        "read the table",
+        {"uploads": ["demo.visits:next.visits.nothing*"]},
+    ),
+    "no variable selected": Mistake(
+        "no variable is selected", "visits__visits", "Select", files={"--catalog": _NOTHING_SELECTED}
+    ),
     "catalog of no table": Mistake(
         "no table and no query of the settings",
         "visits__nothing",
@@ -131,9 +157,10 @@ _MISTAKES = {
 
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    """A Redivis with one table, a token for everything and one without the scope for data."""
+    """A Redivis with one table and an upload of its draft, a token for everything and one without the scope data."""
     folder = tmp_path_factory.mktemp("served")
-    write_table(folder, "demo/visits/visits", VISITS.slice(0, 10))
+    write_table(folder, "demo/visits/v1.0/visits", VISITS.slice(0, 10))
+    write_table(folder, "demo/visits/next/visits/march", VISITS.slice(0, 5))
     tokens = {_LIMITED: Token(scopes=("data.metadata",))}
     with Emulator(folder, rate_limit=UNLIMITED, tokens=tokens) as emulator:
         yield emulator

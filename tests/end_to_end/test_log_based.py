@@ -271,6 +271,22 @@ _WHOLE = {
 }
 
 
+def test_a_variable_that_a_minor_version_retyped_is_not_compared(site: Site) -> None:
+    """With the catalog of before, and `warn`: its values are cast, and all rows are read."""
+    catalog = {"streams": list(site.discover(table_options=_BY_ID).values())}
+    first = _sync(site, catalog=catalog)
+    retyped = VISITS.set_column(2, "cost", pa.array(map(str, VISITS["id"].to_pylist()), pa.string()))
+    site.release("demo/visits/v1.1/visits", retyped)
+
+    second = _sync(site, first.state, catalog=catalog, on_schema_change="warn")
+
+    assert "v1.0 cannot be compared with it (the variable 'cost' was float and is now string)" in second.stderr
+    assert not site.asked("/queries")
+    assert [record["cost"] for record in second.records(_STREAM)] == [
+        record["id"] for record in second.records(_STREAM)
+    ]
+
+
 def test_changes_follow_a_whole_load_of_another_method(site: Site) -> None:
     """What FULL_TABLE loaded with the same keys is a version to start from."""
     first = site.sync(table_options={"visits": {"key_properties": ["id"]}})

@@ -234,6 +234,32 @@ def test_a_load_is_measured_if_it_takes_long_enough(site: Site) -> None:
     assert 100 < done.state["bookmarks"]["visits__visits"]["rows_per_second"] < 2000 / 1.2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--rate=12.5MB",), "Minutes go by 12.5 MB a second, as --rate says."),
+        ((), "Minutes go by the rows a second of each table's last load, as STATE has them."),
+    ],
+)
+def test_people_are_told_what_the_minutes_go_by(site: Site, arguments: tuple[str, ...], words: str) -> None:
+    before = {"completed_at": "2026-01-01T00:00:00Z", "version_tag": "v0.9", "rows_per_second": 50}
+
+    done = run(site.tap("--plan", *arguments, state={"bookmarks": {"visits__visits": before}}))
+
+    assert words in done.stdout.decode()
+
+
+def test_a_dataset_that_is_refused_fails_the_plan(site: Site) -> None:
+    """Nothing is known of the table then, not even whether it could be read."""
+    catalog: Json = {"streams": list(site.discover().values())}
+    site.emulator.faults.add(Fault(kind="status", status=403, path="/datasets/demo.visits*", nth="every"))
+
+    done = run(site.tap("--plan=json", catalog=catalog))
+
+    plan = _streams(done)["visits__visits"]
+    assert (done.exit_code, plan["action"], plan["access"]) == (1, "stop", "not known")
+
+
 @pytest.mark.parametrize("rate", ["fast", "0", "-3", "12GB", "nan", "1e3"])
 def test_a_rate_that_is_none_is_refused(site: Site, rate: str) -> None:
     done = run(site.tap("--plan", f"--rate={rate}"))

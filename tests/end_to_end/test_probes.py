@@ -80,6 +80,17 @@ def test_only_selected_tables_are_tried(clinic: Site) -> None:
     assert not clinic.asked("visits")
 
 
+def test_tables_that_cannot_be_read_are_not_tried(clinic: Site) -> None:
+    """They are not selected without a catalog, so a run would leave them out too."""
+    write_note(clinic.folder, "demo/drugs/dataset.yml", {"access_level": "metadata"})
+    clinic.emulator.reload()
+
+    done = run(clinic.tap("--test", datasets=["demo.*"]))
+
+    assert done.exit_code == 0
+    assert done.stderr.count("readable (1 row read for the test)") == 2
+
+
 def _assert_failed(done: Output) -> None:
     assert (done.exit_code, done.stdout) == (1, b"")
     assert "| ERROR" in done.stderr

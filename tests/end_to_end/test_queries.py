@@ -14,7 +14,7 @@ from tap_redivis.emulator import Fault
 from tests.end_to_end.conftest import VISITS
 from tests.support.pipes import Json, Stop, pipe, run, run_stopped, started, target
 from tests.support.postgres import Postgres
-from tests.support.served import Site, assert_same_rows, records_of, streams_of, visits
+from tests.support.served import Site, assert_same_rows, records_of, streams_of, visits, write_note
 
 _ALL = {"name": "Every visit", "sql": "SELECT * FROM `demo.visits.visits`;"}
 _COUNTED = {
@@ -47,6 +47,14 @@ def test_the_columns_of_a_query_are_its_schema(site: Site) -> None:
     assert types == {"clinic": "string", "visits": "integer", "busy": "boolean"}
     assert (stream["key_properties"], stream["table_name"]) == (["clinic"], "query counted")
     assert not site.asked("data")
+
+
+def test_tables_of_a_workflow_are_found_by_default(site: Site) -> None:
+    write_note(site.folder, "demo/study/workflow.yml", {"name": "study"})
+    site.release("demo/study/result", VISITS.slice(0, 10))
+    query = {"name": "few", "sql": "SELECT * FROM result WHERE id > 5", "default_workflow": "demo.study"}
+
+    assert_same_rows(site.sync(queries=[query]).records("few"), records_of(VISITS.slice(6, 4)))
 
 
 def test_a_query_goes_by_the_catalog(site: Site) -> None:

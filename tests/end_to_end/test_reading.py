@@ -186,6 +186,19 @@ def test_selection_and_limit_hold_without_a_token(demo_site: Site) -> None:
     assert [list(record) for record in done.records("nycflights13__planes")] == [["tailnum"]] * 10
 
 
+def test_large_public_tables_take_a_token(site: Site) -> None:
+    """The server would refuse their rows; the error says so before any is asked for."""
+    note = {"public_access_level": "data", "tables": {"visits": {"num_bytes": 100_000_000}}}
+    write_note(site.folder, "demo/visits/dataset.yml", note)
+    site.emulator.reload()
+
+    done = run(replace(site, token=None).tap())
+
+    assert done.exit_code == 1
+    assert "without a token only tables below 100 MB can be read. Set api_token or REDIVIS_API_TOKEN." in done.stderr
+    assert not site.asked("data")
+
+
 def test_lists_are_read_to_their_last_page(site: Site) -> None:
     """Datasets, tables and variables are whole, though each page holds one (redivis-api §2)."""
     for name in ("doctors", "nurses"):

@@ -85,6 +85,19 @@ def test_an_unchanged_upload_is_not_read_again(draft: Site) -> None:
     assert [request.path.rpartition("/")[2] for request in draft.emulator.requests][1:] == ["tables", "march_parquet"]
 
 
+def test_an_upload_knows_its_own_rows(draft: Site) -> None:
+    """A read session that does not count them is held against them."""
+    draft.emulator.faults.add(
+        Fault(kind="json", path="*/readSessions", set={"numRows": None}, nth="every"),
+        Fault(kind="json", path="*march_parquet", set={"numRows": 301}, nth="every"),
+    )
+
+    done = run(draft.tap(uploads=[_UPLOAD]))
+
+    assert done.exit_code == 1
+    assert "rows arrived of 301" in done.stderr
+
+
 @pytest.mark.parametrize("change", ["file", "reading", "no digest"])
 def test_an_upload_that_may_have_changed_is_read_again(draft: Site, change: str) -> None:
     """Another file of that name, the same file read in another way, or nothing that tells."""

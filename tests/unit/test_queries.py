@@ -8,7 +8,7 @@ import pytest
 
 from tap_redivis.api import Api
 from tap_redivis.emulator import Emulator, Fault
-from tap_redivis.errors import DataError, QueryFailed, Unavailable
+from tap_redivis.errors import DataError, NotFound, QueryFailed, Unavailable
 from tap_redivis.metadata import Variable
 from tap_redivis.queries import Query, completed_query, query_columns, result_columns, run_query
 from tests.unit.conftest import MakeApi
@@ -69,6 +69,16 @@ def test_the_query_itself_says_its_columns_where_there_is_no_list(api: Api, emul
     emulator.faults.add(Fault(kind="status", status=404, path="*/variables", nth="every"))
 
     assert result_columns(api, result) == [Variable("id", "integer"), Variable("letter", "string")]
+
+
+def test_columns_that_nobody_tells_are_an_error(api: Api, emulator: Emulator) -> None:
+    emulator.faults.add(
+        Fault(kind="json", method="POST", path="/queries", set={"outputSchema": None}),
+        Fault(kind="status", status=404, path="*/variables", nth="every"),
+    )
+
+    with pytest.raises(NotFound):
+        query_columns(api, _LETTERS, timeout=20)
 
 
 def test_only_a_completed_query_is_taken_again(api: Api, emulator: Emulator) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -176,6 +177,54 @@ def test_a_line_that_nobody_reads_is_still_written_whole() -> None:
     assert process.wait(20) == 143
     assert first + process.stdout.read() == b"x" * 200_000 + b"\nended\n"
     process.stdout.close()
+
+
+def test_other_errors_in_a_finalizer_are_said_as_ever() -> None:
+    body = """
+    import weakref
+    thing = threading.Event()
+    reference = weakref.ref(thing, lambda _: 1 / 0)
+    del thing
+    """
+    process = subprocess.run(
+        [sys.executable, "-c", _FRAME.format(body=body.strip())],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+
+    assert (process.returncode, process.stdout.split()) == (0, ["went", "on"])
+    assert "ZeroDivisionError" in process.stderr
+
+
+def test_a_signal_that_others_handle_ends_nothing() -> None:
+    """Its number comes the way that ours do."""
+    body = """
+    signal.signal(signal.SIGUSR1, lambda *_: say("handled"))
+    receive(signal.SIGUSR1)
+    threading.Timer(0, receive, [signal.SIGTERM]).start()
+    threading.Event().wait(10)
+    """
+
+    assert _ended(body) == (143, ["handled", "ended"])
+
+
+def test_threads_handle_no_signals() -> None:
+    """Only the main thread can; whoever uses the tap as a library in another keeps their own handlers."""
+    before = [signal.getsignal(number) for number in shutdown.SIGNALS]
+    of_nobody = Shutdown()
+    thread = threading.Thread(target=lambda: (of_nobody.install(), of_nobody.ignore()))
+
+    thread.start()
+    thread.join()
+
+    assert [signal.getsignal(number) for number in shutdown.SIGNALS] == before
+
+
+def test_an_error_without_a_signal_stays_what_it_is() -> None:
+    with pytest.raises(ZeroDivisionError), Shutdown().ending():
+        raise ZeroDivisionError
 
 
 def test_sections_without_a_signal_are_nothing() -> None:

@@ -198,6 +198,27 @@ def test_a_process_that_is_killed_is_an_error(api: Api, emulator: Emulator) -> N
         _read_while_killing(events, before)
 
 
+def test_a_process_ends_with_the_tap(api: Api, emulator: Emulator) -> None:
+    """However that ends: nobody asks any more. Before that it gives rows, log lines and errors."""
+    emulator.faults.add(Fault(kind="close", path="/readStreams/*.0", at_byte=1000))
+    emulator.faults.add(Fault(kind="status", path="/readStreams/*.1", status=403, times=None))
+    before = _children()
+    reader = _reader(api)
+    process = reader._process()  # noqa: SLF001 - there is no other way to have the process alone
+    assert process is not None
+    [child] = _children() - before
+    good, refused, *_ = map(process.reader, reader._positions)  # noqa: SLF001 - the ids of the streams
+
+    rows = sum(block.count for block in good.rows(StreamPosition()))
+    with pytest.raises(SessionGone):
+        list(refused.rows(StreamPosition()))
+    process._requests.close()  # noqa: SLF001 - as the system does when the tap is gone
+
+    assert os.waitpid(child, 0) == (child, 0)
+    assert 200 < rows < 300  # about a fourth
+    assert good.resumes == 1
+
+
 def test_threads_read_where_no_process_can_be_started(
     api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
