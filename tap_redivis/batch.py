@@ -20,7 +20,8 @@ from tap_redivis.bookmarks import Reading
 from tap_redivis.encodings import Encoder, encoder_for, extension
 from tap_redivis.errors import RedivisError, StorageError
 from tap_redivis.replication import HighestKey, KeyValue, is_higher
-from tap_redivis.storage import Draft, Folder, storage_at
+from tap_redivis.storage import Draft, Sealed, Storage, storage_at
+from tap_redivis.storage.common import Place, absolute
 from tap_redivis.wire.arrays import rows_of
 from tap_redivis.wire.batches import ArrowRows
 from tap_redivis.wire.rows import Notices, RowBlock, RowCodec, Rows, ValueRules
@@ -31,18 +32,21 @@ class BatchFile:
     """A file that is whole, and waits for its message.
 
     Attributes:
-        draft: The file.
+        sealed: The file.
         count: Rows in it.
-        size: Its bytes.
         last_digest: Digest of its last row.
         highest: Highest replication key in it; None if there is none, or nobody asks.
     """
 
-    draft: Draft
+    sealed: Sealed
     count: int
-    size: int
     last_digest: str
     highest: KeyValue | None
+
+    @property
+    def size(self) -> int:
+        """Bytes of it: a read stream goes on when a large file has its message."""
+        return self.sealed.size
 
     def first(self, count: int) -> BatchFile:
         """Take all rows: files are not cut, so the rows were counted when they were written."""
@@ -80,13 +84,13 @@ class BatchOutput:
         self.codec = codec
         self.columns = columns
         self.files_at_once = len(reading.streams)
-        self.storage: Folder = storage_at(settings.root)
         self._stream = stream
         self._reading = reading
         self._key = key
         self._key_codec = RowCodec(codec.table, [key.column], ValueRules(), Notices()) if key else None
         self._allowance = _Allowance(None if max_rows is None else max_rows - reading.rows)
         self._version = reading.table_version if versioned else None
+        self.storage: Storage = storage_at(Place(absolute(settings.root), self._names, settings.bytes))
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -99,21 +103,25 @@ class BatchOutput:
         try:
             yield
         finally:
-            self.storage.close()
+            self.storage.close(others=self.settings.executor != "threads")
 
     def name(self, stream: str, offset: int) -> str:
         """Name the file of a read stream's rows from an offset on.
 
         A run that resumes at the offset gives the same name: what an earlier one left without a STATE is replaced.
         """
+        return f"{self._names}{self._reading.ordinal(stream):02}-{offset:012}{extension(self.settings)}"
+
+    @property
+    def _names(self) -> str:
+        """What the names of all files of the load begin with."""
         prefix = self.settings.prefix.format(
             stream=self._stream,
             version=self._reading.version_tag or "current",
             table_version=self._reading.table_version,
             date=f"{self._reading.opened_at:%Y-%m-%d}",
         )
-        place = f"{self._reading.table_version}-{self._reading.ordinal(stream):02}-{offset:012}"
-        return f"{prefix}{self._stream}-{place}{extension(self.settings)}"
+        return f"{prefix}{self._stream}-{self._reading.table_version}-"
 
     def through(self, stream: str, offset: int, blocks: Iterator[RowBlock]) -> Iterator[BatchFile]:
         """Write the rows of one read stream; runs in the thread that reads it.
@@ -135,9 +143,13 @@ class BatchOutput:
                 if self._allowance.is_used_up:
                     break
         except StorageError:
+            files.discard()
             raise
         except RedivisError:  # what came before is good
             yield from files.end()
+            raise
+        except BaseException:  # nobody wants more
+            files.discard()
             raise
         yield from files.end()
 
@@ -147,12 +159,12 @@ class BatchOutput:
         Raises:
             StorageError: It cannot.
         """
-        file.draft.publish()
+        self.storage.publish(file.sealed)
         message: dict[str, Any] = {
             "type": "BATCH",
             "stream": self._stream,
             "encoding": self.settings.described,
-            "manifest": [file.draft.url],
+            "manifest": [file.sealed.url],
         }
         if self._version is not None:
             message["version"] = self._version
@@ -208,6 +220,11 @@ class _Files:
             file, self._file = self._file.finish(), None
             yield file
 
+    def discard(self) -> None:
+        """Remove the file under way, if there is one."""
+        if self._file is not None:
+            self._file.discard()
+
 
 class _File:
     """One file under way."""
@@ -239,8 +256,10 @@ class _File:
     def finish(self) -> BatchFile:
         with self._draft.guarded():
             self._encoder.close()
-        self._draft.seal()
-        return BatchFile(self._draft, self.count, self._encoder.size, self._digest, self._highest)
+        return BatchFile(self._draft.seal(), self.count, self._digest, self._highest)
+
+    def discard(self) -> None:
+        self._draft.discard()
 
 
 class _Allowance:

@@ -12,6 +12,7 @@ from singer_sdk import typing as th
 from tap_redivis.errors import ConfigError
 
 Encoding = Literal["jsonl", "parquet", "arrow"]
+Executor = Literal["threads", "dask"]
 
 COMPRESSIONS: dict[str, tuple[str, ...]] = {
     "jsonl": ("gzip", "none"),
@@ -59,7 +60,10 @@ BATCH_CONFIG = th.Property(
                     "root",
                     th.StringType,
                     title="Batch storage",
-                    description="Where the files go: a folder, also as `file://` URL",
+                    description=(
+                        "Where the files go: a folder, also as `file://` URL, or a bucket: `s3://`, `gs://` or `az://` "
+                        "with the extra `s3`, `gcs` or `azure`. Credentials come from the environment or from profiles"
+                    ),
                 ),
                 th.Property(
                     "prefix",
@@ -113,11 +117,13 @@ class BatchSettings:
     Attributes:
         encoding: Format of the files.
         compression: What they are compressed with; None: nothing.
-        root: Folder, as path or URL.
+        root: Folder or bucket, as path or URL.
         prefix: Template of what the names begin with.
         rows: Most rows of a file.
         bytes: Bytes from which on a file is complete.
         version_columns: Whether the files say which load their rows are of.
+        executor: Where files are written.
+        scheduler: Address of the cluster that writes them.
     """
 
     encoding: Encoding
@@ -127,6 +133,8 @@ class BatchSettings:
     rows: int = DEFAULT_ROWS["arrow"]
     bytes: int = _DEFAULT_BYTES
     version_columns: bool = True
+    executor: Executor = "threads"
+    scheduler: str | None = None
 
     @property
     def described(self) -> dict[str, str]:
@@ -150,7 +158,7 @@ def batch_settings(config: Mapping[str, Any] | None) -> BatchSettings | None:
     if kind is None:
         raise _bad("format", "is not set", "Set it to jsonl, parquet or arrow; or leave batch_config out", "encoding")
     if not storage.get("root"):
-        raise _bad("root", "is not set", "Name a folder", "storage")
+        raise _bad("root", "is not set", "Name a folder or a bucket", "storage")
     return BatchSettings(
         encoding=kind,
         compression=_compression(kind, encoding.get("compression")),

@@ -410,8 +410,9 @@ def test_a_root_that_cannot_be_made_is_an_error_in_one_line(site: Site) -> None:
 
 
 def test_unfinished_files_of_killed_runs_are_removed(site: Site) -> None:
-    partial = site.files / "out/.partial"
+    partial = site.files / "out/.partial/0123456789abcdef"
     partial.mkdir(parents=True)
+    (partial / "lock").touch()
     (partial / "0123456789abcdef.partial").write_text("half")
 
     done = site.sync(batch_config=_config(site, "jsonl"))

@@ -20,7 +20,7 @@ VERSION_COLUMNS = ("_sdc_table_version", "_redivis_version")
 _ADDED = {*VERSION_COLUMNS, ROW_KEY}
 
 
-def batch_config(encoding: str, root: Path, **settings: object) -> Json:
+def batch_config(encoding: str, root: Path | str, **settings: object) -> Json:
     """Make the setting of that name."""
     return {"encoding": {"format": encoding}, "storage": {"root": str(root)}, **settings}
 

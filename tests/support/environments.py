@@ -62,10 +62,14 @@ class Environment:
         return path
 
 
-def environment(distribution: str) -> Environment:
+def environment(distribution: str, extra: str = "") -> Environment:
     """Return the environment of a distribution such as `target-jsonl`; build it if the cache does not hold it.
 
     Processes that want the same environment at once wait for the one that builds it.
+
+    Args:
+        distribution: Its name; its constraints have it too.
+        extra: The extra that is wanted, if one is.
 
     Raises:
         FileNotFoundError: There are no constraints for the distribution.
@@ -76,7 +80,7 @@ def environment(distribution: str) -> Environment:
     if not (path / _COMPLETE).exists():
         with _locked(path.with_suffix(".lock")):
             if not (path / _COMPLETE).exists():
-                _build(path, distribution, constraints)
+                _build(path, f"{distribution}[{extra}]" if extra else distribution, constraints)
     return Environment(path)
 
 
@@ -101,17 +105,17 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _build(path: Path, distribution: str, constraints: Path) -> None:
+def _build(path: Path, requirement: str, constraints: Path) -> None:
     """Build an environment where it will stay, since its programs hold its path; a marker tells that it is whole."""
     shutil.rmtree(path, ignore_errors=True)
     venv.create(path, symlinks=True, with_pip=False)
     install = [sys.executable, "-m", "pip", "--python", str(path / "bin" / "python"), "install", "--quiet"]
     # Old source distributions declare no build system: without this option some versions of pip build them unisolated.
-    install += ["--use-pep517", distribution]
+    install += ["--use-pep517", requirement]
     # Variables, not options: they reach the isolated environments in which pip builds (newer pip reads the second).
     pins = {"PIP_CONSTRAINT": str(constraints), "PIP_BUILD_CONSTRAINT": str(constraints)}
     done = subprocess.run(install, env={**os.environ, **pins}, capture_output=True, text=True, check=False)
     if done.returncode:
-        message = f"cannot install {distribution}:\n{done.stderr}"
+        message = f"cannot install {requirement}:\n{done.stderr}"
         raise EnvironmentBuildError(message)
     (path / _COMPLETE).touch()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import pickle
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -23,7 +24,10 @@ from tap_redivis.bookmarks import Reading, StreamPosition
 from tap_redivis.columns import Column
 from tap_redivis.encodings import ParquetEncoder
 from tap_redivis.errors import ConfigError, RowTooLarge, StorageError, Unavailable
-from tap_redivis.storage import Closed, Folder, storage_at, storage_errors
+from tap_redivis.storage import Closed, storage_at
+from tap_redivis.storage import folder as folder_module
+from tap_redivis.storage.common import Place
+from tap_redivis.storage.folder import Folder, FolderDraft, storage_errors
 from tap_redivis.wire.batches import ArrowRows, batches_of
 from tap_redivis.wire.rows import MAX_ROW_BYTES, Notices, RowBlock, RowCodec, Rows, ValueRules
 from tests.support.batches import ENCODINGS, records_in
@@ -44,6 +48,10 @@ def _output(root: Path, encoding: str = "arrow", max_rows: int | None = None, **
     return BatchOutput(kind, "visits", _CODEC, _reading(), _NO_COLUMNS, None, max_rows=max_rows, versioned=True)
 
 
+def _place(root: str) -> Place:
+    return Place(root, "visits-7-", 1000)
+
+
 def _rows(encoding: str, first: int, count: int) -> RowBlock:
     ids = range(first, first + count)
     if encoding == "jsonl":
@@ -56,7 +64,7 @@ def _published(output: BatchOutput, files: Iterator[BatchFile]) -> list[Path]:
     paths = []
     for file in files:
         output.publish(file)
-        paths.append(Path(unquote(file.draft.url.removeprefix("file://"))))
+        paths.append(Path(unquote(file.sealed.url.removeprefix("file://"))))
         assert len(records_in(paths[-1])) == file.count
     return paths
 
@@ -105,12 +113,12 @@ def test_what_does_not_go_together_is_refused(config: dict[str, Any], where: str
 @pytest.mark.parametrize("root", ["ftp://host/folder", "gopher://x"])
 def test_a_storage_that_is_not_known_is_refused(root: str) -> None:
     with pytest.raises(ConfigError, match="no storage that this tap knows"):
-        storage_at(root)
+        storage_at(_place(root))
 
 
 def test_a_file_url_is_a_folder(tmp_path: Path) -> None:
     output = _output(tmp_path)
-    output.storage = storage_at((tmp_path / "a folder").as_uri())
+    output.storage = storage_at(_place((tmp_path / "a folder").as_uri()))
 
     with output.writing():
         [path] = _published(output, output.through("a", 0, iter([_rows("arrow", 0, 3)])))
@@ -237,17 +245,18 @@ def test_a_file_that_is_begun_while_all_are_removed_is_removed_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Threads write while the tap ends the table: at the moment when a file is made, and later."""
-    storage = Folder(tmp_path)
+    storage = Folder(tmp_path, "visits-7-")
     storage.prepare()
-    closing = threading.Thread(target=storage.close)
+    closing = threading.Thread(target=storage.close, kwargs={"others": False})
 
-    def open_slowly(path: Path) -> IO[bytes]:
-        file = path.open("wb")
+    def draft_slowly(partial: Path, *_: object) -> Path:
         closing.start()
         closing.join(0.1)  # as far as it comes
-        return file
+        partial.parent.mkdir(exist_ok=True)
+        partial.touch()
+        return partial
 
-    monkeypatch.setattr("tap_redivis.storage._open_locked", open_slowly)
+    monkeypatch.setattr("tap_redivis.storage.folder.FolderDraft", draft_slowly)
     storage.draft("early.arrow")
     closing.join()
     with pytest.raises(Closed):
@@ -261,7 +270,7 @@ def test_a_thread_that_has_not_heard_of_the_end_begins_no_file(tmp_path: Path) -
 
     def blocks() -> Iterator[RowBlock]:
         yield _rows("arrow", 0, 1)
-        output.storage.close()
+        output.storage.close(others=False)
         yield _rows("arrow", 1, 2)
         yield _rows("arrow", 3, 1)
 
@@ -274,27 +283,82 @@ def test_a_thread_that_has_not_heard_of_the_end_begins_no_file(tmp_path: Path) -
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_only_files_that_nobody_writes_are_taken_for_abandoned(tmp_path: Path) -> None:
-    storage = Folder(tmp_path)
-    storage.prepare()
-    (tmp_path / ".partial/abandoned.partial").touch()
-    draft = storage.draft("file.arrow")
-
-    Folder(tmp_path).prepare()
-
-    assert len(list((tmp_path / ".partial").iterdir())) == 1
-    draft.publish()
-    assert (tmp_path / "file.arrow").exists()
+def _folders(root: Path) -> list[Path]:
+    return list((root / ".partial").iterdir())
 
 
-def test_two_runs_do_not_write_the_same_file_at_once(tmp_path: Path) -> None:
-    first, second = Folder(tmp_path), Folder(tmp_path)
-    first.prepare()
-    _ = kept = first.draft("file.arrow")
+def test_only_files_of_loads_that_no_run_has_under_way_are_taken_for_abandoned(tmp_path: Path) -> None:
+    """A load's files may be written by processes that hold no lock: the tap holds it for them."""
+    going_on, killed = Folder(tmp_path, "a-1-"), Folder(tmp_path, "b-1-")
+    going_on.prepare()
+    file = going_on.draft("a-1-file.arrow").seal()
+    (tmp_path / ".partial/before-its-lock").mkdir()
+    killed.prepare()
+    killed.draft("b-1-file.arrow")
+    killed._held.close()  # type: ignore[union-attr]  # noqa: SLF001 - as the system does it when a process ends
+
+    Folder(tmp_path, "c-1-").prepare()
+
+    assert len(_folders(tmp_path)) == 2
+    going_on.publish(file)
+    assert (tmp_path / "a-1-file.arrow").exists()
+
+
+def test_what_a_killed_run_of_the_same_load_left_is_removed(tmp_path: Path) -> None:
+    killed = Folder(tmp_path, "a-1-")
+    killed.prepare()
+    killed.draft("a-1-file.arrow").seal()
+    killed._held.close()  # type: ignore[union-attr]  # noqa: SLF001 - as the system does it when a process ends
+
+    again = Folder(tmp_path, "a-1-")
+    again.prepare()
+
+    [folder] = _folders(tmp_path)
+    assert [path.name for path in folder.iterdir()] == ["lock"]
+    again.close(others=False)
+    assert not _folders(tmp_path)
+
+
+def test_two_runs_do_not_write_the_same_load_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tap_redivis.storage.folder._SECONDS_BETWEEN_TRIES", 0)
+    kept = Folder(tmp_path, "a-1-")
+    kept.prepare()
 
     with pytest.raises(StorageError, match="End the other run"):
-        second.draft("file.arrow")
-    kept.discard()
+        Folder(tmp_path, "a-1-").prepare()
+
+
+def test_a_load_that_another_run_takes_for_abandoned_while_it_begins_is_locked_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder that was locked is not there any more: another run had looked before, and removes it now."""
+    remove, locks = folder_module._remove, []  # noqa: SLF001 - what the other run does
+
+    def lock_too_late(file: IO[bytes]) -> bool:
+        if not locks:
+            remove(Path(file.name).parent)
+        locks.append(file)
+        return True
+
+    monkeypatch.setattr("tap_redivis.storage.folder._is_locked_now", lock_too_late)
+    storage = Folder(tmp_path, "a-1-")
+    storage.prepare()
+
+    storage.publish(storage.draft("a-1-file.arrow").seal())
+    assert (tmp_path / "a-1-file.arrow").exists()
+    assert len(locks) == 2
+
+
+def test_a_sealed_file_is_published_by_another_process(tmp_path: Path) -> None:
+    """It is a value that can be sent: where it was written is another storage than where it is published."""
+    tap, worker = Folder(tmp_path, "a-1-"), Folder(tmp_path, "a-1-")
+    tap.prepare()
+    draft = worker.draft("a-1-file.arrow")
+    draft.sink.write(b"rows")
+
+    tap.publish(pickle.loads(pickle.dumps(draft.seal())))  # noqa: S301 - what this test is about
+
+    assert (tmp_path / "a-1-file.arrow").read_bytes() == b"rows"
 
 
 def test_a_file_of_a_run_that_left_no_state_is_replaced(tmp_path: Path) -> None:
@@ -310,8 +374,10 @@ def test_a_file_of_a_run_that_left_no_state_is_replaced(tmp_path: Path) -> None:
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_a_full_disk_is_one_clear_error(tmp_path: Path, encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It says what to do; /dev/full is a disk that is always full."""
-    monkeypatch.setattr("tap_redivis.storage._open_locked", lambda _: open("/dev/full", "wb"))  # noqa: SIM115, PTH123
     output = _output(tmp_path, encoding)
+    (tmp_path / "partial").symlink_to("/dev/full")
+    draft = FolderDraft(tmp_path / "partial", "full", tmp_path / "full")
+    monkeypatch.setattr(output.storage, "draft", lambda _: draft)
 
     with pytest.raises(StorageError, match=r"no space left on device.*Make room and run again"):
         list(output.through("a", 0, iter([_rows(encoding, 0, 300_000)])))
@@ -330,11 +396,11 @@ def test_a_file_system_without_locks_will_do(tmp_path: Path, monkeypatch: pytest
         raise OSError(errno.ENOLCK, "no locks")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    storage = Folder(tmp_path)
-    storage.prepare()
-    (tmp_path / ".partial/abandoned.partial").touch()
-    storage.draft("file.arrow").publish()
+    other, storage = Folder(tmp_path, "a-1-"), Folder(tmp_path, "b-1-")
+    other.prepare()
     storage.prepare()
 
+    storage.publish(storage.draft("file.arrow").seal())
+
     assert (tmp_path / "file.arrow").exists()
-    assert (tmp_path / ".partial/abandoned.partial").exists()
+    assert len(_folders(tmp_path)) == 2

@@ -1,0 +1,307 @@
+"""BATCH files in an object store: what is promised of a folder's files holds for them, proved by a local S3."""
+
+from __future__ import annotations
+
+import pickle
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from botocore.exceptions import ClientError
+from s3fs import S3FileSystem
+
+from tap_redivis.emulator import Fault
+from tap_redivis.errors import StorageError
+from tap_redivis.storage import storage_at
+from tap_redivis.storage.common import Place
+from tests.end_to_end.conftest import VISITS
+from tests.support.batches import ENCODINGS, batch_config, records_of_files, table_in
+from tests.support.buckets import S3, serving_s3
+from tests.support.pipes import Json, Output, Program, Stop, run, run_stopped
+from tests.support.served import Site, assert_same_rows, records_of
+
+_STREAM = "visits__visits"
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3]:
+    """A local S3 for all tests."""
+    with serving_s3() as server:
+        yield server
+
+
+@dataclass(frozen=True)
+class _Lake:
+    """A bucket, and the tap that writes to it."""
+
+    s3: S3
+    site: Site
+    bucket: str
+
+    def tap(self, encoding: str = "parquet", root: str = "s3://{bucket}/lake", **settings: object) -> Program:
+        state = settings.pop("state", None)
+        rest = {name: settings.pop(name) for name in list(settings) if name in {"batch_size", "batch_bytes"}}
+        config = batch_config(encoding, root.format(bucket=self.bucket), **rest)
+        program = self.site.tap(state=state, batch_config=config, **settings)  # type: ignore[arg-type]
+        return replace(program, variables={**program.variables, **self.s3.variables})
+
+    def run(self, program: Program) -> Output:
+        return self.checked(run(program))
+
+    def checked(self, done: Output) -> Output:
+        """See to it that no credentials are shown."""
+        assert self.s3.secret not in done.stderr
+        assert self.s3.secret.encode() not in done.stdout
+        return done
+
+    def rows(self, *outputs: Output) -> list[Json]:
+        """Read the rows of the files that messages name, in their order."""
+        urls = dict.fromkeys(url for done in outputs for url in urls_of(done))  # one without its STATE comes again
+        return records_of_files([self.s3.download(url, self.site.files) for url in urls])
+
+
+def urls_of(done: Output) -> list[str]:
+    return [url for message in done.messages if message["type"] == "BATCH" for url in message["manifest"]]
+
+
+@pytest.fixture
+def lake(s3: S3, site: Site) -> _Lake:
+    """A bucket of the test's own."""
+    return _Lake(s3, site, s3.bucket())
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_the_files_in_the_bucket_hold_the_table(lake: _Lake, encoding: str) -> None:
+    """All rows, in files of as many rows as were allowed, and nothing else; no upload is left."""
+    done = lake.run(lake.tap(encoding, batch_size=300))
+
+    assert done.exit_code == 0, done.stderr
+    assert_same_rows(lake.rows(done), records_of(VISITS))
+    assert set(urls_of(done)) == {f"s3://{lake.bucket}/{name}" for name in lake.s3.files(lake.bucket)}
+    assert len(urls_of(done)) >= 8
+    assert all(url.startswith(f"s3://{lake.bucket}/lake/{_STREAM}/") for url in urls_of(done))
+    assert not lake.s3.unfinished(lake.bucket)
+
+
+@pytest.mark.parametrize("root", ["s3://{bucket}", "s3://{bucket}/", "s3://{bucket}/a b/č/"])
+def test_a_root_is_a_bucket_or_a_part_of_one(lake: _Lake, root: str) -> None:
+    done = lake.run(lake.tap("jsonl", root))
+
+    assert done.exit_code == 0, done.stderr
+    assert_same_rows(lake.rows(done), records_of(VISITS))
+    assert all(url.startswith(root.format(bucket=lake.bucket).rstrip("/") + f"/{_STREAM}/") for url in urls_of(done))
+
+
+def test_files_of_several_parts_are_whole(lake: _Lake) -> None:
+    """A part has 8 MiB."""
+    table = pa.table({"id": range(500), "text": [f"{number:05}" * 16_000 for number in range(500)]})
+    lake.site.release("demo/visits/v1.1/visits", table)
+
+    done = lake.run(lake.tap("arrow"))
+
+    assert_same_rows(lake.rows(done), records_of(table))
+    assert max(lake.s3.files(lake.bucket).values()) > 8 * 1024 * 1024
+
+
+def test_types_and_values_are_those_of_the_source(s3: S3, demo_site: Site) -> None:
+    lake = _Lake(s3, demo_site, s3.bucket())
+    source = pq.read_table(demo_site.folder / "demo/types/all_types.parquet")
+
+    done = lake.run(lake.tap("parquet", tables=["demo.types.all_types"]))
+
+    [path] = [s3.download(url, demo_site.files) for url in urls_of(done)]
+    assert table_in(path).select(source.column_names).sort_by("row").equals(source)
+
+
+# --- what is interrupted ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_stopped_load_leaves_no_upload_and_goes_on(lake: _Lake, encoding: str) -> None:
+    """SIGTERM: what is under way is aborted; the second run brings the rest, and each row once."""
+    lake.site.emulator.faults.add(Fault(kind="stall", path="/readStreams/*", nth="every", at_row=250))
+
+    stopped = run_stopped(lake.tap(encoding, batch_size=100), Stop(signal.SIGTERM, after_lines=17))
+    first = lake.checked(stopped)
+    lake.site.emulator.faults.clear()
+    assert not lake.s3.unfinished(lake.bucket)
+    second = lake.run(lake.tap(encoding, batch_size=100, state=first.state))
+
+    assert (first.exit_code, second.exit_code) == (143, 0), second.stderr
+    assert_same_rows(lake.rows(first, second), records_of(VISITS))
+    assert len(lake.s3.files(lake.bucket)) == len({*urls_of(first), *urls_of(second)})
+
+
+def test_what_a_killed_run_left_is_aborted_by_the_next_one(lake: _Lake) -> None:
+    """Kill -9 in the middle: uploads stay, and are aborted; those that are not the tap's are left alone."""
+    lake.site.emulator.faults.add(Fault(kind="stall", path="/readStreams/*", nth="every", at_row=250))
+    lake.s3.begin_upload(lake.bucket, "lake/of-somebody-else.parquet")
+
+    first = run_stopped(lake.tap("jsonl", batch_size=100), Stop(signal.SIGKILL, after_lines=17))
+    lake.site.emulator.faults.clear()
+    left = lake.s3.unfinished(lake.bucket)
+    second = lake.run(lake.tap("jsonl", batch_size=100, state=first.state))
+
+    assert len(left) > 1
+    assert lake.s3.unfinished(lake.bucket) == ["lake/of-somebody-else.parquet"]
+    assert_same_rows(lake.rows(first, second), records_of(VISITS))
+
+
+def test_uploads_of_a_load_that_does_not_go_on_are_aborted_too(lake: _Lake) -> None:
+    """They are old (in this server all are), and have names that the tap gives."""
+    lake.s3.begin_upload(lake.bucket, f"lake/{_STREAM}/1600000000/{_STREAM}-1600000000-00-000000000000.parquet")
+
+    lake.run(lake.tap())
+
+    assert not lake.s3.unfinished(lake.bucket)
+
+
+def test_a_failed_table_leaves_no_upload(lake: _Lake) -> None:
+    lake.site.emulator.faults.add(Fault(kind="status", path="/readStreams/*", nth="every", status=400))
+
+    done = lake.run(lake.tap())
+
+    assert done.exit_code == 1
+    assert not lake.s3.unfinished(lake.bucket)
+
+
+def test_a_sealed_file_is_published_by_another_process_and_again_if_the_answer_was_lost(
+    s3: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the answer to the first try was lost, the upload is gone, and the file is there."""
+    for name, value in s3.variables.items():
+        monkeypatch.setenv(name, value)
+    bucket = s3.bucket()
+    place = Place(f"s3://{bucket}/lake", "visits-7-", 1)
+    tap, worker = storage_at(place), storage_at(place)
+    draft = worker.draft("visits-7-00-000000000000.jsonl")
+    draft.sink.write(b"rows")
+    file = pickle.loads(pickle.dumps(draft.seal()))  # noqa: S301 - what this test is about
+    assert not s3.files(bucket)
+
+    tap.publish(file)
+    _let_uploads_be_gone(monkeypatch)
+    tap.publish(file)
+
+    assert s3.files(bucket) == {"lake/visits-7-00-000000000000.jsonl": 4}
+    with pytest.raises(StorageError, match=r"the upload was aborted by another run\. End the other run"):
+        tap.publish(replace(file, size=5))
+
+
+def _let_uploads_be_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answer as S3 does to who completes an upload that is not there; the server of the tests breaks then."""
+    call = S3FileSystem.call_s3
+
+    def answer(self: S3FileSystem, method: str, **parameters: object) -> object:
+        if method == "complete_multipart_upload":
+            raise FileNotFoundError from ClientError({"Error": {"Code": "NoSuchUpload"}}, method)
+        return call(self, method, **parameters)
+
+    monkeypatch.setattr(S3FileSystem, "call_s3", answer)
+
+
+# --- what goes wrong -------------------------------------------------------------------------------------------------
+
+
+def _error(done: Output) -> str:
+    assert done.exit_code == 1
+    assert "Traceback" not in done.stderr
+    [error] = [line for line in done.stderr.splitlines() if "| ERROR " in line]
+    return error
+
+
+def test_a_bucket_that_is_not_there_is_an_error_before_anything_is_read(lake: _Lake) -> None:
+    done = lake.run(lake.tap(root="s3://no-such-bucket/lake"))
+
+    assert "s3://no-such-bucket/lake: a BATCH file cannot be written: the bucket does not exist. Create it" in _error(
+        done
+    )
+    assert not lake.site.asked("/readStreams/")
+
+
+def test_a_server_that_is_not_there_is_an_error_in_one_line(lake: _Lake) -> None:
+    program = lake.tap()
+    nowhere = {**program.variables, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+
+    done = lake.run(replace(program, variables=nowhere))
+
+    assert "the server cannot be reached" in _error(done)
+
+
+def test_without_credentials_there_is_an_error_in_one_line(lake: _Lake, tmp_path: Path) -> None:
+    program = lake.tap()
+    nobody = {**program.variables, "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "HOME": str(tmp_path)}
+
+    done = lake.run(replace(program, variables=nobody))
+
+    assert "there are no credentials. Check the credentials in the environment or the profile" in _error(done)
+
+
+def test_a_profile_names_the_credentials_and_the_server(lake: _Lake, tmp_path: Path) -> None:
+    """As everything of AWS does: nothing of it is in the tap's settings."""
+    folder = tmp_path / ".aws"
+    folder.mkdir()
+    (folder / "config").write_text(f"[profile lake]\nregion = us-east-1\nendpoint_url = {lake.s3.endpoint}\n")
+    (folder / "credentials").write_text(
+        f"[lake]\naws_access_key_id = {lake.s3.key}\naws_secret_access_key = {lake.s3.secret}\n"
+    )
+    program = lake.tap()
+    variables = {name: value for name, value in program.variables.items() if not name.startswith("AWS_")}
+
+    done = lake.run(replace(program, variables={**variables, "HOME": str(tmp_path), "AWS_PROFILE": "lake"}))
+
+    assert done.exit_code == 0, done.stderr
+    assert_same_rows(lake.rows(done), records_of(VISITS))
+
+
+@pytest.mark.parametrize(
+    ("key", "what"),
+    [
+        ("AKIAIOSFODNN7EXAMPLE", "the credentials are not valid. Check the credentials"),
+        (None, "access is denied. Let the tap's credentials write there"),
+    ],
+)
+def test_wrong_and_powerless_credentials_are_told_apart(site: Site, key: str | None, what: str) -> None:
+    """By a server that asks who it is: a key that is not known, and one of a user who may do nothing."""
+    with serving_s3() as server:
+        bucket = server.bucket()
+        mine = server.of_a_user_without_rights()
+        lake = _Lake(replace(mine, key=key or mine.key), site, bucket)
+
+        done = lake.run(lake.tap())
+
+    assert what in _error(done)
+
+
+def test_debug_lines_show_no_credentials(lake: _Lake) -> None:
+    """The libraries say at that level what they send."""
+    program = lake.tap()
+
+    done = lake.run(replace(program, variables={**program.variables, "TAP_REDIVIS_LOG_LEVEL": "debug"}))
+
+    assert done.exit_code == 0
+    assert lake.s3.key not in done.stderr
+    assert "Signature" not in done.stderr
+
+
+@pytest.mark.parametrize("root", ["s3://", "s3://key:secret@bucket/lake", "s3://bucket/lake?versionId=7"])
+def test_a_root_that_is_no_bucket_is_refused(site: Site, root: str) -> None:
+    done = run(site.tap(batch_config=batch_config("jsonl", root)))
+
+    assert "batch_config.storage.root: it must be a bucket and a path, without credentials" in _error(done)
+
+
+@pytest.mark.parametrize(("scheme", "extra"), [("gs", "gcs"), ("az", "azure"), ("s3", "s3")])
+def test_what_is_not_installed_is_named(site: Site, scheme: str, extra: str, tmp_path: Path) -> None:
+    for module in ("s3fs", "gcsfs", "adlfs"):
+        (tmp_path / f"{module}.py").write_text(f"raise ModuleNotFoundError('there is no {module}')")
+    program = site.tap(batch_config=batch_config("jsonl", f"{scheme}://bucket/lake"))
+
+    done = run(replace(program, variables={**program.variables, "PYTHONPATH": str(tmp_path)}))
+
+    assert f"{scheme}:// needs the extra {extra}, which is not installed" in _error(done)
+    assert f"pip install 'tap-redivis[{extra}]'" in _error(done)
