@@ -1,1 +1,1 @@
-"""``make bench``: how fast the tap is, beside a plain singer-sdk tap and curl, in one run."""
+"""``make bench``: how fast the tap is, beside curl, plain singer-sdk taps and the official client, in one run."""

@@ -1,175 +1,77 @@
-"""Run the benchmark and print it as a table.
-
-The emulator runs in a process of its own and has rendered the bodies before anything is timed. The runs of each path
-alternate; figures are medians. Machines are shared and noisy: believe the ratios, which come from one run.
-"""
+"""Measure everything in one run; print the tables, and write them with JSON and a picture into a folder."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import shutil
-import statistics
-import subprocess
+import signal
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-from benchmarks.plain_tap import TABLE
-from benchmarks.shapes import make_typical
+import msgspec
 
-PLAIN = "plain singer-sdk tap"
-CURL = "curl of the same bytes"
-CURL_ARROW = "curl of the same Arrow bytes"
-JSONL = "tap-redivis, jsonl"
-PATHS: Mapping[str, Mapping[str, object]] = {
-    "jsonl": {"wire_format": "jsonl", "row_key": False},
-    "arrow": {"wire_format": "arrow", "row_key": False},
-    "csv": {"wire_format": "csv", "row_key": False},
-    "jsonl, row key": {"wire_format": "jsonl"},
-    "jsonl, row key and lineage": {"wire_format": "jsonl", "lineage": True},
-}
-"""Settings of the tap by the name of the path: the formats are compared without what the tap adds to the rows."""
-ENCODINGS = ("arrow", "parquet", "jsonl")
-SDK_ENCODINGS = {"parquet": "SDK's ParquetBatcher", "jsonl": "SDK's JSONLinesBatcher"}
-"""Encodings of BATCH files that a plain tap has too, and what writes them there."""
+from benchmarks.checks import verdicts
+from benchmarks.measuring import Measured, measure
+from benchmarks.picture import picture
+from benchmarks.report import Machine, Report, as_data, as_markdown
+from benchmarks.scenes import Scene, scenes
+from docs.generate import ROOT, filled
+from tests.faults import client
 
-_FILE_ROWS = 100_000
-
-_SAMPLE_SECONDS = 0.05
+_PAGE = ROOT / "docs" / "speed.md"
+_OUTPUT = ROOT / ".cache" / "benchmarks"
+_REPEATS = 5
 
 
-def seconds(command: Sequence[str], environment: dict[str, str]) -> float:
-    """Run a command with its output to /dev/null, and give the wall time of the whole process."""
-    started = time.perf_counter()
-    done = subprocess.run(  # noqa: S603 - our own commands
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, check=False, text=True
-    )
-    if done.returncode:
-        sys.exit(f"{command[0]} failed:\n{done.stderr}")
-    return time.perf_counter() - started
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.write and (options.scale, options.only) != (1.0, ["*"]):
+        parser.error("only a whole run is for the docs: --write goes with neither --scale nor --only")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as where the programs are installed
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that the emulator is ended too
+    chosen = [scene for scene in scenes(options.scale) if any(fnmatchcase(scene.name, only) for only in options.only)]
+    options.output.mkdir(parents=True, exist_ok=True)
+    report = _report(chosen, options.repeats)
+    text, drawn = as_markdown(report), picture(report.scenes)
+    data = msgspec.json.format(msgspec.json.encode(as_data(report)))
+    _write(options.output, "speed", text, data, drawn)
+    if options.write:
+        _PAGE.write_text(filled(_PAGE.read_text(), text, "benchmarks"))
+        _PAGE.with_suffix(".svg").write_text(drawn)
+        _PAGE.with_suffix(".json").write_bytes(data + b"\n")
+    print(text)  # noqa: T201 - this is what one runs it for
+    return 0
 
 
-def peak_mib(command: Sequence[str], environment: dict[str, str]) -> float:
-    """Run a command once more, and give the most memory that it and its processes held, in MiB.
-
-    Pages that processes share count once (Pss).
-    """
-    peak = 0
-    with subprocess.Popen(  # noqa: S603 - our own commands
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
-    ) as process:
-        while process.poll() is None:
-            peak = max(peak, sum(map(_kilobytes, _family(process.pid))))
-            time.sleep(_SAMPLE_SECONDS)
-    return peak / 1024
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    add = parser.add_argument
+    add("--repeats", type=int, default=_REPEATS, help="runs of each path after a first one (default: %(default)s)")
+    add("--scale", type=float, default=1.0, help="multiplies all numbers of rows; 0.01 is a quick try")
+    add("--only", nargs="+", default=["*"], metavar="SCENE", help="names of scenes, with * and ? (default: all)")
+    add("--write", action="store_true", help="write the results into docs/ too")
+    add("--output", type=Path, default=_OUTPUT, metavar="FOLDER", help="for speed.md, speed.json and speed.svg")
+    return parser
 
 
-def _family(pid: int) -> list[int]:
-    """Give a process and its children."""
-    children = Path(f"/proc/{pid}/task/{pid}/children")
-    return [pid, *map(int, children.read_text().split() if children.exists() else ())]
+def _report(chosen: Sequence[Scene], repeats: int) -> Report:
+    found: list[Measured] = [measure(scene, repeats, _say) for scene in chosen]
+    return Report(Machine.here(client.version()), repeats, found, verdicts(found))
 
 
-def _kilobytes(pid: int) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:  # it has ended
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - how far it is
 
 
-def curl_command(environment: dict[str, str], wire_format: str) -> list[str]:
-    """Open a session and make the curl command that reads its one stream."""
-    import requests  # noqa: PLC0415 - only here
-
-    endpoint, token = environment["REDIVIS_API_ENDPOINT"], environment["REDIVIS_API_TOKEN"]
-    bearer = f"Authorization: Bearer {token}"
-    answer = requests.post(
-        f"{endpoint}/tables/{TABLE}/readSessions",
-        json={"format": wire_format},
-        headers={"Authorization": f"Bearer {token}"},
-        timeout=60,
-    )
-    stream = answer.json()["streams"][0]["id"]
-    return ["curl", "--silent", "--fail", "--header", bearer, f"{endpoint}/readStreams/{stream}"]
+def _write(folder: Path, name: str, text: str, data: bytes, drawn: str) -> None:
+    (folder / f"{name}.md").write_text(text + "\n")
+    (folder / f"{name}.json").write_bytes(data + b"\n")
+    (folder / f"{name}.svg").write_text(drawn)
 
 
-def run(rows: int, repeats: int, configs: Path) -> None:
-    """Measure all paths in turn, and print the table."""
-    environment = dict(os.environ)
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # as where it is installed
-    commands = {f"tap-redivis, {name}": _tap(configs / f"{name}.json") for name in PATHS}
-    commands |= {f"tap-redivis, {name} files": _tap(configs / f"{name} files.json") for name in ENCODINGS}
-    commands |= {
-        CURL: lambda: curl_command(environment, "jsonl"),
-        CURL_ARROW: lambda: curl_command(environment, "arrow"),
-        PLAIN: lambda: [*plain],
-    }
-    plain = [sys.executable, "-m", "benchmarks.plain_tap"]
-    commands |= {
-        name: lambda config=configs / f"plain {encoding}.json": [*plain, "--config", str(config)]
-        for encoding, name in SDK_ENCODINGS.items()
-    }
-    peaks: dict[str, float] = {}
-    results: dict[str, list[float]] = {path: [] for path in commands}
-    for path, command in commands.items():
-        peaks[path] = peak_mib(command(), environment)  # and warm up
-        shutil.rmtree(configs / "out", ignore_errors=True)
-    for _ in range(repeats):
-        for path, command in commands.items():
-            results[path].append(seconds(command(), environment))
-            shutil.rmtree(configs / "out", ignore_errors=True)
-    show(results, peaks, rows)
-
-
-def _tap(config: Path) -> Callable[[], Sequence[str]]:
-    return lambda: [str(Path(sys.executable).with_name("tap-redivis")), "--config", str(config)]
-
-
-def show(results: Mapping[str, Sequence[float]], peaks: Mapping[str, float], rows: int) -> None:
-    """Print medians and ratios as a Markdown table."""
-    rates = {path: rows / statistics.median(runs) for path, runs in results.items()}
-    print("| Path | rows/s | times plain SDK | times jsonl | slowest to fastest run | peak MiB |")  # noqa: T201
-    print("|---|---|---|---|---|---|")  # noqa: T201
-    for path, runs in results.items():
-        span = f"{max(runs):.2f}-{min(runs):.2f} s"
-        ratios = f"{rates[path] / rates[PLAIN]:.1f} | {rates[path] / rates[JSONL]:.2f}"
-        print(f"| {path} | {rates[path]:,.0f} | {ratios} | {span} | {peaks[path]:.0f} |")  # noqa: T201
-
-
-def main() -> None:
-    """Start the emulator on a folder made for this run, and measure inside."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.inside:
-        run(arguments.rows, arguments.repeats, arguments.inside)
-        return
-    memory = Path("/dev/shm")  # noqa: S108 - files that are written shall not wait for a disk
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
-        configs = Path(name)
-        folder = configs / "data"
-        make_typical(folder, arguments.rows)
-        for path, settings in PATHS.items():
-            config = {"tables": [TABLE], "skip_unchanged": False, **settings}
-            (configs / f"{path}.json").write_text(json.dumps(config))
-        for encoding in ENCODINGS:
-            storage = {"root": str(configs / "out")}
-            files = {"encoding": {"format": encoding}, "storage": storage, "batch_size": _FILE_ROWS}
-            config = {"tables": [TABLE], "skip_unchanged": False, "row_key": False, "batch_config": files}
-            (configs / f"{encoding} files.json").write_text(json.dumps(config))
-            sdk = {**files, "storage": {"root": (configs / "out").as_uri()}}
-            (configs / f"plain {encoding}.json").write_text(json.dumps({"batch_config": sdk}))
-        emulator = str(Path(sys.executable).with_name("redivis-emulator"))
-        inside = [sys.executable, "-m", "benchmarks", "--inside", str(configs), "--rows", str(arguments.rows)]
-        inside += ["--repeats", str(arguments.repeats)]
-        sys.exit(subprocess.run([emulator, "run", str(folder), "--", *inside], check=False).returncode)  # noqa: S603
-
-
-main()
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,13 +1,42 @@
-"""Tables to measure with, made by DuckDB: rows that differ, with nulls, in every type."""
+"""Tables to measure with, made by DuckDB: rows that differ, with nulls, in every shape that tables have."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 
-_TYPICAL = """
-    SELECT
+_SENTENCE = "'A “quoted” word, a \"plain\" one, and number ' || hash(i) || ', written down without any haste. '"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A kind of table.
+
+    Attributes:
+        name: Of the table.
+        words: What it is like, for people.
+        columns: SQL expressions over ``i``, the number of the row from 0.
+        rows: How many are read at full speed, so that the start of a program weighs little.
+        slow_rows: How many of them a plain singer-sdk tap reads in some five seconds.
+    """
+
+    name: str
+    words: str
+    columns: str
+    rows: int
+    slow_rows: int
+
+    @property
+    def reference(self) -> str:
+        """What the tap calls the table."""
+        return f"bench.shapes.{self.name}"
+
+
+def _typical() -> str:
+    return """
         1000000000 + i AS id,
         (hash(i) % 1000000)::BIGINT AS amount,
         CASE WHEN i % 10 = 0 THEN NULL ELSE (hash(i + 1) % 1000)::BIGINT END AS code,
@@ -18,12 +47,71 @@ _TYPICAL = """
         i % 2 = 0 AS active,
         DATE '2010-01-01' + (hash(i + 6) % 5000)::INTEGER AS day,
         TIMESTAMP '2010-01-01' + INTERVAL 1 SECOND * (hash(i + 7) % 400000000)::BIGINT AS seen_at
-    FROM range({rows}) AS numbers(i)
-"""
+    """
 
 
-def make_typical(folder: Path, rows: int) -> None:
-    """Write ``bench.shapes.typical`` (10 columns, about 220 bytes a row as JSON Lines) as an emulator folder."""
+def _narrow() -> str:
+    return "1000000000 + i AS id, (hash(i) % 1000)::BIGINT AS code, 'name of ' || (hash(i + 1) % 100000) AS name"
+
+
+def _wide() -> str:
+    """Make 200 columns, of each ten three whole numbers, three fractions, two texts, a boolean and a date."""
+    kinds = (
+        "(hash(i + {n}) % 1000000)::BIGINT",
+        "CASE WHEN (i + {n}) % 10 = 0 THEN NULL ELSE (hash(i + {n}) % 1000)::BIGINT END",
+        "(hash(i + {n}) % 100)::BIGINT",
+        "round((hash(i + {n}) % 10000000) / 10000.0, 4)",
+        "(hash(i + {n}) % 1000000007) / 1000000007.0",
+        "CASE WHEN (i + {n}) % 7 = 0 THEN NULL ELSE round((hash(i + {n}) % 10000) / 100.0, 2) END",
+        "'answer ' || (hash(i + {n}) % 100)",
+        "CASE WHEN (i + {n}) % 5 = 0 THEN NULL ELSE 'code ' || (hash(i + {n}) % 1000) END",
+        "(i + {n}) % 2 = 0",
+        "DATE '2010-01-01' + (hash(i + {n}) % 5000)::INTEGER",
+    )
+    return ", ".join(f"{kinds[n % len(kinds)].format(n=n)} AS question_{n:03}" for n in range(200))
+
+
+def _text() -> str:
+    return f"1000000000 + i AS id, repeat({_SENTENCE}, 50) AS body"
+
+
+def _moments() -> str:
+    """Make ten dateTime columns: every second one with microseconds, one with nulls."""
+    moments = [f"TIMESTAMP '1990-01-01' + INTERVAL 1 SECOND * (hash(i + {n}) % 900000000)::BIGINT" for n in range(10)]
+    exact = [
+        f"{moment} + INTERVAL 1 MICROSECOND * (hash(i + {n}) % 1000000)::BIGINT" if n % 2 else moment
+        for n, moment in enumerate(moments)
+    ]
+    exact[8] = f"CASE WHEN i % 10 = 0 THEN NULL ELSE {exact[8]} END"
+    return ", ".join(f"{moment} AS at_{n}" for n, moment in enumerate(exact))
+
+
+SHAPES: Mapping[str, Shape] = {
+    shape.name: shape
+    for shape in (
+        Shape("typical", "10 columns, 220 bytes a row", _typical(), 2_000_000, 50_000),
+        Shape("narrow", "3 columns, 60 bytes a row", _narrow(), 4_000_000, 80_000),
+        Shape("wide", "200 columns, 5 KB a row", _wide(), 60_000, 3_000),
+        Shape("text", "a text of 5 KB a row", _text(), 80_000, 20_000),
+        Shape("moments", "10 dateTime columns, 360 bytes a row", _moments(), 1_000_000, 40_000),
+    )
+}
+
+
+def write_shape(folder: Path, shape: Shape, rows: int) -> None:
+    """Write a table of some shape below a folder for the emulator."""
     target = folder / "bench" / "shapes"
+    target.mkdir(parents=True, exist_ok=True)
+    select = f"SELECT {shape.columns} FROM range({rows}) AS numbers(i)"  # noqa: S608 - our own
+    duckdb.sql(f"COPY ({select}) TO '{target / shape.name}.parquet' (FORMAT parquet)")
+
+
+def write_many(folder: Path, tables: int, rows: int) -> None:
+    """Write many small tables, the dataset ``bench.many``."""
+    target = folder / "bench" / "many"
     target.mkdir(parents=True)
-    duckdb.sql(f"COPY ({_TYPICAL.format(rows=rows)}) TO '{target / 'typical.parquet'}' (FORMAT parquet)")
+    select = f"SELECT {_typical()} FROM range({rows}) AS numbers(i)"  # noqa: S608 - our own
+    first = target / "table_0000.parquet"
+    duckdb.sql(f"COPY ({select}) TO '{first}' (FORMAT parquet)")
+    for number in range(1, tables):
+        (target / f"table_{number:04}.parquet").write_bytes(first.read_bytes())

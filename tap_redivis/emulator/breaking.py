@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.002
 _STALL_POLL_SECONDS = 0.01
 _SLOW_SECONDS = 0.05
+_THROTTLE_SECONDS = 0.02
 _GARBAGE_BYTES = 64
 _MISSING_BYTES = 1 << 20
 _UNKNOWN_BYTES = 1 << 31
@@ -117,8 +118,10 @@ class BrokenSend:
         # Bytes until the fault; None: until the mark.
         self._before = None if fault.at_row is not None else fault.at_byte or 0
         # Bytes that the fault spoils or slows down; None: all that come.
-        self._spoilt = fault.length if fault.length is not None or fault.kind == "slow" else _GARBAGE_BYTES
+        self._spoilt = _GARBAGE_BYTES if fault.length is None and fault.kind == "garbage" else fault.length
         self._over = False
+        # When the next bytes are due, in seconds on the loop's clock.
+        self._due = 0.0
 
     async def __call__(self, message: Message) -> None:
         """Send a message of ASGI, up to the fault."""
@@ -132,6 +135,8 @@ class BrokenSend:
             data = self._garble(data)
         if self._over and self._fault.kind == "slow":
             data = await self._trickle(data)
+        if self._over and self._fault.kind == "throttle":
+            data = await self._throttle(data)
         await self._write(data, more=more)
 
     def _headers(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -179,6 +184,21 @@ class BrokenSend:
         for position in range(count):
             await self._write(data[position : position + 1], more=True)
             await self._connection.stall(_SLOW_SECONDS if self._fault.seconds is None else self._fault.seconds)
+        return data[count:]
+
+    async def _throttle(self, data: bytes) -> bytes:
+        """Send bytes in small pieces, each as long after the one before as its bytes take at the rate; return the rest.
+
+        A client that was slow gets nothing faster for it.
+        """
+        loop = asyncio.get_running_loop()
+        count = self._share(data)
+        size = max(1, round(self._fault.rate * _THROTTLE_SECONDS))
+        for start in range(0, count, size):
+            piece = data[start : min(start + size, count)]
+            self._due = max(self._due, loop.time()) + len(piece) / self._fault.rate
+            await self._connection.stall(self._due - loop.time())
+            await self._write(piece, more=True)
         return data[count:]
 
     def _share(self, data: bytes) -> int:

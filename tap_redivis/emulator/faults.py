@@ -44,8 +44,9 @@ Kind = Literal[
     "stall",
     "status",
     "streams",
+    "throttle",
 ]
-_BODY_KINDS = frozenset({"close", "end", "garbage", "reset", "short", "slow", "stall"})
+_BODY_KINDS = frozenset({"close", "end", "garbage", "reset", "short", "slow", "stall", "throttle"})
 
 _ERRORS = {
     400: "invalid_request",
@@ -77,7 +78,7 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             body unfinished), `reset` (the same with a TCP reset), `stall` (silence for `seconds`, or for good).
             At a place in the answer, else at its beginning: `end` (the body ends properly), `short` (less comes than
             Content-Length said), `garbage` (`length` bytes are rubbish), `slow` (`length` bytes, or all, come
-            one by one, each after `seconds`).
+            one by one, each after `seconds`), `throttle` (`length` bytes, or all, come at `rate` bytes a second).
             In the answer: `json` (keys are replaced by `set`, numbers raised by `add`), `headers` (more headers),
             `page_size` (lists have pages of `size`), `no_sentinel` (none, though asked for).
             Of a session: `streams` (there are `count`), `overshoot` (`maxResults` is exceeded by `rows`), `columns`
@@ -93,6 +94,7 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         at_row: Place: after so many rows of this body.
         seconds: Duration, see `kind`; None: the kind's own.
         length: Number of bytes, see `kind`; None: the kind's own.
+        rate: Bytes a second.
         set: JSON keys and their new values.
         add: JSON keys and what is added to their numbers.
         size: Items on a page.
@@ -120,6 +122,7 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     at_row: int | None = None
     seconds: float | None = None
     length: int | None = None
+    rate: int = 1_000_000
     set: dict[str, Any] = {}
     add: dict[str, int] = {}
     size: int = 1

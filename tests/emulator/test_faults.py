@@ -191,6 +191,18 @@ def test_slow_bytes(client: Client) -> None:
     assert time.monotonic() - started >= 0.2  # five waits, of which clocks may take off a little
 
 
+@pytest.mark.parametrize(("rate", "length"), [(300_000, None), (500, 200)])
+def test_throttled_bytes(client: Client, rate: int, length: int | None) -> None:
+    """All bytes, or so many, come no faster than said, the others as ever, and nothing is lost."""
+    path = stream_path(client)
+    whole = listen(client, path).body
+    client.emulator.faults.add(Fault(kind="throttle", path=STREAMS, rate=rate, length=length))
+    started = time.monotonic()
+    assert listen(client, path).body == whole
+    expected = (len(whole) if length is None else length) / rate
+    assert 0.9 * expected <= time.monotonic() - started < 60  # clocks may take off a little; all at 500 takes minutes
+
+
 @pytest.mark.parametrize(
     ("form", "media_type", "content"),
     [

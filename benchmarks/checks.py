@@ -1,0 +1,131 @@
+"""What is promised, held against what was measured: ratios within one run, and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from benchmarks import scenes
+from benchmarks.measuring import Measured
+
+_RECORD_MIB, _BATCH_MIB = 200, 250
+
+
+@dataclass(frozen=True)
+class Promise:
+    """One path is at least so many times as fast as another.
+
+    Attributes:
+        words: Which, for people.
+        scene: Where both are measured.
+        path: The one.
+        other: What it is compared with.
+        at_least: How many times as many rows a second.
+    """
+
+    words: str
+    scene: str
+    path: str
+    other: str
+    at_least: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A promise and what came of it.
+
+    Attributes:
+        words: What was promised, for people.
+        measured: The ratio, or MiB.
+        at_least: What a ratio has to reach; None: it is memory.
+        at_most: What the MiB may be; None: it is a ratio.
+    """
+
+    words: str
+    measured: float
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the promise is kept."""
+        return (self.at_least is None or self.measured >= self.at_least) and (
+            self.at_most is None or self.measured <= self.at_most
+        )
+
+    @property
+    def promised(self) -> str:
+        """The bound in words."""
+        return f"at least {self.at_least:g} times" if self.at_least is not None else f"at most {self.at_most:g} MiB"
+
+    @property
+    def found(self) -> str:
+        """The figure in words."""
+        return f"{self.measured:.2f} times" if self.at_least is not None else f"{self.measured:.0f} MiB"
+
+
+PROMISES = (
+    Promise("RECORD from jsonl, against a plain SDK tap", "typical", scenes.JSONL, scenes.PLAIN, 50),
+    Promise("RECORD from jsonl, against `curl` in bytes read", "typical", scenes.JSONL, scenes.CURL, 0.5),
+    Promise("RECORD from jsonl, dateTime-heavy, against a plain SDK tap", "moments", scenes.JSONL, scenes.PLAIN, 20),
+    Promise("RECORD from arrow, against a plain SDK tap", "typical", scenes.ARROW, scenes.PLAIN, 25),
+    Promise("RECORD from csv, against a plain SDK tap", "typical", scenes.CSV, scenes.PLAIN, 15),
+    Promise(
+        "Whole table to /dev/null, against the official client's `to_arrow_table` and JSON lines",
+        "client",
+        scenes.JSONL + scenes.NULL,
+        scenes.CLIENT,
+        5,
+    ),
+    Promise(
+        "Arrow files, uncompressed, against `curl` of the same", "batch", scenes.FILES["arrow"], scenes.CURL_ARROW, 0.8
+    ),
+    Promise(
+        "Parquet files (zstd), against the SDK's ParquetBatcher",
+        "batch",
+        scenes.FILES["parquet"],
+        scenes.BATCHERS["parquet"],
+        10,
+    ),
+    Promise(
+        "JSON Lines files (gzip), against the SDK's JSONLinesBatcher",
+        "batch",
+        scenes.FILES["jsonl"],
+        scenes.BATCHERS["jsonl"],
+        10,
+    ),
+)
+
+
+def verdicts(measured: Sequence[Measured]) -> list[Verdict]:
+    """Check each promise whose scene was measured."""
+    return [*_ratios(measured), *_memory(measured)]
+
+
+def _ratios(measured: Sequence[Measured]) -> Iterator[Verdict]:
+    by_name = {scene.name: scene for scene in measured}
+    for promise in PROMISES:
+        if promise.scene in by_name:
+            path, other = (by_name[promise.scene].find(name) for name in (promise.path, promise.other))
+            yield Verdict(promise.words, path.rate / other.rate, at_least=promise.at_least)
+
+
+def _memory(measured: Sequence[Measured]) -> Iterator[Verdict]:
+    records, files = (_peak(measured, files=files) for files in (False, True))
+    if records:
+        yield Verdict("Most memory of the tap, RECORD messages", records, at_most=_RECORD_MIB)
+    if files:
+        yield Verdict("Most memory of the tap, BATCH files", files, at_most=_BATCH_MIB)
+
+
+def _peak(measured: Sequence[Measured], *, files: bool) -> float:
+    """Return the most that the tap held in any of its cases; 0 if there was none."""
+    return max(
+        (
+            result.peak_mib
+            for scene in measured
+            for result in scene.results
+            if result.name.startswith(scenes.TAP) and (result.name in scenes.FILES.values()) == files
+        ),
+        default=0,
+    )

@@ -1,0 +1,194 @@
+"""What is compared with what: scenes, each one emulator and the cases that take turns there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks.cases import (
+    Body,
+    Case,
+    batch_case,
+    client_case,
+    curl_case,
+    many_case,
+    plain_case,
+    tap_case,
+    to_null,
+)
+from benchmarks.served import LOOPBACK, Network
+from benchmarks.shapes import SHAPES, Shape, write_many, write_shape
+
+TAP = "tap-redivis"
+JSONL, AGAIN, ARROW, CSV = (f"{TAP}, {name}" for name in ("jsonl", "jsonl again", "arrow", "csv"))
+CURL, CURL_ARROW = "curl of the same bytes, jsonl", "curl of the same bytes, arrow"
+PLAIN, BEST = "plain singer-sdk tap", "singer-sdk tap, MsgSpecWriter, conformance NONE"
+NULL = ", to /dev/null"
+CLIENT = f"official client, to_arrow_table and JSON lines{NULL}"
+MANY = "tap-redivis, 1,000 tables"
+ENCODINGS = {
+    "arrow": {"format": "arrow", "compression": "none"},
+    "parquet": {"format": "parquet", "compression": "zstd"},
+    "jsonl": {"format": "jsonl", "compression": "gzip"},
+}
+FILES = {encoding: f"{TAP}, {encoding} files" for encoding in ENCODINGS}
+BATCHERS = {
+    "parquet": f"{PLAIN}, ParquetBatcher",
+    "jsonl": f"{PLAIN}, JSONLinesBatcher",
+}
+
+_BEST_FACTOR = 3
+"""So many times as many rows as the plain tap does the best SDK tap read in the same time."""
+_LEAST_ROWS = 100
+_CLIENT_ROWS = 1_000_000
+_BATCH_ROWS = 1_000_000
+_FILE_ROWS = 100_000
+_STREAMS_ROWS = 300_000
+_SLOW = Network(latency=0.05, rate=20_000_000)
+_NETWORKS = (LOOPBACK, Network(latency=0.05), _SLOW)
+_STREAMS = (1, 2, 4, 8)
+_MANY_TABLES, _MANY_ROWS = 1_000, 100
+_MANY_REPEATS = 1
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Cases that are compared with each other.
+
+    Attributes:
+        name: Short.
+        words: What is read, for people.
+        write: Writes what the emulator serves into a folder.
+        cases: In the order of the table.
+        baseline: Name of the case that the others are compared with.
+        repeats: At most so many runs of each.
+    """
+
+    name: str
+    words: str
+    write: Callable[[Path], None]
+    cases: tuple[Case, ...]
+    baseline: str
+    repeats: int | None = None
+
+    @property
+    def bodies(self) -> list[Body]:
+        """All that the server will send, once each."""
+        return list(dict.fromkeys(case.body for case in self.cases if case.body))
+
+
+def scenes(scale: float) -> list[Scene]:
+    """Make all scenes.
+
+    Args:
+        scale: What all numbers of rows are multiplied by.
+    """
+    typical = _scaled(SHAPES["typical"], scale)
+    others = [_scaled(shape, scale) for name, shape in SHAPES.items() if name != "typical"]
+    return [
+        _whole(typical),
+        *map(_shape, others),
+        _client(typical, scale),
+        _networks(typical, scale),
+        _batch(typical, scale),
+        _many(scale),
+    ]
+
+
+def _scaled(shape: Shape, scale: float) -> Shape:
+    return replace(shape, rows=_few(shape.rows, scale), slow_rows=_few(shape.slow_rows, scale))
+
+
+def _few(rows: int, scale: float) -> int:
+    return max(_LEAST_ROWS, round(rows * scale))
+
+
+def _scene(shape: Shape, cases: tuple[Case, ...]) -> Scene:
+    words = f"{shape.words}; {shape.rows:,} rows, {shape.slow_rows:,} for the plain tap"
+    return Scene(shape.name, words, lambda folder: write_shape(folder, shape, shape.rows), cases, PLAIN)
+
+
+def _whole(shape: Shape) -> Scene:
+    """Compare all that the tap can do on the typical table."""
+    jsonl = tap_case("jsonl", shape)
+    again = replace(jsonl, name=AGAIN)
+    cases = (
+        curl_case(shape, "jsonl"),
+        curl_case(shape, "arrow"),
+        jsonl,
+        again,
+        to_null(jsonl),
+        tap_case("arrow", shape, wire_format="arrow"),
+        tap_case("csv", shape, wire_format="csv"),
+        tap_case("jsonl, row key", shape, row_key=True),
+        tap_case("jsonl, row key and lineage", shape, row_key=True, lineage=True),
+        *_sdk(shape),
+    )
+    return _scene(shape, cases)
+
+
+def _client(shape: Shape, scale: float) -> Scene:
+    """Compare with the official client, which holds the whole table in memory."""
+    table = replace(shape, rows=_few(_CLIENT_ROWS, scale))
+    cases = (
+        tap_case("jsonl", table),
+        client_case("to_arrow_table and JSON lines", table, "arrow"),
+        client_case("to_arrow_table and write_ndjson of Polars", table, "polars"),
+        client_case("to_pandas_dataframe and to_json", table, "pandas"),
+    )
+    words = f"{table.words}, {table.rows:,} rows"
+    return Scene(
+        "client", words, lambda folder: write_shape(folder, table, table.rows), tuple(map(to_null, cases)), CLIENT
+    )
+
+
+def _shape(shape: Shape) -> Scene:
+    """Compare the wire formats on a table of another shape."""
+    formats = (tap_case(name, shape, wire_format=name) for name in ("jsonl", "arrow", "csv"))
+    return _scene(shape, (curl_case(shape, "jsonl"), *formats, *_sdk(shape)))
+
+
+def _sdk(shape: Shape) -> tuple[Case, Case]:
+    best_rows = min(shape.rows, _BEST_FACTOR * shape.slow_rows)
+    return plain_case(shape, "plain", shape.slow_rows), plain_case(shape, "best", best_rows)
+
+
+def _networks(shape: Shape, scale: float) -> Scene:
+    """Show what parallel read streams are worth."""
+    table = replace(shape, rows=_few(_STREAMS_ROWS, scale))
+    cases = tuple(
+        replace(tap_case(_streams(network, count), table, max_streams=count), network=network)
+        for network in _NETWORKS
+        for count in _STREAMS
+    )
+    words = f"{table.words}, {table.rows:,} rows in JSON Lines; read streams, and what the network adds"
+    return Scene("streams", words, lambda folder: write_shape(folder, table, table.rows), cases, cases[0].name)
+
+
+def _streams(network: Network, count: int) -> str:
+    return f"{network.words}, {count} stream{'s' * (count > 1)}"
+
+
+def _batch(shape: Shape, scale: float) -> Scene:
+    """Compare files with curl of the same Arrow bytes, and with the SDK's own batchers."""
+    table = replace(shape, rows=_few(_BATCH_ROWS, scale))
+    slow_rows = _few(_FILE_ROWS, scale)
+    cases = [curl_case(table, "arrow")]
+    cases += [
+        batch_case(f"{name} files", table, encoding, batch_size=_FILE_ROWS) for name, encoding in ENCODINGS.items()
+    ]
+    for encoding, name in BATCHERS.items():
+        batch = {"encoding": {"format": encoding}, "batch_size": _FILE_ROWS}
+        cases.append(replace(plain_case(table, "plain", slow_rows, batch), name=name))
+    words = f"{table.words}, {table.rows:,} rows, {slow_rows:,} for the SDK; files of {_FILE_ROWS:,} rows"
+    return Scene("batch", words, lambda folder: write_shape(folder, table, table.rows), tuple(cases), CURL_ARROW)
+
+
+def _many(scale: float) -> Scene:
+    """Read many small tables over a network with latency."""
+    tables = max(2, round(_MANY_TABLES * scale))
+    network = Network(latency=0.05)
+    words = f"{tables:,} tables of {_MANY_ROWS} rows, {network.words} before each answer"
+    cases = (many_case(f"{_MANY_TABLES:,} tables", tables, _MANY_ROWS, network),)
+    return Scene("many", words, lambda folder: write_many(folder, tables, _MANY_ROWS), cases, MANY, _MANY_REPEATS)
