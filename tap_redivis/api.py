@@ -30,7 +30,7 @@ from tap_redivis.errors import (
     Unavailable,
     one_line,
 )
-from tap_redivis.retry import PASSING_STATUS, PassingFailure, RetryBudget, retry_after
+from tap_redivis.retry import PASSING_STATUS, PassingFailure, RetryBudget, Watch, retry_after
 
 logger = logging.getLogger("tap-redivis")
 
@@ -47,6 +47,8 @@ _FIRST_CONTACT_SECONDS = 20.0
 _PAGE_SIZE = 1000
 _TRIES_FOR_NONSENSE = 3
 _LONGEST_RATE_PAUSE = 60.0
+_MOST_JSON_BYTES = 64 * 1024 * 1024
+_MOST_ERROR_BYTES = 100_000
 
 
 class Api:
@@ -146,18 +148,19 @@ class Api:
             PassingFailure: This try failed in a way that another may not.
             ApiError: The request was refused.
         """
-        response = self._send("GET", path, params=params, stream=True)
+        response = self._send("GET", path, params=params)
         try:
             yield _pieces(response, before_waiting)
         finally:
             response.close()
 
     def _json(self, method: str, path: str, **request: Any) -> Json:  # noqa: ANN401 - keywords of requests
+        """Ask for JSON until it comes whole, or the retries are used up."""
         budget: RetryBudget | None = None
         nonsense = 0
         while True:
             try:
-                return _decoded(self._send(method, path, **request))
+                return self._decoded(self._send(method, path, **request))
             except _Nonsense as error:
                 nonsense += 1
                 failure: PassingFailure = error
@@ -180,23 +183,60 @@ class Api:
         return min(_FIRST_CONTACT_SECONDS, self.max_retry_seconds)
 
     def _send(self, method: str, path: str, **request: Any) -> requests.Response:  # noqa: ANN401 - keywords of requests
+        """Send a request; of a success, the body has still to be read."""
         self._rate.pause()
         url = f"{self.endpoint}{path}"
         try:
-            response = self._http.request(method, url, auth=self._auth, timeout=self._timeout, **request)
+            response = self._http.request(method, url, auth=self._auth, timeout=self._timeout, stream=True, **request)
         except requests.RequestException as error:
             raise PassingFailure(self._redacted(_network_words(error))) from error
         self._reached = True
         self._rate.note(response.headers)
         self._warn_once(response.headers.get("X-Redivis-Warning"))
+        if response.ok:
+            return response
+        body = self._error_body(response)
+        words = self._server_words(response, body)
         if response.status_code in PASSING_STATUS:
-            raise PassingFailure(self._server_words(response), _wait(response))
-        if not response.ok:
-            raise self._refusal(response, path)
-        return response
+            raise PassingFailure(words, _wait(response))
+        raise self._refusal(response, path, words, body)
 
-    def _refusal(self, response: requests.Response, path: str) -> ApiError:
-        words = self._server_words(response)
+    def _decoded(self, response: requests.Response) -> Json:
+        """Read a body as a JSON object."""
+        try:
+            body = b"".join(self._start(response, _MOST_JSON_BYTES))
+            value = json.loads(body)
+        except ValueError as error:
+            text = f"HTTP {response.status_code} with a body that is not JSON"
+            raise _Nonsense(text) from error
+        if not isinstance(value, dict):
+            text = f"HTTP {response.status_code} with JSON that is not an object"
+            raise _Nonsense(text)
+        return value
+
+    def _error_body(self, response: requests.Response) -> Json:
+        """Read an error body: flat, nested, or not JSON at all (redivis-api §1.8)."""
+        try:
+            body = json.loads(b"".join(self._start(response, _MOST_ERROR_BYTES)))
+        except (ValueError, PassingFailure):
+            return {}
+        if not isinstance(body, dict):
+            return {}
+        nested = body.get("error")
+        return nested if isinstance(nested, dict) else body
+
+    def _start(self, response: requests.Response, limit: int) -> Iterator[bytes]:
+        """Read a body, or what there is of it up to a number of bytes: one may be endless, or come byte by byte."""
+        try:
+            for piece in Watch(self._timeout).over(_pieces(response)):
+                yield piece[:limit]
+                limit -= len(piece)
+                if limit < 0:
+                    return
+        finally:
+            response.close()
+
+    def _refusal(self, response: requests.Response, path: str, words: str, body: Json) -> ApiError:
         where = unquote(path)
         if response.status_code == requests.codes.unauthorized:
             todo = (
@@ -206,7 +246,7 @@ class Api:
             )
             return Unauthorized(words, where=where, todo=todo)
         if response.status_code == requests.codes.forbidden:
-            scope = _error_body(response).get("scope")
+            scope = body.get("scope")
             todo = f"Use a token with the scope {scope}" if scope else "Ask the owner of the data for access"
             return Forbidden(words, where=where, todo=todo)
         if response.status_code in {requests.codes.not_found, requests.codes.gone}:
@@ -215,8 +255,7 @@ class Api:
             return QuotaExceeded(words, where=where, todo="Wait until the quota allows it, or ask Redivis to raise it")
         return Refused(words, where=where, todo="Check the settings; the server will not accept this request")
 
-    def _server_words(self, response: requests.Response) -> str:
-        body = _error_body(response)
+    def _server_words(self, response: requests.Response, body: Json) -> str:
         words = body.get("error_description") or body.get("message") or response.reason or "no reason given"
         return one_line(self._redacted(f"HTTP {response.status_code}, {words}"), 500).rstrip(".")
 
@@ -280,18 +319,6 @@ def has_name(item: Any, known_by: str = "name") -> bool:  # noqa: ANN401 - any J
     return isinstance(item, dict) and isinstance(item.get(known_by), str)
 
 
-def _decoded(response: requests.Response) -> Json:
-    try:
-        value = response.json()
-    except (requests.RequestException, ValueError) as error:
-        text = f"HTTP {response.status_code} with a body that is not JSON"
-        raise _Nonsense(text) from error
-    if not isinstance(value, dict):
-        text = f"HTTP {response.status_code} with JSON that is not an object"
-        raise _Nonsense(text)
-    return value
-
-
 def _wait(response: requests.Response) -> float | None:
     """Read how long the server asks to wait: each answer has the limit's reset, which counts where it was reached."""
     limited = response.status_code == requests.codes.too_many_requests
@@ -299,23 +326,12 @@ def _wait(response: requests.Response) -> float | None:
     return retry_after(headers, time.time())
 
 
-def _error_body(response: requests.Response) -> Json:
-    """Read an error body: flat, nested, or not JSON at all (redivis-api §1.8)."""
-    try:
-        body = json.loads(response.content[:100_000])
-    except (ValueError, requests.RequestException):
-        return {}
-    if not isinstance(body, dict):
-        return {}
-    nested = body.get("error")
-    return nested if isinstance(nested, dict) else body
-
-
-def _pieces(response: requests.Response, before_waiting: Callable[[], None] | None) -> Iterator[bytes]:
+def _pieces(response: requests.Response, before_waiting: Callable[[], None] | None = None) -> Iterator[bytes]:
     raw: urllib3.HTTPResponse = response.raw
     is_encoded = "Content-Encoding" in response.headers  # though nobody asked for it; undone, it is copied twice more
     is_there = select.poll()
-    is_there.register(raw.fileno(), select.POLLIN)
+    if not raw.closed:  # as an empty one is
+        is_there.register(raw.fileno(), select.POLLIN)
     try:
         while True:
             if before_waiting and not is_there.poll(0):

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tap_redivis.api import Api
 from tap_redivis.bookmarks import StreamPosition
 from tap_redivis.errors import DataError, Forbidden, NotFound, QuotaExceeded, Refused
-from tap_redivis.retry import PassingFailure, RetryBudget
+from tap_redivis.retry import PassingFailure, RetryBudget, Watch
 from tap_redivis.wire import WireFormat
 from tap_redivis.wire.rows import Counted, DamagedRow, Decoder, RowBlock
 
 logger = logging.getLogger("tap-redivis")
-
-_TRICKLE_BYTES_PER_SECOND = 1024
 
 Make = Callable[[str, int, RowBlock], Counted]
 """What is made of some rows where they are read: the id of their read stream, the offset of the first one, the rows."""
@@ -89,7 +86,7 @@ class StreamReader:
         self._decoder = decoder
         self._stop = stop
         self._make = make
-        self._watch = _Watch(request.timeout)
+        self._watch = Watch(request.timeout)
 
     @property
     def marked(self) -> bool:
@@ -229,37 +226,3 @@ class StreamReader:
             where=self._request.table,
             todo="Run again; if it stays, tell Redivis",
         )
-
-
-class _Watch:
-    """Notices a body that is open and gives next to nothing: the socket's timeout sees only perfect silence.
-
-    Args:
-        seconds: How long it may trickle.
-        clock: Seconds that only grow.
-    """
-
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._seconds = seconds
-        self._clock = clock
-        self.restart()
-
-    def restart(self) -> None:
-        """Begin anew: rows arrived, or waited for the reader of our output."""
-        self._since = self._clock()
-        self._bytes = 0
-
-    def over(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        """Pass pieces on.
-
-        Raises:
-            PassingFailure: For too long they have held no row, and next to no bytes.
-        """
-        for piece in pieces:
-            self._bytes += len(piece)
-            elapsed = self._clock() - self._since
-            if elapsed > self._seconds:
-                if self._bytes < elapsed * _TRICKLE_BYTES_PER_SECOND:
-                    raise PassingFailure("the server sends next to nothing")
-                self.restart()  # what came fast before, within a long message, must not excuse a trickle for hours
-            yield piece

@@ -1,4 +1,4 @@
-"""Which failures are passing, how long to wait, when to give up. Pure, but for one clock that is passed in.
+"""Which failures are passing, how long to wait, when to give up. Pure, but for clocks that are passed in.
 
 The waits are those of the package ``backoff`` (exponential, full jitter). Its decorators are not used: they cannot
 start the budget again when rows arrive, cannot obey ``Retry-After``, and sleep where a signal should wake them.
@@ -7,7 +7,7 @@ start the budget again when rows arrive, cannot obey ``Retry-After``, and sleep 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timezone
 from email.utils import parsedate_to_datetime
@@ -22,6 +22,7 @@ LONGEST_WAIT = 120.0
 LONGEST_BACKOFF = 30.0
 """Seconds: the cap on a wait of our own choice."""
 
+_TRICKLE_BYTES_PER_SECOND = 1024
 _DELTA_LIMIT = 1e6
 _MILLISECONDS_FROM = 1e12
 
@@ -115,3 +116,37 @@ class RetryBudget:
         own = backoff.full_jitter(next(self._delays))
         delay = own if asked is None else asked + min(own, 1.0)
         return delay if now + delay <= self._give_up_at else None
+
+
+class Watch:
+    """Notices a body that is open and gives next to nothing: the socket's timeout sees only perfect silence.
+
+    Args:
+        seconds: How long it may trickle.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin anew: rows arrived, or waited for the reader of our output."""
+        self._since = self._clock()
+        self._bytes = 0
+
+    def over(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        """Pass pieces on.
+
+        Raises:
+            PassingFailure: For too long they have held no row, and next to no bytes.
+        """
+        for piece in pieces:
+            self._bytes += len(piece)
+            elapsed = self._clock() - self._since
+            if elapsed > self._seconds:
+                if self._bytes < elapsed * _TRICKLE_BYTES_PER_SECOND:
+                    raise PassingFailure("the server sends next to nothing")
+                self.restart()  # what came fast before, within a long message, must not excuse a trickle for hours
+            yield piece

@@ -143,6 +143,49 @@ def test_a_silent_server_is_given_up_after_the_timeout(make_api: MakeApi, emulat
     assert "silent for too long" in str(_error(make_api(timeout=0.2, max_retry_seconds=0)))
 
 
+@pytest.mark.usefixtures("waits")
+def test_an_answer_that_trickles_is_asked_for_again(make_api: MakeApi, emulator: Emulator) -> None:
+    """Each byte comes in time, and all of them in a minute or two."""
+    emulator.faults.add(Fault(kind="slow", seconds=0.05))
+
+    assert make_api(timeout=1.0).get(_DATASET)["name"] == "visits"
+    assert len(emulator.requests) == 2
+
+
+def test_an_error_that_trickles_is_known_by_its_status(make_api: MakeApi, emulator: Emulator) -> None:
+    """Nobody waits for all of its words."""
+    emulator.faults.add(Fault(kind="status", status=404, message="x" * 1000), Fault(kind="slow", seconds=0.05))
+
+    assert str(_error(make_api(timeout=1.0))).startswith("/datasets/demo.visits: HTTP 404, Not Found")
+
+
+def test_an_answer_without_an_end_does_not_fill_the_memory(
+    make_api: MakeApi, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is larger than any answer counts as one that is not JSON; no more of it is waited for."""
+    monkeypatch.setattr("tap_redivis.api._MOST_JSON_BYTES", 100)
+    emulator.faults.add(Fault(kind="stall", at_byte=5000, nth="every"))
+
+    error = _error(make_api(timeout=2.0, max_retry_seconds=0), "/tables/demo.large.table/rows")
+
+    assert "not JSON" in str(error)
+
+
+def test_an_answer_leaves_its_connection_for_the_next(
+    api: Api, emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Errors and rows do too."""
+    emulator.faults.add(Fault(kind="status", status=404))
+    with caplog.at_level(logging.DEBUG, "urllib3.connectionpool"):
+        _error(api)
+        for _ in range(3):
+            api.get(_DATASET)
+            with api.body(_ROWS, _JSONL) as pieces:
+                assert list(pieces)
+
+    assert sum("Starting new" in record.getMessage() for record in caplog.records) == 1
+
+
 def test_retries_end_with_the_budget(make_api: MakeApi, emulator: Emulator) -> None:
     """The error says what the last failure was, and where."""
     emulator.faults.add(Fault(kind="status", status=503, message="Back soon.", nth="every"))

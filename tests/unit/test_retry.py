@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_redivis.retry import LONGEST_BACKOFF, LONGEST_WAIT, RetryBudget, retry_after
+from tap_redivis.retry import LONGEST_BACKOFF, LONGEST_WAIT, PassingFailure, RetryBudget, Watch, retry_after
 
 _NOW = 1_800_000_000.0
 _WAITS = st.floats(0, 100)
@@ -164,3 +164,51 @@ def test_progress_starts_the_budget_again() -> None:
     first = budget.next_delay()
     assert first is not None
     assert first <= 0.5
+
+
+# --- bodies that are open, and give next to nothing ------------------------------------------------------------------
+
+
+def _timed(clock: _Clock, pieces: list[tuple[float, int]]) -> Iterator[bytes]:
+    """Give pieces, each so many bytes after so many seconds."""
+    for seconds, size in pieces:
+        clock.now += seconds
+        yield b"x" * size
+
+
+def _watched(pieces: list[tuple[float, int]], seconds: float = 10.0) -> int:
+    """Count the pieces that pass before a failure, or all."""
+    clock, passed = _Clock(), 0
+    try:
+        for _ in Watch(seconds, clock).over(_timed(clock, pieces)):
+            passed += 1
+    except PassingFailure:
+        return passed
+    return passed
+
+
+def test_a_trickle_is_a_failure_when_its_time_is_over() -> None:
+    assert _watched([(1.0, 1)] * 100) == 10
+
+
+def test_a_body_that_is_slow_but_steady_passes() -> None:
+    """A kilobyte a second is little, and not next to nothing."""
+    assert _watched([(1.0, 1100)] * 1000) == 1000
+
+
+def test_a_trickle_after_a_fast_part_is_a_failure_too() -> None:
+    """However much came before."""
+    assert _watched([(0.01, 10**6)] * 1000 + [(1.0, 1)] * 100) < 1000 + 25
+
+
+def test_time_in_which_nobody_took_rows_does_not_count() -> None:
+    """The reader of our output may be slow; whoever waits for him starts the watch again."""
+    clock = _Clock()
+    watch = Watch(10.0, clock)
+    passed = 0
+    for _ in watch.over(_timed(clock, [(1.0, 1)] * 100)):
+        clock.now += 60.0
+        watch.restart()
+        passed += 1
+
+    assert passed == 100
