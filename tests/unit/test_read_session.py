@@ -233,6 +233,17 @@ def test_an_arrow_stream_without_its_sentinel_goes_on_though_nobody_counts(api: 
     assert sorted(_all(_begun(api, _request("arrow"), expected=None)).lines) == sorted(_ROWS)
 
 
+@pytest.mark.parametrize("wire_format", get_args(WireFormat))
+@pytest.mark.usefixtures("waits")
+def test_a_clean_end_in_the_middle_of_a_row_is_seen_though_nobody_counts(
+    api: Api, emulator: Emulator, wire_format: WireFormat
+) -> None:
+    """Half an object, half a message, a line without its end: byte 10 is in the first row, whichever that is."""
+    emulator.faults.add(Fault(kind="end", path=_STREAMS, per_path=True, at_byte=10))
+
+    assert sorted(_all(_begun(api, _request(wire_format), expected=None)).lines) == sorted(_ROWS)
+
+
 @pytest.mark.parametrize("place", [0, 1, 1001, 3000])
 @pytest.mark.usefixtures("waits")
 def test_rubbish_in_a_body_is_read_again(api: Api, emulator: Emulator, place: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -225,6 +226,23 @@ def test_threads_handle_no_signals() -> None:
 def test_an_error_without_a_signal_stays_what_it_is() -> None:
     with pytest.raises(ZeroDivisionError), Shutdown().ending():
         raise ZeroDivisionError
+
+
+def test_a_message_is_written_whole_where_nothing_else_belongs_to_it() -> None:
+    """Such as a SCHEMA: its writing is a section of its own."""
+    body = """
+    from tap_redivis.messages import MessageWriter
+    MessageWriter().write_lines(b"x" * 200_000 + bytes([10]), "SCHEMA")
+    """
+    process = _start(body)
+    assert process.stdout is not None
+    first = process.stdout.read(1)  # the write has begun, and is stuck: a pipe holds 64 KiB
+    process.send_signal(signal.SIGTERM)
+    rest = b"".join(iter(lambda: os.read(process.stdout.fileno(), 50_000), b""))  # type: ignore[union-attr] # see above
+
+    assert process.wait(20) == 143
+    assert first + rest == b"x" * 200_000 + b"\nended\n"
+    process.stdout.close()
 
 
 def test_sections_without_a_signal_are_nothing() -> None:
