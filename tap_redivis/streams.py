@@ -142,6 +142,26 @@ class Load:
 
 
 @dataclass(frozen=True)
+class _Run:
+    """One run of a load, which may have been interrupted before.
+
+    Attributes:
+        reader: Reads its session.
+        before: Rows that earlier runs have written.
+        started: When it began, on the monotonic clock.
+    """
+
+    reader: SessionReader
+    before: int
+    started: float
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken until now."""
+        return time.monotonic() - self.started
+
+
+@dataclass(frozen=True)
 class Step:
     """What is to be done about a stream now: a run does it, a plan tells it.
 
@@ -706,8 +726,8 @@ class TableStream(Stream):
         batch = self._batch_output(load, reading)
         make = None if batch else self._make(load, reading)
         emit = self._files(batch) if batch else self._records(reading.table_version)
-        before, started = reading.rows, time.monotonic()
         reader = self._reader(load, reading.streams, reading.expected_rows, make, batch.through if batch else None)
+        run = _Run(reader, before=reading.rows, started=time.monotonic())
         self._reading = reading
         try:
             with (
@@ -722,36 +742,41 @@ class TableStream(Stream):
                         bar.show(reader)
                     del event  # its rows may be large, and the next may be long in coming
             _prove_changes(load, bookmark, self._reading)
-        except Incomplete:
-            self._reading = None
+        except RedivisError as error:
+            self._say_how_it_went("not complete", load, self._reading or reading, run)
+            if isinstance(error, Incomplete):
+                self._reading = None
             raise
         finally:
             self._keep(bookmark)
             self._warn_of(load)
         reading = self._reading
-        measured = _rate(reading.rows - before, time.monotonic() - started)
+        measured = _rate(reading.rows - run.before, run.seconds)
         self._finish(load, bookmark, reading, measured or bookmark.rows_per_second)
-        self.logger.info(
-            "%s: complete; %s rows expected, %d received, %d of them now; %d streams, %d resumes, %d bytes, %.1f s; %s",
-            load.table.pinned,
-            "unknown" if reading.expected_rows is None else reading.expected_rows,
-            reading.rows,
-            reading.rows - before,
-            len(reading.streams),
-            reader.resumes,
-            reader.bytes,
-            time.monotonic() - started,
-            reader.proof,
-        )
+        self._say_how_it_went(f"complete: {reader.proof}", load, reading, run)
         return Result(
             self.name,
             version=self._version,
-            mode="resumed" if before else load.mode,
+            mode="resumed" if run.before else load.mode,
             outcome="loaded",
             rows=reading.rows,
             bytes=reader.bytes,
-            seconds=time.monotonic() - started,
+            seconds=run.seconds,
             resumes=reader.resumes,
+        )
+
+    def _say_how_it_went(self, words: str, load: Load, reading: Reading, run: _Run) -> None:
+        self.logger.info(
+            "%s: %s; %s rows expected, %d received, %d of them now; %d streams, %d resumes, %d bytes, %.1f s",
+            load.table.pinned,
+            words,
+            "unknown" if reading.expected_rows is None else reading.expected_rows,
+            reading.rows,
+            reading.rows - run.before,
+            len(reading.streams),
+            run.reader.resumes,
+            run.reader.bytes,
+            run.seconds,
         )
 
     def _reader(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -154,6 +155,34 @@ def test_a_miscount_says_what_came_and_what_should_have(site: Site) -> None:
     assert "demo.visits:" in error
     assert "2,000 rows arrived of 2,001" in error
     assert "Run again" in error
+
+
+def test_a_table_that_is_loaded_has_a_summary(site: Site) -> None:
+    """The version in its reference, the proof, rows expected and received, streams, resumes, bytes and seconds."""
+    site.emulator.faults.add(Fault(kind="close", path=_STREAMS, per_path=True, at_row=300))
+
+    done = site.sync(wire_format="arrow")
+
+    proof = "4 of 4 streams ended with a sentinel, the count agrees"
+    rows = "2000 rows expected, 2000 received, 2000 of them now"
+    assert re.search(
+        rf":v1_0\.visits:\w+: complete: {proof}; {rows}; 4 streams, 4 resumes, \d{{5,}} bytes, \d", done.stderr
+    )
+
+
+def test_a_table_that_fails_has_a_summary_too(site: Site) -> None:
+    """It says how far it came: four streams that broke after 300 rows each."""
+    site.emulator.faults.add(
+        Fault(kind="close", path=_STREAMS, per_path=True, at_row=300),
+        Fault(kind="status", status=401, path=_STREAMS, per_path=True, nth=2),
+    )
+
+    done = run(site.tap(max_streams=1))
+
+    assert re.search(
+        r": not complete; 2000 rows expected, 300 received, 300 of them now; 4 streams, 1 resumes", done.stderr
+    )
+    assert "complete: " not in done.stderr.replace("not complete", "")
 
 
 def test_after_a_miscount_the_last_complete_load_still_counts(site: Site) -> None:
