@@ -8,10 +8,10 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.client import HTTPException
 from importlib.metadata import version
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import unquote
 
 import requests
@@ -30,15 +30,12 @@ from tap_redivis.errors import (
     Unavailable,
     one_line,
 )
+from tap_redivis.parallel import MOST_PARALLEL_REQUESTS, PARALLEL_REQUESTS, Allowance, Workers
 from tap_redivis.retry import PASSING_STATUS, PassingFailure, RetryBudget, Watch, retry_after
 
 logger = logging.getLogger("tap-redivis")
 
 Json = dict[str, Any]
-T = TypeVar("T")
-
-PARALLEL_REQUESTS = 4
-"""Metadata requests under way at once: 429s were met above four (redivis-api §1.7)."""
 
 PIECE_BYTES = 128 * 1024
 """Most bytes of a body read at once: small enough for the processor's cache, large enough for few changes of thread."""
@@ -49,6 +46,8 @@ _TRIES_FOR_NONSENSE = 3
 _LONGEST_RATE_PAUSE = 60.0
 _MOST_JSON_BYTES = 64 * 1024 * 1024
 _MOST_ERROR_BYTES = 100_000
+_OPEN_BODIES = 8
+"""Connections to keep for bodies, for each request under way: a session may have as many read streams."""
 
 
 class Api:
@@ -59,9 +58,22 @@ class Api:
         token: Bearer token; None for public data only.
         timeout: Seconds of silence before a request counts as broken.
         max_retry_seconds: Budget of each request's retries.
+        max_requests: Requests that workers may have under way at once, if the server does not mind.
+
+    Attributes:
+        allowance: How many requests workers may have under way now.
+        workers: Make calls side by side.
     """
 
-    def __init__(self, endpoint: str, token: str | None, *, timeout: float, max_retry_seconds: float) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        token: str | None,
+        *,
+        timeout: float,
+        max_retry_seconds: float,
+        max_requests: int = MOST_PARALLEL_REQUESTS,
+    ) -> None:
         self.endpoint = endpoint
         self.anonymous = token is None
         self.max_retry_seconds = max_retry_seconds
@@ -71,11 +83,13 @@ class Api:
         self._reached = False
         self._rate = _RateLimit()
         self._warnings: set[str] = set()
+        self.allowance = Allowance(PARALLEL_REQUESTS, max_requests)
+        self.workers = Workers(self.allowance, max_requests)
         self._http = requests.Session()
         agent = f"tap-redivis/{version('tap-redivis')}"
         self._http.headers.update({"User-Agent": agent, "Accept-Encoding": "identity"})
         for scheme in ("http://", "https://"):
-            self._http.mount(scheme, HTTPAdapter(pool_maxsize=16))
+            self._http.mount(scheme, HTTPAdapter(pool_maxsize=_OPEN_BODIES * max_requests))
 
     def for_another_process(self) -> Api:
         """Give the same server and token without the connections of this process, which a forked one must not use."""
@@ -148,11 +162,12 @@ class Api:
             PassingFailure: This try failed in a way that another may not.
             ApiError: The request was refused.
         """
-        response = self._send("GET", path, params=params)
-        try:
-            yield _pieces(response, before_waiting)
-        finally:
-            response.close()
+        with closing(self.open(path, params)) as body:
+            yield body.pieces(before_waiting)
+
+    def open(self, path: str, params: Mapping[str, str]) -> Body:
+        """Open a body, to be read later; one try (see ``body``)."""
+        return Body(self._send("GET", path, params=params))
 
     def _json(self, method: str, path: str, **request: Any) -> Json:  # noqa: ANN401 - keywords of requests
         """Ask for JSON until it comes whole, or the retries are used up."""
@@ -184,14 +199,20 @@ class Api:
 
     def _send(self, method: str, path: str, **request: Any) -> requests.Response:  # noqa: ANN401 - keywords of requests
         """Send a request; of a success, the body has still to be read."""
-        self._rate.pause()
         url = f"{self.endpoint}{path}"
-        try:
-            response = self._http.request(method, url, auth=self._auth, timeout=self._timeout, stream=True, **request)
-        except requests.RequestException as error:
-            raise PassingFailure(self._redacted(_network_words(error))) from error
+        with self._rate.request() as note:
+            try:
+                response = self._http.request(
+                    method, url, auth=self._auth, timeout=self._timeout, stream=True, **request
+                )
+            except requests.RequestException as error:
+                raise PassingFailure(self._redacted(_network_words(error))) from error
+            note(response.headers)
         self._reached = True
-        self._rate.note(response.headers)
+        if response.status_code == requests.codes.too_many_requests:
+            self.allowance.fall_back()
+        else:
+            self.allowance.grow()
         self._warn_once(response.headers.get("X-Redivis-Warning"))
         if response.ok:
             return response
@@ -268,6 +289,32 @@ class Api:
             logger.warning("Redivis says: %s", one_line(self._redacted(text)))
 
 
+class Body:
+    """An answer of which only the head was read: what the system has received of the rest waits in its buffers.
+
+    Args:
+        response: The answer.
+    """
+
+    def __init__(self, response: requests.Response) -> None:
+        self._response = response
+
+    def pieces(self, before_waiting: Callable[[], None] | None = None) -> Iterator[bytes]:
+        """Give the body in pieces of at most ``PIECE_BYTES``.
+
+        Args:
+            before_waiting: Called each time that nothing of it is there yet.
+
+        Raises:
+            PassingFailure: It broke off.
+        """
+        return _pieces(self._response, before_waiting)
+
+    def close(self) -> None:
+        """Give the connection back, or end it if the body was not read to its end."""
+        self._response.close()
+
+
 class _BearerAuth(AuthBase):
     """Sends the token; requests drops it when a redirect leads to another host.
 
@@ -293,25 +340,43 @@ class _RateLimit:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._resume_at = 0.0
+        self._told = 0.0
+        self._under_way = 0
 
-    def note(self, headers: Mapping[str, str]) -> None:
-        """Read the count of a response."""
+    @contextmanager
+    def request(self) -> Iterator[Callable[[Mapping[str, str]], None]]:
+        """Wait until a request is allowed, and count it as under way; what is given reads the count of its response."""
+        if (seconds := self._enter()) > 0:
+            time.sleep(seconds)
+            with self._lock:
+                self._under_way += 1
+        try:
+            yield self._note
+        finally:
+            with self._lock:
+                self._under_way -= 1
+
+    def _note(self, headers: Mapping[str, str]) -> None:
         try:
             remaining = int(headers["X-Ratelimit-Remaining"])
             reset = float(headers["X-Ratelimit-Reset"])
         except (KeyError, ValueError):
             return
-        if remaining <= PARALLEL_REQUESTS:
-            with self._lock:
+        with self._lock:
+            # The server may have counted this request before the others that are under way.
+            if remaining <= max(PARALLEL_REQUESTS, self._under_way - 1):
                 self._resume_at = min(reset, time.time() + _LONGEST_RATE_PAUSE)
 
-    def pause(self) -> None:
-        """Wait until requests are allowed again."""
+    def _enter(self) -> float:
+        """Count a request as under way if one is allowed; else say for how many seconds none is."""
         with self._lock:
             seconds = self._resume_at - time.time()
-        if seconds > 0:
-            logger.info("the rate limit is nearly used up; going on in %.0f s", seconds)
-            time.sleep(seconds)
+            if seconds <= 0:
+                self._under_way += 1
+            elif self._told != self._resume_at:
+                self._told = self._resume_at
+                logger.info("the rate limit is nearly used up; going on in %.0f s", seconds)
+        return seconds
 
 
 def has_name(item: Any, known_by: str = "name") -> bool:  # noqa: ANN401 - any JSON value
@@ -359,14 +424,3 @@ def _network_words(error: Exception) -> str:
         ("certificate verify failed", "the server's certificate is not trusted"),
     )
     return next((words for sign, words in known if sign in text), f"{type(error).__name__}: {one_line(text, 200)}")
-
-
-def in_parallel(call: Callable[[Any], T], arguments: list[Any]) -> list[T]:
-    """Call for all arguments, ``PARALLEL_REQUESTS`` at once; results in their order, the first error raised."""
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - a run of one table does not need it
-
-    pool = ThreadPoolExecutor(PARALLEL_REQUESTS)
-    try:
-        return list(pool.map(call, arguments))
-    finally:  # a signal or an error must not wait for the others
-        pool.shutdown(wait=False, cancel_futures=True)

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta, timezone
 from itertools import islice
 from typing import Any, Literal
 
-from tap_redivis.api import in_parallel
 from tap_redivis.bookmarks import Bookmark
 from tap_redivis.errors import ApiError, Forbidden, NotFound, Unauthorized
 from tap_redivis.metadata import Container, Metadata, TableInfo, Variable, count_of, object_of, text_of
@@ -136,7 +135,7 @@ class Dictionary:
             leave_out(f"versions of {container.reference}", error)
             return []
         listed.sort(key=lambda item: _order(item, len(listed)))
-        bodies = in_parallel(lambda item: self._version(container, item), listed)
+        bodies = self._catalogue.workers.map(lambda item: self._version(container, item), listed)
         return [_version(container, body) for body in bodies]
 
     def _version(self, container: Container, item: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -154,9 +153,10 @@ class Dictionary:
     def _ask(self, entries: Sequence[Entry]) -> None:
         """Ask for the variables of some streams, as far as that was not done yet, and keep the rows made of them."""
         missing = [entry for entry in entries if (VARIABLES.stream, entry.stream) not in self._asked]
-        listed = in_parallel(self._listed, missing)
+        call_all = self._catalogue.workers.map
+        listed = call_all(self._listed, missing)
         wanted = [(entry, each) for entry, some in zip(missing, listed, strict=True) for each in some]
-        bodies = iter(in_parallel(self._described, wanted))
+        bodies = iter(call_all(self._described, wanted))
         for entry, some in zip(missing, listed, strict=True):
             own = [_Described(entry, place, variable, next(bodies)) for place, variable in enumerate(some)]
             self._asked.put((VARIABLES.stream, entry.stream), map(_variable, own))

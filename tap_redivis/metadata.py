@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
-from tap_redivis.api import Api, Json, in_parallel
-from tap_redivis.errors import DataError, NotFound
+from tap_redivis.api import Api, Json
+from tap_redivis.errors import DataError, NotFound, RedivisError
+from tap_redivis.parallel import Workers
 from tap_redivis.references import (
     ContainerRef,
     TableRef,
@@ -149,6 +152,11 @@ class Metadata:
         self._containers: dict[ContainerRef, Container] = {}
         self._owners: dict[str, list[Json]] = {}
 
+    @property
+    def workers(self) -> Workers:
+        """Make calls side by side."""
+        return self._api.workers
+
     def discover(self, settings: Settings) -> list[TableInfo]:
         """Find every table that the settings name, each once.
 
@@ -166,18 +174,31 @@ class Metadata:
         return list({table.pinned: table for table in tables}.values())
 
     def load(self, containers: Iterable[ContainerRef], workflows: Iterable[ContainerRef] = ()) -> None:
-        """Ask for several containers' tables at once, as far as they are not known yet."""
-        known_workflows = set(workflows)
-        wanted = {_key(reference): reference for reference in containers}
-        missing = [reference for key, reference in wanted.items() if key not in self._containers]
+        """Ask for several containers' tables at once, as far as they are not known yet.
+
+        Raises:
+            RedivisError: One of them cannot be had.
+        """
+        self.workers.map(partial(self._load_one, frozenset(workflows)), self._unknown(containers))
+
+    def try_to_load(self, containers: Iterable[ContainerRef], workflows: Iterable[ContainerRef] = ()) -> None:
+        """Do the same, but leave it to those who need a container to find out that it cannot be had."""
 
         def load_one(reference: ContainerRef) -> None:
-            container = self._load_workflow(reference) if reference in known_workflows else self._load(reference)
-            followed = container.reference
-            for known_as in (reference, followed, replace(followed, reference_id=None)):
-                self._containers.setdefault(_key(known_as), container)
+            with suppress(RedivisError):
+                self._load_one(frozenset(workflows), reference)
 
-        in_parallel(load_one, missing)
+        self.workers.map(load_one, self._unknown(containers))
+
+    def _unknown(self, containers: Iterable[ContainerRef]) -> list[ContainerRef]:
+        wanted = {_key(reference): reference for reference in containers}
+        return [reference for key, reference in wanted.items() if key not in self._containers]
+
+    def _load_one(self, workflows: frozenset[ContainerRef], reference: ContainerRef) -> None:
+        container = self._load_workflow(reference) if reference in workflows else self._load(reference)
+        followed = container.reference
+        for known_as in (reference, followed, replace(followed, reference_id=None)):
+            self._containers.setdefault(_key(known_as), container)
 
     def container(self, reference: ContainerRef) -> Container:
         """Return a dataset or workflow, by its name or its reference id.
@@ -239,7 +260,7 @@ class Metadata:
         def describe(variable: Variable) -> Variable:
             return replace(variable, description=text_of(self.variable(table, variable), "description"))
 
-        return in_parallel(describe, list(variables))
+        return self.workers.map(describe, list(variables))
 
     def check_version(self, reference: ContainerRef) -> None:
         """Check that a dataset has the version that a reference names: an unknown one silently means the current one.

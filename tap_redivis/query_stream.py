@@ -36,6 +36,7 @@ class QueryStream(TableStream):
     """
 
     replication_methods = ("FULL_TABLE", "INCREMENTAL")
+    opens_ahead = False
 
     def __init__(self, tap: TapRedivis, name: str, schema: Mapping[str, Any], query: QueryOptions) -> None:
         self.query_table = _table_of(query)

@@ -14,7 +14,7 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import cast
 
-from tap_redivis.api import Api, Json
+from tap_redivis.api import Api, Body, Json
 from tap_redivis.bookmarks import StreamPosition
 from tap_redivis.errors import DataError, Incomplete
 from tap_redivis.read_stream import ROWS_STREAM, Make, Request, SessionGone, StreamReader
@@ -72,12 +72,14 @@ class StreamEnd:
 
 
 def open_session(api: Api, request: Request) -> ReadSession:
-    """Open a read session.
+    """Open a read session; without a token there is none, and ``/rows`` is read as its one stream.
 
     Raises:
         ApiError: The server refused.
         DataError: It did not name streams.
     """
+    if api.anonymous:
+        return ReadSession("", (ROWS_STREAM,), None)
     body: Json = {"format": request.wire_format, "requestedStreamCount": request.max_streams}
     if request.variables is not None:
         body["selectedVariables"] = list(request.variables)
@@ -109,6 +111,7 @@ class SessionReader:
         make: What is made of the rows where they are read, in the processes if there are any; None: nothing. What
             cannot be cut must not be made where there is a limit of rows.
         through: What is done with the rows before they are given, in the threads; None: nothing.
+        bodies: Answers of which the rows have not been read, by read stream.
     """
 
     def __init__(  # noqa: PLR0913 - what it needs to know
@@ -122,6 +125,7 @@ class SessionReader:
         notices: Notices | None = None,
         make: Make | None = None,
         through: Through | None = None,
+        bodies: Mapping[str, Body] | None = None,
     ) -> None:
         self._api = api
         self._request = request
@@ -133,6 +137,7 @@ class SessionReader:
         self._notices = notices
         self._make = make
         self._through = through
+        self._bodies = dict(bodies or {})
         self._readers: list[StreamReader | RemoteReader] = []
         self._ends: Counter[bool] = Counter()
 
@@ -251,7 +256,8 @@ class SessionReader:
                 self._queue.put(error)
 
     def _stream_reader(self, api: Api, stream: str) -> StreamReader:
-        return StreamReader(api, self._request, stream, self._decoder(), self._stop, make=self._make)
+        body = self._bodies.pop(stream, None)
+        return StreamReader(api, self._request, stream, self._decoder(), self._stop, make=self._make, body=body)
 
     def _read_stream(self, stream: str, reader: StreamReader | RemoteReader) -> None:
         self._readers.append(reader)

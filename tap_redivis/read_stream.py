@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
-from tap_redivis.api import Api
+from tap_redivis.api import Api, Body
 from tap_redivis.bookmarks import StreamPosition
 from tap_redivis.errors import DataError, Forbidden, NotFound, QuotaExceeded, Refused
 from tap_redivis.retry import PassingFailure, RetryBudget, Watch
@@ -50,6 +51,25 @@ class Request:
     timeout: float
 
 
+def address_of(request: Request, stream: str, offset: int) -> tuple[str, dict[str, str]]:
+    """Give the path and the parameters of a body with a stream's rows from an offset on."""
+    if stream == ROWS_STREAM:
+        return f"{request.table_uri}/rows", _rows_params(request)
+    params = {"offset": str(offset)}
+    if request.wire_format == "arrow":
+        params["eosSentinel"] = "true"
+    return f"/readStreams/{stream}", params
+
+
+def _rows_params(request: Request) -> dict[str, str]:
+    params = {"format": str(request.wire_format)}
+    if request.variables is not None:
+        params["selectedVariables"] = ",".join(request.variables)
+    if request.max_rows is not None:
+        params["maxResults"] = str(request.max_rows)
+    return params
+
+
 class StreamReader:
     """Reads one read stream in a thread of its own.
 
@@ -60,6 +80,7 @@ class StreamReader:
         decoder: Decodes its bodies.
         stop: Set when nobody wants the rows any more.
         make: What is made of the rows; None: they are given as they are.
+        body: The answer with all of its rows, if that has been awaited.
 
     Attributes:
         before_waiting: Called each time that it has to wait, for the server or before another try; may be set.
@@ -76,6 +97,7 @@ class StreamReader:
         stop: threading.Event,
         *,
         make: Make | None = None,
+        body: Body | None = None,
     ) -> None:
         self.before_waiting: Callable[[], None] | None = None
         self.bytes = 0
@@ -86,6 +108,7 @@ class StreamReader:
         self._decoder = decoder
         self._stop = stop
         self._make = make
+        self._opened = body
         self._watch = Watch(request.timeout)
 
     @property
@@ -194,26 +217,10 @@ class StreamReader:
             raise SessionGone(refusal.what) from refusal
 
     def _body(self, offset: int) -> Iterator[RowBlock]:
-        path, params = self._address(offset)
-        with self._api.body(path, params, self.before_waiting) as pieces:
+        opened, self._opened = self._opened, None
+        with closing(opened or self._api.open(*address_of(self._request, self._stream, offset))) as body:
             self._watch.restart()
-            yield from self._decoder.rows(self._watch.over(self._counted(pieces)), offset)
-
-    def _address(self, offset: int) -> tuple[str, dict[str, str]]:
-        if self._stream == ROWS_STREAM:
-            return f"{self._request.table_uri}/rows", self._rows_params()
-        params = {"offset": str(offset)}
-        if self._request.wire_format == "arrow":
-            params["eosSentinel"] = "true"
-        return f"/readStreams/{self._stream}", params
-
-    def _rows_params(self) -> dict[str, str]:
-        params = {"format": str(self._request.wire_format)}
-        if self._request.variables is not None:
-            params["selectedVariables"] = ",".join(self._request.variables)
-        if self._request.max_rows is not None:
-            params["maxResults"] = str(self._request.max_rows)
-        return params
+            yield from self._decoder.rows(self._watch.over(self._counted(body.pieces(self.before_waiting))), offset)
 
     def _counted(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         for piece in pieces:

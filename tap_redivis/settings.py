@@ -13,6 +13,7 @@ from singer_sdk import typing as th
 
 from tap_redivis.batch_settings import BATCH_CONFIG, BatchSettings, batch_settings
 from tap_redivis.errors import ConfigError
+from tap_redivis.parallel import MOST_PARALLEL_REQUESTS
 from tap_redivis.references import (
     ContainerRef,
     TableRef,
@@ -152,6 +153,16 @@ CONFIG_SCHEMA: dict[str, Any] = th.PropertiesList(
         default=4,
         title="Read streams",
         description="Read streams asked for, and read at once, for a table",
+    ),
+    th.Property(
+        "max_requests",
+        th.IntegerType(minimum=1, maximum=32),
+        default=MOST_PARALLEL_REQUESTS,
+        title="Requests at once",
+        description=(
+            "Requests under way at once in discovery, and tables opened ahead while others are read, as long as the "
+            "server does not mind; with 1 all is asked for one after another"
+        ),
     ),
     th.Property(
         "max_rows",
@@ -313,6 +324,7 @@ class Settings:
     stream_name_format: str
     wire_format: WireFormat
     max_streams: int
+    max_requests: int
     max_rows: int | None
     skip_unchanged: bool
     emit_activate_version_messages: bool

@@ -55,6 +55,7 @@ from tap_redivis.errors import (
     Unavailable,
     one_line,
 )
+from tap_redivis.look_ahead import SMALL_BYTES, Foreseen, Opened, Opening
 from tap_redivis.metadata import ANONYMOUS_LIMIT_BYTES, TableInfo, Variable
 from tap_redivis.progress import Result, display
 from tap_redivis.queries import Query, QueryResult, completed_query, run_query
@@ -70,7 +71,9 @@ from tap_redivis.wire.rows import Lines, Notices, RowBlock, RowCodec, Rows, Valu
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from tap_redivis.api import Body
     from tap_redivis.batch import BatchFile, BatchOutput
+    from tap_redivis.parallel import Pending
     from tap_redivis.references import ContainerRef, TableRef
     from tap_redivis.tap import TapRedivis
 
@@ -192,6 +195,8 @@ class TableStream(Stream):
     """
 
     replication_methods: ClassVar[Sequence[str]] = ("FULL_TABLE", "INCREMENTAL", "LOG_BASED")
+    opens_ahead: ClassVar[bool] = True
+    """Whether it is known without a request what would have to be asked for."""
 
     def __init__(self, tap: TapRedivis, name: str, schema: Mapping[str, Any], reference: TableRef | None) -> None:
         super().__init__(tap, schema=dict(schema), name=name)
@@ -201,6 +206,9 @@ class TableStream(Stream):
         self.variables: Sequence[Variable] | None = None
         self.valid_replication_keys: list[str] = []
         self._reading: Reading | None = None
+        self._foreseen: Step | None = None
+        self._ahead: Pending[Opened] | None = None
+        self._bodies: Mapping[str, Body] = {}
         self._last_state = time.monotonic()
         self._rows_since_state = 0
         self._highest: HighestKey | None = None
@@ -318,7 +326,7 @@ class TableStream(Stream):
         if self.is_left_out:
             self.logger.info("not read: a stream map removes all its records")
             return Result(self.name, outcome="left out")
-        step = self.next_step()
+        step = self._step_of_this_turn()
         self.logger.info("%s: %s", step.load.table.pinned, step.decision.reason)
         if step.decision.action == "skip":
             return Result(self.name, version=self._version, outcome="unchanged", rows=step.bookmark.rows or 0)
@@ -326,6 +334,39 @@ class TableStream(Stream):
         if step.reading and self.tap.settings.on_schema_change == "warn":
             load = self._fitted_again(load, step.reading)  # what arrives otherwise than the catalog says, and is cast
         return self._read_until_proved(load, step.bookmark, step.reading, counter)
+
+    def _step_of_this_turn(self) -> Step:
+        """Find out what is to be done, and let those who come next be opened meanwhile."""
+        self._ahead = self.tap.look_ahead.take(self)
+        step, self._foreseen = self._foreseen or self.next_step(), None
+        if self.opens_ahead and _is_passable(step):
+            self.tap.look_ahead.go_on(self)
+        return step
+
+    def foresee(self) -> Foreseen:
+        """Find out before this stream's turn what can be done ahead; what is wrong with it is said at its turn."""
+        if not self.selected or self.is_left_out:
+            return Foreseen(None, is_passable=True)
+        if not self.opens_ahead:
+            return Foreseen(None, is_passable=False)
+        try:
+            step = self.next_step()
+        except RedivisError:
+            return Foreseen(None, is_passable=False)
+        if step.decision.action != "start" or not step.load.is_whole:
+            return Foreseen(None, _is_passable(step))
+        self._foreseen = step
+        return Foreseen(self._opening(step.load), _is_passable(step))
+
+    def _opening(self, load: Load) -> Opening:
+        return Opening(
+            table=load.table,
+            request=load.request,
+            columns=load.codec.columns,
+            variables=self.variables,
+            must_fit=self.tap.settings.on_schema_change == "fail",
+            is_small=_is_small(load),
+        )
 
     @property
     def is_left_out(self) -> bool:
@@ -534,14 +575,18 @@ class TableStream(Stream):
 
     def _open(self, load: Load, bookmark: Bookmark) -> tuple[Load, Reading]:
         """Open a read session after comparing the catalog with the table as it is."""
+        ahead = self._opened_ahead()
         load = self._located(load, bookmark)
-        session = self._session(load)
+        session, opened_at = ahead.session, ahead.opened_at
+        if session is None:
+            session, opened_at = open_session(self.tap.api, load.request), datetime.now(timezone.utc)
+        self._bodies = ahead.bodies
         expected = _expected_rows(load, session)
         now = datetime.now(timezone.utc)
         return load, Reading(
             session=session.id,
             query=load.query,
-            opened_at=now,
+            opened_at=opened_at,
             wire_format=load.request.wire_format,
             fingerprint=load.source.fingerprint,
             version_tag=load.source.version_tag,
@@ -551,6 +596,19 @@ class TableStream(Stream):
             streams={stream: StreamPosition() for stream in session.streams},
             changes=Changes() if load.base else None,
         )
+
+    def _opened_ahead(self) -> Opened:
+        """Take over what was asked for ahead.
+
+        Raises:
+            RedivisError: What went wrong then.
+        """
+        pending, self._ahead = self._ahead, None
+        if pending is None:
+            return Opened(self.variables or ())
+        opened = pending.take().fresh()
+        self.variables = opened.variables
+        return opened
 
     def _note_opening(self, reading: Reading, bookmark: Bookmark) -> None:
         """Write STATE before the first row: after a kill -9 no other load may have the same table version."""
@@ -709,11 +767,6 @@ class TableStream(Stream):
         )
         return load, result
 
-    def _session(self, load: Load) -> ReadSession:
-        if not self.tap.api.anonymous:
-            return open_session(self.tap.api, load.request)
-        return ReadSession("", (ROWS_STREAM,), None)
-
     def _read(self, load: Load, bookmark: Bookmark, reading: Reading, counter: metrics.Counter) -> Result:
         """Write all rows and, after the proof, the end of the load."""
         self._marking = Marking(_mark(load), reading.opened_at, load.codec.zone) if load.base else None
@@ -791,7 +844,7 @@ class TableStream(Stream):
         if load.base:
             codec = codec.with_column(_mark(load))
             names = [column.name for column in codec.columns]
-        if processes := _needs_processes(load):
+        if processes := _needs_processes(load) and not self.tap.api.workers.are_busy:
             codec.share_turns()
         return SessionReader(
             self.tap.api,
@@ -802,7 +855,12 @@ class TableStream(Stream):
             notices=load.notices if processes else None,
             make=make,
             through=through,
+            bodies=self._take_bodies(),
         )
+
+    def _take_bodies(self) -> Mapping[str, Body]:
+        bodies, self._bodies = self._bodies, {}
+        return bodies
 
     def _write(self, event: Block | StreamEnd, emit: Emit, bookmark: Bookmark) -> None:
         """Write a block and advance its offset, as one: the only place where an offset becomes a bookmark."""
@@ -1003,7 +1061,7 @@ class TableStream(Stream):
         load = self._prepare(Bookmark())
         self._require_access(load)
         load = replace(load, request=replace(load.request, max_rows=1, max_streams=1))
-        session = self._session(load)
+        session = open_session(self.tap.api, load.request)
         positions = {stream: StreamPosition() for stream in session.streams}
         try:
             events = list(self._reader(load, positions, None).read())
@@ -1047,8 +1105,24 @@ def _prove_changes(load: Load, bookmark: Bookmark, reading: Reading) -> None:
 
 def _needs_processes(load: Load) -> bool:
     """Whether a table is worth a process for each read stream: threads compute in turn."""
-    size = 0 if load.request.max_rows else load.table.bytes or 0
-    return load.request.wire_format == "jsonl" and size >= PROCESSES_FROM_BYTES and stream_process.is_possible()
+    return load.request.wire_format == "jsonl" and _is_large(load) and stream_process.is_possible()
+
+
+def _is_large(load: Load) -> bool:
+    return not load.request.max_rows and (load.table.bytes or 0) >= PROCESSES_FROM_BYTES
+
+
+def _is_small(load: Load) -> bool:
+    """Whether the rows to read are known to be few bytes."""
+    rows, size, limit = load.table.rows, load.table.bytes, load.request.max_rows
+    if size is None:
+        return False
+    return (size * min(limit / rows, 1) if rows and limit else size) <= SMALL_BYTES
+
+
+def _is_passable(step: Step) -> bool:
+    """Whether other tables may be opened before this one has been read: it will not take long, nor any process."""
+    return step.decision.action == "skip" or (step.load.is_whole and not _is_large(step.load))
 
 
 def _content_signs(table: TableInfo) -> tuple[object, ...]:

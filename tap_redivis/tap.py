@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
+from functools import partial
 from typing import IO, Any, ClassVar, cast
 
 import click
@@ -19,16 +20,18 @@ from singer_sdk.plugin_base import _ConfigInput
 from singer_sdk.singerlib import Catalog, CatalogEntry, StateMessage
 
 from tap_redivis.added_columns import ROW_KEY, properties_to_add, settle, with_row_key
-from tap_redivis.api import Api, in_parallel
+from tap_redivis.api import Api
 from tap_redivis.bookmarks import from_state, to_state
 from tap_redivis.catalog import name_warnings, replication_keys, schema_of
 from tap_redivis.dictionary import TOPICS, Dictionary
 from tap_redivis.dictionary_stream import SOURCE, DictionaryStream, dictionary_of, is_of_dictionary, readable
 from tap_redivis.errors import ConfigError, Forbidden, NotFound, RedivisError, one_line
 from tap_redivis.logs import hide
+from tap_redivis.look_ahead import LookAhead, Opened, Opening, open_ahead
 from tap_redivis.memory import give_back_large_blocks
-from tap_redivis.messages import MessageWriter
+from tap_redivis.messages import ChangedStateWriter, MessageWriter
 from tap_redivis.metadata import Metadata, TableInfo, Variable
+from tap_redivis.parallel import PARALLEL_REQUESTS, Allowance, Pending, Workers
 from tap_redivis.plan import Planned, Rate, failed, plan_of, rate_of, show_plan
 from tap_redivis.progress import Result, TableView, show_tables, summarize
 from tap_redivis.queries import check_versions, query_columns
@@ -73,11 +76,14 @@ class TapRedivis(Tap):
         self._api: Api | None = None
         self._metadata: Metadata | None = None
         self._dictionary: Dictionary | None = None
+        self._look_ahead: LookAhead | None = None
         self._describe = False
         self._is_settled = False
+        self._has_asked_for_all = False
         self.failures: dict[str, RedivisError] = {}
         self.results: list[Result] = []
         super().__init__(**keywords)
+        self._state_writer = ChangedStateWriter(self.writer)
 
     # --- parts that streams use --------------------------------------------------------------------------------------
 
@@ -100,6 +106,7 @@ class TapRedivis(Tap):
                 self.settings.api_token,
                 timeout=self.settings.request_timeout_seconds,
                 max_retry_seconds=self.settings.max_retry_seconds,
+                max_requests=self.settings.max_requests,
             )
         return self._api
 
@@ -118,6 +125,18 @@ class TapRedivis(Tap):
         return self._dictionary
 
     @property
+    def look_ahead(self) -> LookAhead:
+        """What opens tables before their turn."""
+        if self._look_ahead is None:
+            tables = [stream for stream in self.streams.values() if isinstance(stream, TableStream)]
+            most = self.settings.max_requests
+            self._look_ahead = LookAhead(self._begin_to_open, tables, most if most > 1 else 0)
+        return self._look_ahead
+
+    def _begin_to_open(self, opening: Opening) -> Pending[Opened]:
+        return self.api.workers.begin(partial(open_ahead, self.api, self.catalogue, opening))
+
+    @property
     def writer(self) -> MessageWriter:
         """The writer of all messages."""
         return cast("MessageWriter", self.message_writer)
@@ -130,10 +149,11 @@ class TapRedivis(Tap):
         """
         if stream.table is not None:
             return stream.table
-        selected = [other for other in self.streams.values() if isinstance(other, TableStream) and other.selected]
-        with suppress(RedivisError):  # what one stream lacks is no other stream's error: each finds its own below
+        if not self._has_asked_for_all:
+            self._has_asked_for_all = True
+            selected = [other for other in self.streams.values() if isinstance(other, TableStream) and other.selected]
             containers = [container for other in selected for container in other.containers]
-            self.catalogue.load(containers, self.settings.workflows)
+            self.catalogue.try_to_load(containers, self.settings.workflows)
         assert stream.reference is not None  # noqa: S101 - what has none, a query, knows itself
         return self.catalogue.find(stream.reference)[0]
 
@@ -190,7 +210,7 @@ class TapRedivis(Tap):
         if self.input_catalog is not None:
             return self._streams_of(self.input_catalog)
         tables = [*self.catalogue.discover(self.settings), *self._found_uploads()]
-        variables = in_parallel(self._variables, tables)
+        variables = self.api.workers.map(self._variables, tables)
         if self._describe:
             variables = self._described(tables, variables)
         streams = [self._discovered(table, listed) for table, listed in zip(tables, variables, strict=True)]
@@ -272,7 +292,8 @@ class TapRedivis(Tap):
         queries = list(self.settings.queries)
         if self.plans:
             return [QueryStream(self, _stream_name(query), schema_of([], None), query) for query in queries]
-        columns = in_parallel(self._columns_of_query, queries)
+        few = min(PARALLEL_REQUESTS, self.settings.max_requests)  # Redivis runs five at once (redivis-api §1.7)
+        columns = Workers(Allowance(few, few), few).map(self._columns_of_query, queries)
         return [self._discovered_query(query, listed) for query, listed in zip(queries, columns, strict=True)]
 
     def _columns_of_query(self, options: QueryOptions) -> list[Variable]:

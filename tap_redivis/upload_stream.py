@@ -28,6 +28,7 @@ class UploadStream(TableStream):
     """
 
     replication_methods = ("FULL_TABLE",)
+    opens_ahead = False
 
     def __init__(self, tap: TapRedivis, name: str, schema: Mapping[str, Any], upload: UploadRef) -> None:
         super().__init__(tap, name, schema, upload.table)

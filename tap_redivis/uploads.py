@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from tap_redivis.api import Api, Json, in_parallel
+from tap_redivis.api import Api, Json
 from tap_redivis.errors import NotFound, Refused, Unavailable, one_line
 from tap_redivis.metadata import Metadata, TableInfo, count_of, path_of, text_of
 from tap_redivis.references import UploadRef, name_matches, url_path
@@ -49,7 +49,7 @@ def _bodies(api: Api, table: TableInfo, reference: UploadRef) -> list[Json]:
     listed: list[str] = [item["name"] for item in api.pages(f"{table.uri}/uploads")]
     names = [name for name in listed if name_matches(reference.name, name)]
     ready = []
-    for body in in_parallel(lambda name: _body(api, table, name), names):
+    for body in api.workers.map(lambda name: _body(api, table, name), names):
         if body.get("status") == "completed":
             ready.append(body)
         else:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import socket
-import threading
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal, get_args
 
 import pytest
 
-from tap_redivis.api import PARALLEL_REQUESTS, PIECE_BYTES, Api, in_parallel
+from tap_redivis.api import PIECE_BYTES, Api, _RateLimit
 from tap_redivis.emulator import DEFAULT_TOKEN, Emulator, Fault
 from tap_redivis.emulator.access import RateLimit, Token
 from tap_redivis.errors import (
@@ -399,47 +400,62 @@ def test_requests_pause_before_the_rate_limit_is_used_up(limited: Api, waits: li
     assert waits == [pytest.approx(30, abs=15)]
 
 
-# --- parallel requests -----------------------------------------------------------------------------------------------
+def test_requests_pause_while_others_may_use_up_what_is_left(waits: list[float]) -> None:
+    """An answer's count is older than the requests that were under way when it came."""
+    headers = {"X-Ratelimit-Remaining": "9", "X-Ratelimit-Reset": str(time.time() + 30)}
+    limit = _RateLimit()
+    with ExitStack() as under_way:
+        notes = [under_way.enter_context(limit.request()) for _ in range(9)]
+        notes[0](headers)
+        with limit.request():
+            pass
+        assert waits == []
+
+        under_way.enter_context(limit.request())
+        notes[0](headers)
+        with limit.request():
+            pass
+        assert waits == [pytest.approx(30, abs=5)]
 
 
-def test_parallel_results_come_in_the_order_of_the_arguments() -> None:
-    """Whichever is ready first."""
-    last_is_ready = threading.Event()
+def test_a_long_wait_for_the_rate_limit_is_told_once(
+    limited: Api, waits: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    """However many requests wait for it."""
+    with caplog.at_level(logging.INFO):
+        for _ in range(6):
+            limited.get(_DATASET)
 
-    def call(number: int) -> int:
-        if number == 3:
-            last_is_ready.set()
-        assert last_is_ready.wait(10)
-        return number * number
-
-    assert in_parallel(call, [0, 1, 2, 3]) == [0, 1, 4, 9]
-
-
-def test_no_more_requests_than_allowed_run_at_once() -> None:
-    """redivis-api §1.7: 429s were met above four."""
-    lock = threading.Lock()
-    running = most = 0
-    full = threading.Barrier(PARALLEL_REQUESTS)
-
-    def call(_number: int) -> None:
-        nonlocal running, most
-        with lock:
-            running += 1
-            most = max(most, running)
-        full.wait(10)
-        with lock:
-            running -= 1
-
-    in_parallel(call, list(range(3 * PARALLEL_REQUESTS)))
-
-    assert most == PARALLEL_REQUESTS == 4
+    assert len(waits) == 4
+    assert caplog.text.count("the rate limit is nearly used up") == 1
 
 
-def test_the_first_error_of_parallel_calls_is_raised() -> None:
-    def call(number: int) -> int:
-        if number:
-            raise KeyError(number)
-        return number
+# --- side by side ----------------------------------------------------------------------------------------------------
 
-    with pytest.raises(KeyError, match="1"):
-        in_parallel(call, [0, 1, 2])
+
+def test_more_requests_are_allowed_until_the_server_complains(api: Api, emulator: Emulator, waits: list[float]) -> None:
+    """redivis-api §1.7: after a 429 there are four at once, for good."""
+    assert api.allowance.now == 4
+    for _ in range(20):
+        api.get(_DATASET)
+    grown = api.allowance.now
+    assert grown > 4
+
+    emulator.faults.add(Fault(kind="status", status=503))
+    api.get(_DATASET)
+    assert api.allowance.now >= grown
+
+    emulator.faults.add(Fault(kind="status", status=429))
+    api.get(_DATASET)
+    assert api.allowance.now == 4
+    assert len(waits) == 2
+
+
+def test_a_body_waits_until_it_is_read(api: Api, emulator: Emulator) -> None:
+    """And may be left unread."""
+    first, second = api.open(_ROWS, _JSONL), api.open(_ROWS, _JSONL)
+    assert [request.status for request in emulator.requests] == [200, 200]
+
+    first.close()
+
+    assert b"".join(second.pieces()).count(b"\n") == 1000

@@ -9,11 +9,12 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
+from typing import Any
 
 import pytest
 from singer_sdk.singerlib import RecordMessage, StateMessage
 
-from tap_redivis.messages import MessageWriter, OutputClosed
+from tap_redivis.messages import ChangedStateWriter, MessageWriter, OutputClosed
 
 _LARGE = b"x" * 1_000_000 + b"\n"
 
@@ -108,3 +109,40 @@ def test_a_message_is_one_line() -> None:
 
     assert line.count(b"\n") == 1
     assert json.loads(line)["record"] == {"v": "two\nlines\r\u2028🛫"}
+
+
+class _Large(dict[str, Any]):
+    """What is so large that nobody should copy it."""
+
+    may_be_made = True
+
+    def __init__(self, *values: Any, **names: Any) -> None:
+        assert self.may_be_made
+        super().__init__(*values, **names)
+
+    def __deepcopy__(self, memo: object) -> Any:
+        raise AssertionError(memo)
+
+
+def test_state_is_written_where_it_changed_and_never_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a thousand tables, copies of all bookmarks took longer than all the rest."""
+    buffer = io.BytesIO()
+    state = _Large(bookmarks=_Large(first=_Large(rows=1)))
+    monkeypatch.setattr(_Large, "may_be_made", False)
+    with redirect_stdout(io.TextIOWrapper(buffer)):
+        writer = ChangedStateWriter(MessageWriter())
+        writer.write_state(state)
+        writer.write_state(state)
+        state["bookmarks"]["first"]["rows"] = 2
+        writer.write_state(state)
+
+        lines = buffer.getvalue().splitlines()
+
+    assert [json.loads(line)["value"]["bookmarks"]["first"]["rows"] for line in lines] == [1, 2]
+
+
+def test_state_is_spelled_as_the_sdk_spells_it() -> None:
+    """Also where a key's value is null."""
+    message = StateMessage(value={"bookmarks": {"first": {"rows": None}}})
+
+    assert json.loads(MessageWriter().format_message(message)) == message.to_dict()

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tap_redivis.api import Api
+from tap_redivis.api import Api, Body
 from tap_redivis.bookmarks import StreamPosition
 from tap_redivis.columns import Column
 from tap_redivis.emulator import Emulator, Fault
@@ -21,7 +22,7 @@ from tap_redivis.emulator.access import Token
 from tap_redivis.emulator.faults import Kind
 from tap_redivis.errors import DataError, Incomplete, InvalidValue, NotFound, QuotaExceeded, Unauthorized, Unavailable
 from tap_redivis.read_session import Block, SessionReader, StreamEnd, open_session
-from tap_redivis.read_stream import ROWS_STREAM, Request, SessionGone
+from tap_redivis.read_stream import ROWS_STREAM, Request, SessionGone, address_of
 from tap_redivis.wire import WireFormat, decoder_for
 from tap_redivis.wire.rows import Rows
 from tests.unit.bodies import codec
@@ -50,11 +51,16 @@ def _request(wire_format: WireFormat = "jsonl", **changes: Any) -> Request:
 
 
 def _reader(
-    api: Api, request: Request, positions: Mapping[str, StreamPosition], expected: int | None = 1000
+    api: Api,
+    request: Request,
+    positions: Mapping[str, StreamPosition],
+    expected: int | None = 1000,
+    bodies: Mapping[str, Body] | None = None,
 ) -> SessionReader:
     table = codec(_COLUMNS)
     names = [column.name for column in _COLUMNS]
-    return SessionReader(api, request, positions, expected, lambda: decoder_for(request.wire_format, table, names))
+    decoder = partial(decoder_for, request.wire_format, table, names)
+    return SessionReader(api, request, positions, expected, decoder, bodies=bodies)
 
 
 def _begun(api: Api, request: Request, expected: int | None = 1000) -> SessionReader:
@@ -205,6 +211,23 @@ def test_reading_stops_when_nobody_wants_more(api: Api, emulator: Emulator) -> N
 
     assert readers
     assert not any(reader.is_alive() for reader in readers)
+
+
+def test_bodies_that_were_opened_before_are_read(api: Api, emulator: Emulator) -> None:
+    """And no other request is made, unless one of them breaks: then its stream is resumed like any other."""
+    request, bodies = _request(), {}
+    session = open_session(api, request)
+    emulator.faults.add(Fault(kind="close", path=_STREAMS, nth=2, at_row=100))
+    for stream in session.streams:
+        bodies[stream] = api.open(*address_of(request, stream, 0))
+    emulator.forget_requests()
+
+    reader = _reader(api, request, {stream: StreamPosition() for stream in session.streams}, bodies=bodies)
+    read = _all(reader)
+
+    assert sorted(read.lines) == sorted(_ROWS)
+    assert reader.resumes == 1
+    assert [request.query["offset"] for request in emulator.requests] == ["99"]
 
 
 # --- breaks ----------------------------------------------------------------------------------------------------------
