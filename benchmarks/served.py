@@ -56,10 +56,12 @@ class Server:
     Attributes:
         endpoint: Prefix of all requests.
         token: Opens everything.
+        process: Its id.
     """
 
     endpoint: str
     token: str
+    process: int
 
     @property
     def headers(self) -> dict[str, str]:
@@ -113,7 +115,7 @@ def _started(process: subprocess.Popen[str]) -> Server:
     said = []
     for line in process.stderr or ():
         if found := _ADDRESS.search(line):
-            return Server(*found.groups())
+            return Server(found[1], found[2], process.pid)
         said.append(line)
     msg = f"the emulator did not start: {''.join(said)}"
     raise RuntimeError(msg)

@@ -19,7 +19,7 @@ from tests.support.pipes import Process, Program
 
 _RECORD = b'{"type":"RECORD"'
 """How each RECORD line begins; within a value its quotes would be escaped."""
-_PIECE_BYTES = 1 << 20
+_PIECE_BYTES = 64 * 1024  # as much as a pipe holds; larger pieces, which seldom get full, take three times as long
 
 
 @dataclass(frozen=True)

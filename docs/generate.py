@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,14 +69,14 @@ def made() -> dict[Path, str]:
 
 def filled(text: str, block: str, maker: str = "docs.generate") -> str:
     """Put a block between the lines that say where it goes, and who makes it."""
-    head, begin, rest = _cut(text, f"made by {maker}")
+    head, begin, rest = _cut(text, rf"made by {re.escape(maker)}(?!\.)")
     _, end, tail = _cut(rest, "end of what is made")
     return f"{head}{begin}{block}\n{end}{tail}"
 
 
 def _cut(text: str, words: str) -> tuple[str, str, str]:
     lines = text.splitlines(keepends=True)
-    [place] = [number for number, line in enumerate(lines) if words in line]
+    place, *_ = [number for number, line in enumerate(lines) if re.search(words, line)]
     return "".join(lines[:place]), lines[place], "".join(lines[place + 1 :])
 
 

@@ -21,6 +21,18 @@ def test_what_is_made_of_the_code_is_current(path: Path) -> None:
     assert path.read_text() == generate.made()[path]
 
 
+@pytest.mark.parametrize("makers", [("a.b", "a.b.c"), ("a.b.c", "a.b")])
+def test_each_block_of_a_page_has_its_maker(makers: tuple[str, str]) -> None:
+    """The names of makers may begin alike, and come in any order."""
+    page = "".join(f"<!-- made by {maker} -->\nold\n<!-- end of what is made -->\n" for maker in makers)
+
+    for maker in makers:
+        page = generate.filled(page, f"new of {maker}", maker)
+
+    ends = "\n<!-- end of what is made -->\n"
+    assert page == "".join(f"<!-- made by {maker} -->\nnew of {maker}{ends}" for maker in makers)
+
+
 def test_meta_yml_names_every_setting_once() -> None:
     """The SDK's settings too: Meltano ignores what is not declared (targets.md §6)."""
     schema = {"properties": dict(CONFIG_SCHEMA["properties"])}
