@@ -64,7 +64,7 @@ class BatchOutput:
         reading: The load.
         columns: What is added to the table's columns.
         key: Finds the highest replication key, where there is one.
-        max_rows: Most rows of the load; None for all.
+        rows_left: Most rows to write; None for all.
         versioned: Whether messages carry the load's version.
     """
 
@@ -77,8 +77,8 @@ class BatchOutput:
         columns: FileColumns,
         key: HighestKey | None,
         *,
-        max_rows: int | None,
-        versioned: bool,
+        rows_left: int | None,
+        versioned: bool = False,
     ) -> None:
         self.settings = settings
         self.codec = codec
@@ -88,7 +88,7 @@ class BatchOutput:
         self._reading = reading
         self._key = key
         self._key_codec = RowCodec(codec.table, [key.column], ValueRules(), Notices()) if key else None
-        self._allowance = _Allowance(None if max_rows is None else max_rows - reading.rows)
+        self._allowance = _Allowance(rows_left)
         self._version = reading.table_version if versioned else None
         self.storage: Storage = storage_at(Place(absolute(settings.root), self._names, settings.bytes))
 

@@ -99,13 +99,31 @@ BATCH_CONFIG = th.Property(
                 "tell loads apart; on by default. Without them no ACTIVATE_VERSION is written"
             ),
         ),
+        th.Property(
+            "executor",
+            th.StringType(allowed_values=["threads", "dask"]),
+            title="Batch executor",
+            description=(
+                "Where tables are read and files written: in `threads` of the tap, or by the workers of a `dask` "
+                "cluster, with the extra `dask`"
+            ),
+        ),
+        th.Property(
+            "scheduler",
+            th.StringType,
+            title="Dask scheduler",
+            description=(
+                "Address of the cluster's scheduler, such as `tls://host:8786`; over plain `tcp://` the token is sent "
+                "to loopback addresses only, and workers take it from their own `REDIVIS_API_TOKEN`"
+            ),
+        ),
         additional_properties=False,
     ),
     title="BATCH",
     description=(
         "Write tables to files, and BATCH messages that name them, instead of RECORD messages: "
         "{`encoding`: {`format`, `compression`}, `storage`: {`root`, `prefix`}, `batch_size`, `batch_bytes`, "
-        "`version_columns`}"
+        "`version_columns`, `executor`, `scheduler`}"
     ),
 )
 
@@ -167,6 +185,8 @@ def batch_settings(config: Mapping[str, Any] | None) -> BatchSettings | None:
         rows=parts.get("batch_size", DEFAULT_ROWS[kind]),
         bytes=parts.get("batch_bytes", _DEFAULT_BYTES),
         version_columns=parts.get("version_columns", True),
+        executor=_executor(parts),
+        scheduler=parts.get("scheduler"),
     )
 
 
@@ -176,6 +196,24 @@ def _compression(kind: str, named: str | None) -> str | None:
     if chosen not in known:
         raise _bad("compression", f"{kind} files have no {chosen}", f"Use {', '.join(known)}", "encoding")
     return None if chosen == "none" else chosen
+
+
+def _executor(parts: Mapping[str, Any]) -> Executor:
+    executor: Executor = parts.get("executor", "threads")
+    scheduler = parts.get("scheduler")
+    if executor == "dask" and not scheduler:
+        raise ConfigError(
+            "executor dask needs the address of a scheduler",
+            where="batch_config.scheduler",
+            todo="Set it, such as to tcp://host:8786, or leave batch_config.executor out",
+        )
+    if executor == "threads" and scheduler:
+        raise ConfigError(
+            "a scheduler is of use to executor dask only",
+            where="batch_config.scheduler",
+            todo="Set batch_config.executor to dask, or leave it out",
+        )
+    return executor
 
 
 def _checked_prefix(prefix: str) -> str:

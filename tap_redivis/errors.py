@@ -3,6 +3,7 @@
 RedivisError
 ├── ConfigError            a setting, catalog or state file that cannot be used
 ├── StorageError           a BATCH file cannot be written
+├── ClusterError           the cluster that writes BATCH files cannot be reached, or fails
 ├── ApiError               the server refused, or could not be reached
 │   ├── Unauthorized       401: no token, or not a valid one
 │   ├── Forbidden          403: the token lacks a scope or the user lacks access
@@ -48,6 +49,10 @@ class ConfigError(RedivisError):
 
 class StorageError(RedivisError):
     """A BATCH file cannot be written: the disk is full, or the storage refuses."""
+
+
+class ClusterError(RedivisError):
+    """The cluster that writes BATCH files cannot be reached, or cannot do what it should."""
 
 
 class ApiError(RedivisError):

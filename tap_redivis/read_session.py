@@ -12,19 +12,60 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Protocol, cast
 
 from tap_redivis.api import Api, Body, Json
 from tap_redivis.bookmarks import StreamPosition
 from tap_redivis.errors import DataError, Incomplete
 from tap_redivis.read_stream import ROWS_STREAM, Make, Request, SessionGone, StreamReader
-from tap_redivis.stream_process import RemoteReader, StreamProcess
+from tap_redivis.stream_process import StreamProcess
 from tap_redivis.wire.rows import Counted, Decoder, Lines, Notices, RowBlock
 
 logger = logging.getLogger("tap-redivis")
 
 Through = Callable[[str, int, Iterator[RowBlock]], Iterator[Counted]]
 """What is done with the rows of a read stream in the thread that reads it: its id, the first offset, the rows."""
+
+
+class Reader(Protocol):
+    """Reads one read stream, wherever that is done.
+
+    Attributes:
+        bytes: Bytes received.
+        resumes: Times that it was taken up again.
+    """
+
+    bytes: int
+    resumes: int
+
+    @property
+    def marked(self) -> bool:
+        """Whether the stream's end was proved by a mark."""
+        ...
+
+    def rows(self, position: StreamPosition) -> Iterator[Counted]:
+        """Give all rows from a position on, or what is made of them."""
+        ...
+
+
+@dataclass(frozen=True)
+class Way:
+    """What is made of rows on their way, and where.
+
+    Attributes:
+        make: What is made of them where they are read, in the processes if there are any; None: nothing. What cannot be
+            cut must not be made where there is a limit of rows.
+        through: What is done with them before they are given, in the threads; None: nothing.
+        elsewhere: Makes the reader of a stream that is read, and made something of, on another machine; None: here.
+    """
+
+    make: Make | None = None
+    through: Through | None = None
+    elsewhere: Callable[[str], Reader] | None = None
+
+
+HERE = Way()
+"""Rows are read here, and stay as they are."""
 
 _WAITING_BYTES = 4 * 1024 * 1024
 _LOOKS_FOR_MISSING_ROWS = 2  # in vain, one after another
@@ -108,9 +149,7 @@ class SessionReader:
         expected: Rows that there are in all; None if nobody says.
         decoder: Makes the decoder of one stream.
         notices: What the decoders count, if each stream is to be read by a process of its own; else None.
-        make: What is made of the rows where they are read, in the processes if there are any; None: nothing. What
-            cannot be cut must not be made where there is a limit of rows.
-        through: What is done with the rows before they are given, in the threads; None: nothing.
+        way: What is made of the rows on their way, and where.
         bodies: Answers of which the rows have not been read, by read stream.
     """
 
@@ -123,8 +162,7 @@ class SessionReader:
         decoder: Callable[[], Decoder],
         *,
         notices: Notices | None = None,
-        make: Make | None = None,
-        through: Through | None = None,
+        way: Way = HERE,
         bodies: Mapping[str, Body] | None = None,
     ) -> None:
         self._api = api
@@ -135,10 +173,9 @@ class SessionReader:
         self._stop = threading.Event()
         self._queue = _BlockQueue(self._stop)
         self._notices = notices
-        self._make = make
-        self._through = through
+        self._way = way
         self._bodies = dict(bodies or {})
-        self._readers: list[StreamReader | RemoteReader] = []
+        self._readers: list[Reader] = []
         self._ends: Counter[bool] = Counter()
 
     @property
@@ -247,24 +284,28 @@ class SessionReader:
             with closing(process) if process else nullcontext():
                 while not self._stop.is_set():
                     stream = waiting.get_nowait()
-                    reader = process.reader(stream) if process else self._stream_reader(self._api, stream)
-                    self._read_stream(stream, reader)
+                    self._read_stream(stream, self._reader(stream, process))
         except queue.Empty:
             return
         except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that writes
             if not self._stop.is_set():  # else nobody hears of it, and it would keep the body open
                 self._queue.put(error)
 
-    def _stream_reader(self, api: Api, stream: str) -> StreamReader:
-        body = self._bodies.pop(stream, None)
-        return StreamReader(api, self._request, stream, self._decoder(), self._stop, make=self._make, body=body)
+    def _reader(self, stream: str, process: StreamProcess | None) -> Reader:
+        if self._way.elsewhere is not None:
+            return self._way.elsewhere(stream)
+        return process.reader(stream) if process else self._stream_reader(self._api, stream)
 
-    def _read_stream(self, stream: str, reader: StreamReader | RemoteReader) -> None:
+    def _stream_reader(self, api: Api, stream: str) -> StreamReader:
+        make, body = self._way.make, self._bodies.pop(stream, None)
+        return StreamReader(api, self._request, stream, self._decoder(), self._stop, make=make, body=body)
+
+    def _read_stream(self, stream: str, reader: Reader) -> None:
         self._readers.append(reader)
         position = self._positions[stream]
         given = self._wanted(reader.rows(position))
-        if self._through is not None:  # then nothing has been made of them before
-            given = self._through(stream, position.offset, cast("Iterator[RowBlock]", given))
+        if self._way.through is not None:  # then nothing has been made of them before
+            given = self._way.through(stream, position.offset, cast("Iterator[RowBlock]", given))
         for rows in given:
             self._queue.put(Block(stream, rows))
             del rows  # it may be large, and the next may be long in coming

@@ -59,12 +59,13 @@ from tap_redivis.look_ahead import SMALL_BYTES, Foreseen, Opened, Opening
 from tap_redivis.metadata import ANONYMOUS_LIMIT_BYTES, TableInfo, Variable
 from tap_redivis.progress import Result, display
 from tap_redivis.queries import Query, QueryResult, completed_query, run_query
-from tap_redivis.read_session import Block, ReadSession, SessionReader, StreamEnd, Through, open_session
+from tap_redivis.read_session import HERE, Block, ReadSession, SessionReader, StreamEnd, Way, open_session
 from tap_redivis.read_stream import ROWS_STREAM, Make, Request, SessionGone
 from tap_redivis.records import RecordLines, by_sdk, splicing
 from tap_redivis.references import parse_table, pinned
 from tap_redivis.replication import KEY_TYPES, HighestKey, KeyValue, Since, rows_since
 from tap_redivis.shutdown import SHUTDOWN
+from tap_redivis.storage.common import absolute
 from tap_redivis.wire import WireFormat, decoder_for
 from tap_redivis.wire.rows import Lines, Notices, RowBlock, RowCodec, Rows, ValueRules
 
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
 
     from tap_redivis.api import Body
     from tap_redivis.batch import BatchFile, BatchOutput
+    from tap_redivis.cluster import ClusterLoad
     from tap_redivis.parallel import Pending
     from tap_redivis.references import ContainerRef, TableRef
     from tap_redivis.tap import TapRedivis
@@ -777,14 +779,18 @@ class TableStream(Stream):
             table_version=reading.table_version,
         )
         batch = self._batch_output(load, reading)
+        cluster = self._cluster_load(load, reading, batch.columns) if batch else None
         make = None if batch else self._make(load, reading)
         emit = self._files(batch) if batch else self._records(reading.table_version)
-        reader = self._reader(load, reading.streams, reading.expected_rows, make, batch.through if batch else None)
+        through = batch.through if batch and not cluster else None
+        way = Way(make, through, cluster.reader if cluster else None)
+        reader = self._reader(load, reading.streams, reading.expected_rows, way)
         run = _Run(reader, before=reading.rows, started=time.monotonic())
         self._reading = reading
         try:
             with (
                 batch.writing() if batch else nullcontext(),
+                closing(cluster) if cluster else nullcontext(),
                 closing(reader.read()) as events,
                 display(self.name, reading.expected_rows, len(reading.streams)) as bar,
             ):
@@ -837,14 +843,15 @@ class TableStream(Stream):
         load: Load,
         positions: Mapping[str, StreamPosition],
         expected: int | None,
-        make: Make | None = None,
-        through: Through | None = None,
+        way: Way = HERE,
     ) -> SessionReader:
         codec, names = load.codec, load.request.variables or [column.name for column in load.codec.columns]
         if load.base:
             codec = codec.with_column(_mark(load))
             names = [column.name for column in codec.columns]
-        if processes := _needs_processes(load) and not self.tap.api.workers.are_busy:
+        # No process may be forked beside threads that are at work.
+        here = way.elsewhere is None and not self.tap.api.workers.are_busy
+        if processes := here and _needs_processes(load):
             codec.share_turns()
         return SessionReader(
             self.tap.api,
@@ -853,8 +860,7 @@ class TableStream(Stream):
             expected,
             lambda: decoder_for(load.request.wire_format, codec, names),
             notices=load.notices if processes else None,
-            make=make,
-            through=through,
+            way=way,
             bodies=self._take_bodies(),
         )
 
@@ -990,9 +996,43 @@ class TableStream(Stream):
             reading,
             self._file_columns(load, reading),
             self._highest,
-            max_rows=load.request.max_rows,
+            rows_left=_rows_left(load, reading),
             versioned=self.tap.settings.activates_versions,
         )
+
+    def _cluster_load(self, load: Load, reading: Reading, added: FileColumns) -> ClusterLoad | None:
+        """Find out who writes the files; ``/rows`` has no streams that others could read a part of.
+
+        Raises:
+            ConfigError: The cluster's extra is not installed.
+            ClusterError: It cannot be reached.
+        """
+        settings = self.tap.settings
+        batch = settings.batch_config
+        if batch is None or batch.scheduler is None or ROWS_STREAM in reading.streams:
+            return None
+        from tap_redivis.cluster import ClusterLoad, cluster_at  # noqa: PLC0415 - only for who has one
+        from tap_redivis.jobs import TAP_VERSION, Work  # noqa: PLC0415 - the same
+
+        work = Work(
+            tap_version=TAP_VERSION,
+            endpoint=settings.api_endpoint,
+            is_anonymous=settings.api_token is None,
+            timeout=settings.request_timeout_seconds,
+            max_retry_seconds=settings.max_retry_seconds,
+            request=load.request,
+            settings=replace(batch, root=absolute(batch.root)),
+            name=self._alias,
+            columns=load.codec.columns,
+            rules=load.codec.rules,
+            all_must_come=load.codec.all_must_come,
+            reading=reading,
+            added=added,
+            key=self._highest.column if self._highest else None,
+        )
+        left = _rows_left(load, reading)
+        cluster = cluster_at(batch.scheduler, settings.max_retry_seconds)
+        return ClusterLoad(cluster, work, settings.api_token, left, load.notices)
 
     def _record_lines(self, table_version: int) -> RecordLines:
         self._stream_version = table_version if self.tap.settings.emit_activate_version_messages else None
@@ -1101,6 +1141,12 @@ def _prove_changes(load: Load, bookmark: Bookmark, reading: Reading) -> None:
             where=load.table.pinned,
             todo="Use replication method FULL_TABLE for it",
         )
+
+
+def _rows_left(load: Load, reading: Reading) -> int | None:
+    """Say how many rows may still be written; None for all."""
+    limit = load.request.max_rows
+    return None if limit is None else limit - reading.rows
 
 
 def _needs_processes(load: Load) -> bool:

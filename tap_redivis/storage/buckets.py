@@ -204,6 +204,10 @@ class Bucket:
             self._uploads.abort(self._path(name), upload)
         self._forget(upload)
 
+    def discard(self, file: Sealed) -> None:
+        """Remove a file that nobody was told of, as far as that is possible."""
+        self.abort(file.name, file.upload)
+
     def close(self, *, others: bool) -> None:
         """Abort all that is not complete, or that nobody was told of; nothing can be begun any more."""
         with self._lock:

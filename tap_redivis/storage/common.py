@@ -108,6 +108,10 @@ class Storage(Protocol):
         """
         ...
 
+    def discard(self, file: Sealed) -> None:
+        """Remove a file that nobody was told of, as far as that is possible."""
+        ...
+
     def close(self, *, others: bool) -> None:
         """Remove all files of the load that are not complete, or that nobody was told of; none can be begun any more.
 

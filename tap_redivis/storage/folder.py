@@ -134,6 +134,11 @@ class Folder:
             (self._partial / file.upload).replace(path)
             _sync_folder(path.parent)
 
+    def discard(self, file: Sealed) -> None:
+        """Remove a file that nobody was told of."""
+        with suppress(OSError):
+            (self._partial / file.upload).unlink()
+
     def close(self, *, others: bool) -> None:  # noqa: ARG002 - all of them are in the one folder
         """Remove all files that are not complete, or that nobody was told of; none can be begun any more."""
         with self._lock:

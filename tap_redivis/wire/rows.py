@@ -246,7 +246,7 @@ class RowCodec:
         self._has_times = any(column.type in {"dateTime", "time"} for column in columns)
         self.large_rows: Lock = threading.Lock()
         self._zone_pattern = _zone_pattern(columns) if rules.append_utc else None
-        self._all_must_come = False
+        self.all_must_come = False
 
     def fitted(self, columns: Sequence[Column], *, all_must_come: bool) -> RowCodec:
         """Make the codec for columns that are known to arrive otherwise, or not at all.
@@ -256,7 +256,7 @@ class RowCodec:
             all_must_come: Whether it is an error if a body lacks one of the others.
         """
         codec = RowCodec(self.table, columns, self.rules, self._notices)
-        codec._all_must_come = all_must_come
+        codec.all_must_come = all_must_come
         return codec
 
     def note_missing(self, names: Iterable[str]) -> None:
@@ -266,7 +266,7 @@ class RowCodec:
             SchemaChanged: It must have them: the table is a released one, so all of its bodies have the same.
         """
         for name in names:
-            if self._all_must_come:
+            if self.all_must_come:
                 raise SchemaChanged(
                     f"a read stream lacks the column {name!r}, which the table has",
                     where=self.table,
@@ -276,7 +276,7 @@ class RowCodec:
 
     def with_column(self, column: Column) -> RowCodec:
         """Make the same codec for rows that end with one more column."""
-        return self.fitted((*self.columns, column), all_must_come=self._all_must_come)
+        return self.fitted((*self.columns, column), all_must_come=self.all_must_come)
 
     def share_turns(self) -> None:
         """Let processes that will be forked take turns in holding a large row, as threads do."""

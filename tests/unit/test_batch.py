@@ -45,7 +45,7 @@ def _reading(table_version: int = 7, version: str | None = "v1.0") -> Reading:
 
 def _output(root: Path, encoding: str = "arrow", max_rows: int | None = None, **settings: Any) -> BatchOutput:
     kind = BatchSettings(encoding, None, str(root), version_columns=False, **settings)  # type: ignore[arg-type]
-    return BatchOutput(kind, "visits", _CODEC, _reading(), _NO_COLUMNS, None, max_rows=max_rows, versioned=True)
+    return BatchOutput(kind, "visits", _CODEC, _reading(), _NO_COLUMNS, None, rows_left=max_rows, versioned=True)
 
 
 def _place(root: str) -> Place:

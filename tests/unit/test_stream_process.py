@@ -22,7 +22,7 @@ from tap_redivis.bookmarks import StreamPosition
 from tap_redivis.columns import Column
 from tap_redivis.emulator import Emulator, Fault
 from tap_redivis.errors import Forbidden, InvalidValue, Unavailable
-from tap_redivis.read_session import Block, SessionReader, StreamEnd, open_session
+from tap_redivis.read_session import Block, SessionReader, StreamEnd, Way, open_session
 from tap_redivis.read_stream import Make, Request, SessionGone, StreamReader
 from tap_redivis.shared_memory import SharedMemory
 from tap_redivis.stream_process import _Out
@@ -54,7 +54,7 @@ def _reader(
     names = [column.name for column in columns]
     positions = dict.fromkeys(session.streams, StreamPosition())
     decoder = partial(decoder_for, "jsonl", codec, names)
-    return SessionReader(api, _REQUEST, positions, 1000, decoder, notices=notices, make=make)
+    return SessionReader(api, _REQUEST, positions, 1000, decoder, notices=notices, way=Way(make=make))
 
 
 def _lines(_stream: str, _offset: int, rows: RowBlock) -> Lines:
