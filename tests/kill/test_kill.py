@@ -10,7 +10,7 @@ import random
 import select
 import signal
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,13 +30,15 @@ _KILLS = int(os.environ.get("TAP_REDIVIS_KILL_ROUNDS", "200"))
 _KILLS_A_TEST = 10
 _ROWS = 24_000
 _BYTES = 7_000_000  # about what the tap writes for one version
-_BATCH_KILLS = int(os.environ.get("TAP_REDIVIS_KILL_ROUNDS", "18")) // len(ENCODINGS)
-_BATCH_BYTES = 100_000  # the same, where the rows are in files
+_FILE_KILLS = int(os.environ.get("TAP_REDIVIS_KILL_ROUNDS", "50"))  # for each encoding
+_FILE_ROWS = 6000
+_FILE_BYTES = 40_000  # about what the tap writes for one version whose rows are in files
 _VERSIONS = {f"v1.{number}": visits(_ROWS, first=number * _ROWS) for number in range(3)}
-_SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT]
+_FILE_VERSIONS = {f"v1.{number}": visits(_FILE_ROWS, first=number * _FILE_ROWS) for number in range(3)}
 _FORMATS = ["jsonl", "arrow", "jsonl", "csv"]
 _SEVEN_HOURS = 7 * 3600.0
 _STREAM = "visits__visits"
+_FILE_STREAM = "stays__stays"
 
 Moment = Callable[[int], bool]
 """Whether it is time, given the bytes that the tap has written."""
@@ -49,10 +51,17 @@ def tables() -> dict[str, Table]:
 
 
 @pytest.fixture(scope="module")
+def small_tables() -> dict[str, Table]:
+    """The rows of each version of the table that goes to files."""
+    return {tag: table_of(records_of(table)) for tag, table in _FILE_VERSIONS.items()}
+
+
+@pytest.fixture(scope="module")
 def _folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("served")
     for tag, table in _VERSIONS.items():
         write_table(folder, f"demo/visits/{tag}/visits", table)
+        write_table(folder, f"demo/stays/{tag}/stays", _FILE_VERSIONS[tag])
     return folder
 
 
@@ -66,6 +75,7 @@ def _emulator(_folder: Path) -> Iterator[Emulator]:
 def site(_emulator: Emulator, _folder: Path, tmp_path: Path) -> Site:
     """A Redivis whose table has 24,000 rows in four read streams, in three versions, of which the first is released."""
     _emulator.release("demo.visits", "v1.0")
+    _emulator.release("demo.stays", "v1.0")
     _emulator.forget_requests()
     return Site(_emulator, _folder, tmp_path, DEFAULT_TOKEN)
 
@@ -78,6 +88,8 @@ class _Life:
     site: Site
     released: int = 0
     bytes: int = _BYTES
+    dataset: str = "demo.visits"
+    kinds: Sequence[signal.Signals] = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
     @property
     def current(self) -> str:
@@ -104,7 +116,7 @@ class _Life:
 
     def signals(self) -> list[signal.Signals]:
         """Choose what to kill with: one signal, or two at once from somebody impatient."""
-        return [self.chance.choice(_SIGNALS) for _ in range(self.chance.choice([1, 1, 1, 2]))]
+        return [self.chance.choice(self.kinds) for _ in range(self.chance.choice([1, 1, 1, 2]))]
 
     def go_on(self) -> None:
         """Let something happen meanwhile: mostly nothing, else all sessions expire or a version is released."""
@@ -113,7 +125,7 @@ class _Life:
             self.site.emulator.pass_time(_SEVEN_HOURS)
         elif event == "release" and self.released + 1 < len(_VERSIONS):
             self.released += 1
-            self.site.emulator.release("demo.visits", self.current)
+            self.site.emulator.release(self.dataset, self.current)
 
 
 @pytest.mark.parametrize("seed", range(max(1, _KILLS // _KILLS_A_TEST)))
@@ -133,26 +145,29 @@ def test_a_tap_that_is_killed_again_and_again_loads_the_table(site: Site, tables
                 _take(_finished(program), loads)
 
 
+@pytest.mark.parametrize("seed", range(max(1, _FILE_KILLS // _KILLS_A_TEST)))
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_files_of_a_tap_that_is_killed_again_and_again_hold_the_table(
-    site: Site, tables: dict[str, Table], encoding: str
+    site: Site, small_tables: dict[str, Table], encoding: str, seed: int
 ) -> None:
     """Each row of the table is once in the files that STATE speaks of, and those of the load are all that is there."""
-    chance = random.Random(ENCODINGS.index(encoding))  # noqa: S311 - the same in every run
-    root, kills = site.files / "out", 0
-    settings = {"batch_config": batch_config(encoding, root, batch_size=500)}
-    while kills < _BATCH_KILLS:
-        life, loads = _Life(chance, site, bytes=_BATCH_BYTES), FileLoads(tables, _STREAM)
-        site.emulator.release("demo.visits", life.current)
+    chance = random.Random(f"{encoding} {seed}")  # noqa: S311 - the same in every run
+    kills = 0
+    while kills < _KILLS_A_TEST:
+        life = _Life(chance, site, bytes=_FILE_BYTES, dataset="demo.stays", kinds=[signal.SIGKILL])
+        loads, root = FileLoads(small_tables, _FILE_STREAM), site.files / f"out after {kills} kills"
+        settings = {"datasets": ["demo.stays"], "batch_config": batch_config(encoding, root, batch_size=300)}
+        site.emulator.release(life.dataset, life.current)
         while loads.done != life.current:
             program = site.tap(state=loads.state, row_key=True, **settings)
-            if kills < _BATCH_KILLS:
+            if kills < _KILLS_A_TEST:
                 kills += _killed(program, life, loads)
             else:
                 _take(_finished(program), loads)
         assert loads.state is not None
-        load = loads.state["bookmarks"][_STREAM]["table_version"]
-        assert table_of(records_of_files((root / _STREAM / str(load)).iterdir())) == tables[life.current]
+        load = loads.state["bookmarks"][_FILE_STREAM]["table_version"]
+        there = (root / _FILE_STREAM / str(load)).iterdir()
+        assert table_of(records_of_files(there)) == small_tables[life.current]
         assert not list((root / ".partial").iterdir())
 
 
