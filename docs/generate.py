@@ -133,7 +133,7 @@ def modules_table() -> str:
 def _setting_section(name: str, schema: dict[str, Any]) -> str:
     facts = [_type_words(schema), f"default: {_default(schema)}"]
     facts += [f"{words} {schema[key]}" for key, words in _BOUNDS.items() if key in schema]
-    parts = schema.get("additionalProperties") or {}
+    parts = next((schema[key] for key in ("items", "additionalProperties") if isinstance(schema.get(key), dict)), {})
     rows = [
         f"| `{part}` | {_type_words(inner)} | {inner['description']} |"
         for part, inner in (parts.get("properties") or {}).items()

@@ -19,6 +19,7 @@ from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities
 from singer_sdk.plugin_base import _ConfigInput
 from singer_sdk.singerlib import Catalog, CatalogEntry, StateMessage
 
+from tap_redivis.about import about_text
 from tap_redivis.added_columns import ROW_KEY, properties_to_add, settle, with_row_key
 from tap_redivis.api import Api
 from tap_redivis.bookmarks import from_state, to_state
@@ -437,11 +438,13 @@ class TapRedivis(Tap):
 
     @classmethod
     def get_singer_command(cls) -> click.Command:
-        """Build the command line: the SDK's, with ``--discover`` and ``--test`` seeing catalog and state."""
+        """Build the command line: the SDK's and ours, with ``--discover`` and ``--test`` seeing catalog and state."""
         command = super().get_singer_command()
         for option in command.params:
             if option.name == "test":
                 option.callback, option.expose_value = None, True
+            elif option.name == "about_format":
+                option.type = click.Choice(["text", "json", "markdown"])
         command.params = [option for option in command.params if option.name != "discover"]
         command.params.append(
             click.Option(
@@ -470,6 +473,14 @@ class TapRedivis(Tap):
             )
         )
         return command
+
+    @classmethod
+    def print_about(cls, output_format: str | None = None) -> None:
+        """Say what the tap is and can; as text in our own words, since the SDK's do not say what settings mean."""
+        if output_format in {None, "text"}:
+            click.echo(about_text(cls._get_about_info()))
+        else:
+            super().print_about(output_format)
 
     @classmethod
     def invoke(  # type: ignore[override]  # noqa: PLR0913 - an argument an option
