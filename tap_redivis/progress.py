@@ -130,12 +130,24 @@ def show_tables(views: Sequence[TableView]) -> None:
 
 
 def summarize(results: Sequence[Result]) -> None:
-    """Say how all tables ended: a table on a terminal, else one line."""
+    """Say how all tables ended: a table on a terminal, else a line for each, and one for all."""
     if not results:
         return
     if _on_terminal():
         _print_table(results)
         return
+    for result in results:
+        logger.info(
+            "%s: %s; version %s, mode %s, %d rows, %.1f MB, %.1f s, %d resumes",
+            result.stream,
+            result.outcome,
+            result.version or "-",
+            result.mode or "-",
+            result.rows,
+            result.bytes / 1e6,
+            result.seconds,
+            result.resumes,
+        )
     counts = Counter(result.outcome for result in results)
     words = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
     loaded = [result for result in results if result.outcome == "loaded"]

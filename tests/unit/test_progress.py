@@ -36,14 +36,21 @@ def test_a_line_every_five_seconds(
     assert [(record.name, record.getMessage()) for record in caplog.records] == [("tap-redivis.visits", words)]
 
 
-def test_the_summary_counts_what_became_of_the_tables(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_summary_tells_what_became_of_the_tables(caplog: pytest.LogCaptureFixture) -> None:
+    """What the table on a terminal tells: a line for each, and the sums."""
     caplog.set_level(logging.INFO)
-    loaded = Result("a", outcome="loaded", rows=10, bytes=1_500_000, seconds=1.0)
+    loaded = Result("a", "v1.0", "full", "loaded", rows=10, bytes=1_500_000, seconds=1.0)
+    again = Result("b", "v1.0", "resumed", "loaded", rows=10, bytes=1_500_000, seconds=1.0, resumes=2)
 
-    summarize([loaded, loaded, Result("b", outcome="unchanged", rows=99), Result("c", bytes=500_000, seconds=0.5)])
+    summarize([loaded, again, Result("c", outcome="unchanged", rows=99), Result("d", bytes=500_000, seconds=0.5)])
 
-    [record] = caplog.records
-    assert record.getMessage() == ("4 tables: 1 failed, 2 loaded, 1 unchanged; 20 rows loaded, 3.5 MB received, 2.5 s")
+    assert [record.getMessage() for record in caplog.records] == [
+        "a: loaded; version v1.0, mode full, 10 rows, 1.5 MB, 1.0 s, 0 resumes",
+        "b: loaded; version v1.0, mode resumed, 10 rows, 1.5 MB, 1.0 s, 2 resumes",
+        "c: unchanged; version -, mode -, 99 rows, 0.0 MB, 0.0 s, 0 resumes",
+        "d: failed; version -, mode -, 0 rows, 0.5 MB, 0.5 s, 0 resumes",
+        "4 tables: 1 failed, 2 loaded, 1 unchanged; 20 rows loaded, 3.5 MB received, 2.5 s",
+    ]
 
 
 def test_a_run_without_tables_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
