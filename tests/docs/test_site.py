@@ -14,6 +14,7 @@ import pytest
 
 from docs.lines import error_classes
 from tap_redivis import bookmarks
+from tap_redivis.dictionary_stream import PartMark, Writing, Written
 from tap_redivis.emulator import Emulator
 from tap_redivis.plan import Planned
 from tap_redivis.settings import CONFIG_SCHEMA
@@ -78,6 +79,16 @@ def test_every_bookmark_key_is_there() -> None:
     assert _first_column(_section(page, "## Bookmark", "### reading")) == state.keys()
     assert _first_column(_section(page, "### reading", "### streams")) == state["reading"].keys()
     assert _first_column(_section(page, "### streams", "A damaged")) == state["reading"]["streams"]["stream"].keys()
+    [changes] = re.findall(r"^\| `changes` \|(.*)$", page, re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", changes)) == state["reading"]["changes"].keys()
+
+
+def test_every_bookmark_key_of_the_dictionary_is_there() -> None:
+    own, part = _section((_DOCS / "dictionary.md").read_text(), "## Its bookmarks", "\n## ").split("and each part")
+
+    assert _first_column(own) == set(Written.__struct_fields__)
+    assert _first_column(part) == set(PartMark.__struct_fields__)
+    assert set(re.findall(r"`(\w+)`", own.split("| `writing` |")[1])) == set(Writing.__struct_fields__)
 
 
 def test_every_key_of_a_plan_is_there() -> None:
