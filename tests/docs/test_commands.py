@@ -9,8 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+from jsonschema import Draft7Validator
+
+from docs import tuning
+from tap_redivis.settings import CONFIG_SCHEMA, SOURCES, Settings
+from tests.support.environments import environment
+
 _ROOT = Path(__file__).parents[2]
 _PAGES = [_ROOT / "README.md", _ROOT / "CONTRIBUTING.md", *sorted((_ROOT / "docs").rglob("*.md"))]
+_TARGET = "meltanolabs-target-postgres"
 _RUN_BY = {
     "README.md": "package/test_quick_start.py, and below",
     "docs/batch.md": "below",
@@ -47,6 +54,31 @@ def test_no_other_block_is_a_command() -> None:
     others = {block.splitlines()[0] for page in _PAGES for block in _blocks(page, "") if _COMMAND.match(block)}
 
     assert others == _NOT_RUN.keys()
+
+
+def test_every_config_on_a_page_is_one() -> None:
+    """Of the tap's settings and no others; all else that is JSON there is said to be a target's."""
+    configs = {(page.name, block) for page in _PAGES for block in _blocks(page, "json")}
+    own = {(page, block) for page, block in configs if json.loads(block).keys() & set(SOURCES)}
+
+    assert {page for page, _ in configs - own} == {"targets.md", "batch.md"}
+    for _, block in own:
+        Draft7Validator({**CONFIG_SCHEMA, "additionalProperties": False}).validate(json.loads(block))
+        Settings.from_config(json.loads(block)).require_source()
+
+
+def test_the_settings_of_target_postgres_are_its_own() -> None:
+    """It would ignore others without a word."""
+    about = [str(environment(_TARGET).executable("target-postgres")), "--about", "--format=json"]
+    known = json.loads(subprocess.run(about, capture_output=True, check=True).stdout)["settings"]["properties"]
+    pages = "".join((_ROOT / "docs" / name).read_text() for name in ("targets.md", "batch.md"))
+    begin = f"(?:With `{_TARGET}`|The settings for target-postgres)"
+    shown = re.findall(rf"{begin}.*?```json\n(.*?)```", pages, re.DOTALL)
+    named = re.findall(r"`(\w+)(?:: \w+)?`", "".join(name for name in tuning.CASES if "pipelinewise" not in name))
+
+    assert len(shown) == 2
+    assert {key for text in shown for key in json.loads(text)} <= known.keys()
+    assert {*named} - {"batch_config", "jsonl"} <= known.keys()
 
 
 def test_the_sample_config_is_shown(tmp_path: Path) -> None:

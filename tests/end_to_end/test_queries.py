@@ -266,9 +266,11 @@ def test_a_key_that_a_query_cannot_go_by_is_an_error(site: Site, options: Json, 
     assert (done.exit_code, words in done.stderr) == (1, True), done.stderr
 
 
-@pytest.mark.skipif(not stream_process.is_possible(), reason="processes are forked on Linux, with two processors")
 def test_a_large_result_is_read_by_processes(site: Site) -> None:
-    """From 16 MiB on, as a large table is: one for each of its read streams, while we keep the tap waiting."""
+    """From 16 MiB on, as a large table is: one for each of its read streams, while we keep the tap waiting.
+
+    But by threads where processes would compute in turn too.
+    """
     text = "0123456789" * 1200
     large = {"name": "large", "sql": "SELECT id, REPEAT('0123456789', 1200) AS text FROM `demo.visits.visits`"}
 
@@ -278,7 +280,7 @@ def test_a_large_result_is_read_by_processes(site: Site) -> None:
         done = process.end(b"".join([*lines, process.stdout.read()]))
 
     assert [line[:15] for line in lines] == [b'{"type":"SCHEMA', b'{"type":"STATE"', b'{"type":"RECORD']
-    assert len(children) == 4
+    assert len(children) == (4 if stream_process.is_possible() else 0)
     assert sorted(record["id"] for record in done.records("large")) == list(range(2000))
     assert {record["text"] for record in done.records("large")} == {text}
 
