@@ -1,6 +1,6 @@
 """Load every kind of table into every target that can be tried here; write what came of it into `docs/targets.md`.
 
-Run ``python -m docs.targets``; it takes two minutes.
+Run ``python -m docs.targets``; it takes three minutes.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from docs.generate import ROOT, filled
 from tap_redivis.emulator import Emulator, demo
+from tests.support.batches import batch_config
 from tests.support.pipes import Json, Piped, Program, pipe, tap, target
 from tests.support.postgres import Postgres
 from tests.support.served import records_of, visits, write_table
@@ -168,16 +169,34 @@ def type_case(name: str) -> Case:
         column, place = name.lower(), bench.place()
         options = {"all_types": {"key_properties": ["row"], "variables": ["row", column]}}
         done = bench.load(into, place, tables=["demo.types.all_types"], table_options=options)
-        if failure := _failure(done):
-            return failure
-        source = pq.read_table(bench.folder / "demo/types/all_types.parquet").select(["row", column])
-        in_database = into.read is _column
-        wanted = source[column].to_pylist() if in_database else [row[column] for row in records_of(source)]
-        found = into.read(place, "all_types", column, "row")
-        kind = into.kind(place, "all_types", column)
-        return kind + _difference([into.expected(value) for value in wanted], found)
+        return _failure(done) or into.kind(place, "all_types", column) + _compared(bench, into, place, column)
 
     return try_it
+
+
+def types_as_files(bench: Bench, into: Target) -> str:
+    """Load the extremes of all types by BATCH messages, and compare them with the source."""
+    place = bench.place()
+    options = {"all_types": {"key_properties": ["row"]}}
+    done = bench.load(
+        into, place, tables=["demo.types.all_types"], table_options=options, batch_config=_files_in(place)
+    )
+    if failure := _failure(done):
+        return failure
+    found = {name: _compared(bench, into, place, name.lower()) for name in TYPES}
+    return "; ".join(f"{name}: {words}" for name, words in found.items() if words != "exact") or "exact"
+
+
+def _files_in(place: Place, **settings: Any) -> Json:  # noqa: ANN401 - parts of the setting
+    return batch_config("jsonl", place.folder / "files", **settings)
+
+
+def _compared(bench: Bench, into: Target, place: Place, column: str) -> str:
+    """Compare a column of the table of all types, as it was loaded, with the source."""
+    source = pq.read_table(bench.folder / "demo/types/all_types.parquet").select(["row", column])
+    in_database = into.read is _column
+    wanted = source[column].to_pylist() if in_database else [row[column] for row in records_of(source)]
+    return _difference([into.expected(value) for value in wanted], into.read(place, "all_types", column, "row"))
 
 
 def nulls(bench: Bench, into: Target) -> str:
@@ -201,15 +220,21 @@ def unchanged(bench: Bench, into: Target) -> str:
     return _failure(second) or ("the rows stay" if stay else "the rows do not stay")
 
 
-def versions(**settings: Any) -> Case:  # noqa: ANN401 - settings of the tap
-    """Load a table of rows 0, 1, 2, then its next version, of rows 1, 2, 3."""
+def versions(as_files: Json | None = None, **settings: Any) -> Case:  # noqa: ANN401 - settings of the tap
+    """Load a table of rows 0, 1, 2, then its next version, of rows 1, 2, 3; as records, or by BATCH messages.
+
+    Args:
+        as_files: Parts of ``batch_config``, if it is to be by BATCH messages.
+        **settings: Of the tap.
+    """
 
     def try_it(bench: Bench, into: Target) -> str:
         place = bench.place()
-        first = bench.load(into, place, tables=["demo.versions:v1_0.versions"], **settings)
+        own = settings if as_files is None else {**settings, "batch_config": _files_in(place, **as_files)}
+        first = bench.load(into, place, tables=["demo.versions:v1_0.versions"], **own)
         if failure := _failure(first):
             return failure
-        second = bench.load(into, place, first.target.state, tables=["demo.versions.versions"], **settings)
+        second = bench.load(into, place, first.target.state, tables=["demo.versions.versions"], **own)
         return _failure(second) or _rows_words([int(value) for value in into.read(place, "versions", "id", "id")])
 
     return try_it
@@ -238,6 +263,13 @@ CASES: Mapping[str, Case] = {
     "a new version, with the row key": versions(),
     "a new version, without keys": versions(row_key=False),
     "the same, without ACTIVATE_VERSION": versions(row_key=False, emit_activate_version_messages=False),
+    "BATCH, all types": types_as_files,
+    "BATCH, a new version, with keys": versions({}, table_options=_KEYS),
+    "BATCH, a new version, with the row key": versions({}),
+    "BATCH, a new version, without keys": versions({}, row_key=False),
+    "BATCH, a new version, with keys, `version_columns: false`": versions(
+        {"version_columns": False}, table_options=_KEYS
+    ),
     "a table's name of 70 characters": name_case("t" * 70, "id"),
     "a column's name of 63 characters": name_case("longest", _LONGEST),
     "a column's name of 64 characters": name_case("too_long", _TOO_LONG),
@@ -281,7 +313,8 @@ def _failure(done: Piped) -> str:
     """Say why a load failed; empty if it did not."""
     if done.target.exit_code == 0 and done.tap.exit_code == 0:
         return ""
-    found = re.findall(r"\b(\w{4,}(?:Error|Exception|Column))\b\)?:? (.*)", done.target.stderr + done.tap.stderr)
+    errors = r"\b(\w{4,}(?:Error|Exception|Column)|Exception)\b\)?:? (.*)"
+    found = re.findall(errors, done.target.stderr + done.tap.stderr)
     words = ": ".join(found[-1]) if found else "no reason given"
     return f"fails: {_shown(' '.join(words.split()))}"
 
