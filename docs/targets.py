@@ -15,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -58,6 +59,7 @@ class Target:
         read: Gives the values of a column in the order of another one.
         kind: Gives the type of a column, in the target's words; empty for files.
         expected: Spells a record's value as the target's best.
+        is_database: Whether what is read are values of types, and not text.
     """
 
     distribution: str
@@ -65,6 +67,15 @@ class Target:
     read: Callable[[Place, str, str, str], Values]
     kind: Callable[[Place, str, str], str]
     expected: Spell
+    is_database: bool = False
+
+
+def _as_it_is(value: Any) -> Any:  # noqa: ANN401 - any value
+    return value
+
+
+def _no_kind(_place: Place, _table: str, _column: str) -> str:
+    return ""
 
 
 def _postgres_config(place: Place) -> Json:
@@ -90,6 +101,26 @@ def _column_kind(place: Place, table: str, column: str) -> str:
     return f"{kind.replace('character varying', 'varchar').replace(' without time zone', '')}, "
 
 
+def _duckdb_config(place: Place) -> Json:
+    settings = {"hard_delete": True, "primary_key_required": False, "add_metadata_columns": True}
+    return {"filepath": str(place.folder / "loaded.duckdb"), "default_target_schema": "main", **settings}
+
+
+def _in_duckdb(place: Place, sql: str) -> Values:
+    with duckdb.connect(place.folder / "loaded.duckdb", read_only=True) as database:
+        return [value for (value,) in database.execute(sql).fetchall()]
+
+
+def _duckdb_column(place: Place, table: str, column: str, order: str) -> Values:
+    return _in_duckdb(place, f'SELECT "{column}" FROM "{table}" ORDER BY "{order}", 1')  # noqa: S608 - our own names
+
+
+def _duckdb_kind(place: Place, table: str, column: str) -> str:
+    where = f"table_name = '{table}' AND column_name = '{column}'"
+    [kind] = _in_duckdb(place, f"SELECT lower(data_type) FROM information_schema.columns WHERE {where}")  # noqa: S608
+    return f"{kind}, "
+
+
 def _json_lines(place: Place, table: str, column: str, order: str) -> Values:
     rows = map(json.loads, (place.folder / f"{table}.jsonl").read_text().splitlines())
     return [row[column] for row in sorted(rows, key=lambda row: row[order])]
@@ -101,20 +132,21 @@ def _comma_separated(place: Place, table: str, column: str, order: str) -> Value
 
 
 TARGETS = (
-    Target("meltanolabs-target-postgres", _postgres_config, _column, _column_kind, lambda value: value),
-    Target("pipelinewise-target-postgres", _pipelinewise_config, _column, _column_kind, lambda value: value),
+    Target("meltanolabs-target-postgres", _postgres_config, _column, _column_kind, _as_it_is, is_database=True),
+    Target("pipelinewise-target-postgres", _pipelinewise_config, _column, _column_kind, _as_it_is, is_database=True),
+    Target("target-duckdb", _duckdb_config, _duckdb_column, _duckdb_kind, _as_it_is, is_database=True),
     Target(
         "target-jsonl",
         lambda place: {"destination_path": str(place.folder), "do_timestamp_file": False},
         _json_lines,
-        lambda *_: "",
-        lambda value: value,
+        _no_kind,
+        _as_it_is,
     ),
     Target(
         "meltanolabs-target-csv",
         lambda place: {"output_path": str(place.folder)},
         _comma_separated,
-        lambda *_: "",
+        _no_kind,
         lambda value: "" if value is None else str(value),
     ),
 )
@@ -194,8 +226,7 @@ def _files_in(place: Place, **settings: Any) -> Json:  # noqa: ANN401 - parts of
 def _compared(bench: Bench, into: Target, place: Place, column: str) -> str:
     """Compare a column of the table of all types, as it was loaded, with the source."""
     source = pq.read_table(bench.folder / "demo/types/all_types.parquet").select(["row", column])
-    in_database = into.read is _column
-    wanted = source[column].to_pylist() if in_database else [row[column] for row in records_of(source)]
+    wanted = source[column].to_pylist() if into.is_database else [row[column] for row in records_of(source)]
     return _difference([into.expected(value) for value in wanted], into.read(place, "all_types", column, "row"))
 
 
@@ -277,6 +308,8 @@ CASES: Mapping[str, Case] = {
 
 
 def _difference(wanted: Values, found: Values) -> str:
+    if len(wanted) != len(found):
+        return f"{len(found)} of {len(wanted)} rows are there"
     pairs = [(a, b) for a, b in zip(wanted, found, strict=True) if not _same(a, b)]
     if not pairs:
         return "exact"
