@@ -13,10 +13,11 @@ from pathlib import Path
 
 from benchmarks.served import LOOPBACK, Network, Server
 from benchmarks.shapes import Shape
-from benchmarks.sinks import FILES, LINES, NULL, RECORDS, SAID, Sink
+from benchmarks.sinks import CATALOG, FILES, LINES, NULL, RECORDS, SAID, Sink
 from tests.support.environments import environment
 from tests.support.pipes import Program, tap
 
+TAP = "tap-redivis"
 _CLIENT = Path(__file__).with_name("client_script.py")
 _ROOT = Path(__file__).parents[1]
 
@@ -28,10 +29,12 @@ class Place:
     Attributes:
         server: What it reads from.
         folder: Of its own, for its settings and for the files that it writes.
+        scheduler: Address of a Dask cluster; None: there is none.
     """
 
     server: Server
     folder: Path
+    scheduler: str | None = None
 
     @property
     def out(self) -> Path:
@@ -89,28 +92,34 @@ def tap_case(name: str, shape: Shape, **settings: object) -> Case:
     """Make a case of the tap that reads one table to RECORD messages; without the row key, if nothing else is said."""
     config = {"tables": [shape.reference], "row_key": False, **settings}
     body = _body(shape, str(settings.get("wire_format", "jsonl")))
-    return Case(f"tap-redivis, {name}", _tap(config), shape.rows, body=body)
+    return Case(f"{TAP}, {name}", _tap(config), shape.rows, body=body)
 
 
 def batch_case(name: str, shape: Shape, encoding: Mapping[str, object], **settings: object) -> Case:
-    """Make a case of the tap that writes one table into files."""
+    """Make a case of the tap that writes one table into files; with `executor="dask"`, on the scene's cluster."""
 
     def program(place: Place) -> Program:
         batch = {"encoding": encoding, "storage": {"root": str(place.out)}, **settings}
+        if place.scheduler and settings.get("executor") == "dask":
+            batch["scheduler"] = place.scheduler
         return _tap({"tables": [shape.reference], "row_key": False, "batch_config": batch})(place)
 
     body = _body(shape, "jsonl" if encoding["format"] == "jsonl" else "arrow")
-    return Case(f"tap-redivis, {name}", program, shape.rows, FILES, body=body)
+    return Case(name, program, shape.rows, FILES, body=body)
 
 
-def _tap(config: Mapping[str, object]) -> Callable[[Place], Program]:
-    return lambda place: tap(place.server, place.folder, {"skip_unchanged": False, **config})
+def _tap(config: Mapping[str, object], *arguments: str) -> Callable[[Place], Program]:
+    return lambda place: tap(place.server, place.folder, {"skip_unchanged": False, **config}, *arguments)
 
 
-def many_case(name: str, tables: int, rows: int, network: Network, **settings: object) -> Case:
+def many_case(tables: int, rows: int, **settings: object) -> Case:
     """Make a case of the tap that reads a dataset of small tables."""
-    config = {"datasets": ["bench.many"], "row_key": False, **settings}
-    return Case(f"tap-redivis, {name}", _tap(config), tables * rows, network=network)
+    return Case(TAP, _tap({"datasets": ["bench.many"], "row_key": False, **settings}), tables * rows)
+
+
+def discovery_case(tables: int, **settings: object) -> Case:
+    """Make a case of the tap that discovers a dataset of small tables: its rows are streams."""
+    return Case(TAP, _tap({"datasets": ["bench.many"], **settings}, "--discover"), tables, CATALOG)
 
 
 def curl_case(shape: Shape, wire_format: str) -> Case:
@@ -127,7 +136,7 @@ def curl_case(shape: Shape, wire_format: str) -> Case:
 
 
 def plain_case(shape: Shape, kind: str, rows: int, batch: Mapping[str, object] | None = None) -> Case:
-    """Make a case of a plain singer-sdk tap (``plain`` or ``best``) that writes RECORD messages, or files."""
+    """Make a case of a plain singer-sdk tap that writes RECORD messages (``plain``, ``best``) or files (``files``)."""
 
     def program(place: Place) -> Program:
         config: dict[str, object] = {"table": shape.reference, "max_rows": rows}
@@ -138,9 +147,16 @@ def plain_case(shape: Shape, kind: str, rows: int, batch: Mapping[str, object] |
         options = ("-m", "benchmarks.plain_tap", kind, "--config", str(place.folder / "plain.json"))
         return Program((sys.executable, *options), {**_address(place.server), "PYTHONPATH": str(_ROOT)})
 
-    words = {"plain": "plain singer-sdk tap", "best": "singer-sdk tap, MsgSpecWriter, conformance NONE"}[kind]
+    words = _PLAIN[kind]
     sink: Sink = RECORDS if batch is None else FILES
     return Case(words, program, rows, sink, body=_body(shape, "jsonl"), only_rows=True)
+
+
+_PLAIN = {
+    "plain": "plain singer-sdk tap",
+    "best": "singer-sdk tap, MsgSpecWriter, conformance NONE",
+    "files": "plain singer-sdk tap, files",
+}
 
 
 def client_case(name: str, shape: Shape, how: str) -> Case:

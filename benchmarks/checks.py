@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from benchmarks import scenes
+from benchmarks.cases import TAP
 from benchmarks.measuring import Measured
 
 _RECORD_MIB, _BATCH_MIB = 200, 250
+_FILE_SCENES = {"batch", "dask"}
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ PROMISES = (
         scenes.CLIENT,
         5,
     ),
+    Promise("1,000 small tables, 50 ms, against one after another", "many", scenes.MANY, scenes.MANY_ONE_BY_ONE, 6),
     Promise(
         "Arrow files, uncompressed, against `curl` of the same", "batch", scenes.FILES["arrow"], scenes.CURL_ARROW, 0.8
     ),
@@ -94,6 +97,7 @@ PROMISES = (
         scenes.BATCHERS["jsonl"],
         10,
     ),
+    Promise("Parquet files on 2 Dask workers, against the tap's threads", "dask", scenes.DASK, scenes.THREADS, 0.85),
 )
 
 
@@ -125,7 +129,7 @@ def _peak(measured: Sequence[Measured], *, files: bool) -> float:
             result.peak_mib
             for scene in measured
             for result in scene.results
-            if result.name.startswith(scenes.TAP) and (result.name in scenes.FILES.values()) == files
+            if result.name.startswith(TAP) and (scene.name in _FILE_SCENES) == files
         ),
         default=0,
     )

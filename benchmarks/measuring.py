@@ -14,6 +14,7 @@ from benchmarks.cases import Body, Case, Place
 from benchmarks.scenes import Scene
 from benchmarks.served import Server, served
 from benchmarks.sinks import Arrived
+from tests.support.clusters import dask_cluster
 from tests.support.measuring import measured
 from tests.support.pipes import Output, Process, started
 
@@ -110,13 +111,13 @@ def measure(scene: Scene, repeats: int, say: Say) -> Measured:
     with memory_folder() as folder:
         (folder / "served").mkdir()
         scene.write(folder / "served")
-        with served(folder / "served") as server:
+        with served(folder / "served") as server, _cluster(folder / "dask", scene.workers) as scheduler:
             say(f"{scene.name}: the server renders what it will send")
             sizes = {body: server.render(body.table, body.wire_format) for body in scene.bodies}
-            runs = [_Runs(case, _place(server, folder, case)) for case in scene.cases]
+            runs = [_Runs(case, _place(server, folder, case, scheduler)) for case in scene.cases]
             for each in runs:
-                each.warm_up(say)
-            for number in range(min(repeats, scene.repeats or repeats)):
+                each.warm_up(say, counts=scene.is_long)
+            for number in range(0 if scene.is_long else repeats):
                 # There and back: what changes slowly changes for all alike.
                 for each in runs if number % 2 == 0 else reversed(runs):
                     each.repeat(say)
@@ -135,8 +136,8 @@ class _Runs:
     first: list[float] = field(default_factory=list)
     last: list[float] = field(default_factory=list)
 
-    def warm_up(self, say: Say) -> None:
-        """Run once without taking the time; look at the memory instead, and at the rows where later nobody does."""
+    def warm_up(self, say: Say, *, counts: bool) -> None:
+        """Run once and look at the memory, and at the rows where later nobody does; take the time only if it counts."""
         kept: list[Arrived] = []
         sink = self.case.warm_sink or self.case.sink
 
@@ -149,7 +150,9 @@ class _Runs:
             arrived = sink.count(kept[0])
         self._check(seen.output, arrived)
         self.peak_mib, self.written = seen.peak_mib, arrived.size
-        say(f"{self.case.name}: {self.peak_mib:.0f} MiB")
+        say(f"{self.case.name}: {self.peak_mib:.0f} MiB, {seen.output.seconds:.2f} s, first run")
+        if counts:
+            self.seconds.append(seen.output.seconds)
 
     def repeat(self, say: Say) -> None:
         """Run once, and take the time."""
@@ -202,7 +205,17 @@ def memory_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def _place(server: Server, folder: Path, case: Case) -> Place:
-    place = Place(server, folder / case.slug)
+@contextmanager
+def _cluster(folder: Path, workers: int) -> Iterator[str | None]:
+    """Run a Dask cluster, if there are to be workers; give the scheduler's address."""
+    if not workers:
+        yield None
+        return
+    with dask_cluster(folder, workers) as cluster:
+        yield cluster.address
+
+
+def _place(server: Server, folder: Path, case: Case, scheduler: str | None) -> Place:
+    place = Place(server, folder / case.slug, scheduler)
     place.folder.mkdir()
     return place

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from html import escape
 
+from benchmarks.cases import TAP
 from benchmarks.measuring import Measured
-from benchmarks.scenes import TAP
 
 _WIDTH, _NAMES, _FIGURES = 960, 400, 90
 _BAR, _STEP, _TITLE, _GAP, _EDGE = 14, 20, 30, 24, 16

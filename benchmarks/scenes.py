@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.cases import (
+    TAP,
     Body,
     Case,
     batch_case,
     client_case,
     curl_case,
+    discovery_case,
     many_case,
     plain_case,
     tap_case,
@@ -20,18 +22,19 @@ from benchmarks.cases import (
 from benchmarks.served import LOOPBACK, Network
 from benchmarks.shapes import SHAPES, Shape, write_many, write_shape
 
-TAP = "tap-redivis"
 JSONL, AGAIN, ARROW, CSV = (f"{TAP}, {name}" for name in ("jsonl", "jsonl again", "arrow", "csv"))
 CURL, CURL_ARROW = "curl of the same bytes, jsonl", "curl of the same bytes, arrow"
 PLAIN, BEST = "plain singer-sdk tap", "singer-sdk tap, MsgSpecWriter, conformance NONE"
 NULL = ", to /dev/null"
 CLIENT = f"official client, to_arrow_table and JSON lines{NULL}"
-MANY = "tap-redivis, 1,000 tables"
+MANY, DISCOVERY = f"{TAP}, all tables", f"{TAP}, discovery of all tables"
+MANY_ONE_BY_ONE, DISCOVERY_ONE_BY_ONE = (f"{name}, one after another" for name in (MANY, DISCOVERY))
 ENCODINGS = {
     "arrow": {"format": "arrow", "compression": "none"},
     "parquet": {"format": "parquet", "compression": "zstd"},
     "jsonl": {"format": "jsonl", "compression": "gzip"},
 }
+THREADS, DASK = f"{TAP}, parquet files, threads", f"{TAP}, parquet files, Dask"
 FILES = {encoding: f"{TAP}, {encoding} files" for encoding in ENCODINGS}
 BATCHERS = {
     "parquet": f"{PLAIN}, ParquetBatcher",
@@ -45,11 +48,12 @@ _CLIENT_ROWS = 1_000_000
 _BATCH_ROWS = 1_000_000
 _FILE_ROWS = 100_000
 _STREAMS_ROWS = 300_000
-_SLOW = Network(latency=0.05, rate=20_000_000)
-_NETWORKS = (LOOPBACK, Network(latency=0.05), _SLOW)
+_DASK_ROWS = 2_000_000
+_DASK_WORKERS = 2
+_FAR = Network(latency=0.05)
+_NETWORKS = (LOOPBACK, _FAR, replace(_FAR, rate=20_000_000))
 _STREAMS = (1, 2, 4, 8)
-_MANY_TABLES, _MANY_ROWS = 1_000, 100
-_MANY_REPEATS = 1
+_MANY_TABLES, _MANY_ROWS, _DISCOVERED_TABLES = 1_000, 100, 300
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ class Scene:
         write: Writes what the emulator serves into a folder.
         cases: In the order of the table.
         baseline: Name of the case that the others are compared with.
-        repeats: At most so many runs of each.
+        workers: Of a Dask cluster that is there meanwhile; 0: there is none.
+        is_long: Whether one run of each has to do, the one that else would warm up: its programs wait most of the time.
     """
 
     name: str
@@ -70,7 +75,8 @@ class Scene:
     write: Callable[[Path], None]
     cases: tuple[Case, ...]
     baseline: str
-    repeats: int | None = None
+    workers: int = 0
+    is_long: bool = False
 
     @property
     def bodies(self) -> list[Body]:
@@ -92,7 +98,9 @@ def scenes(scale: float) -> list[Scene]:
         _client(typical, scale),
         _networks(typical, scale),
         _batch(typical, scale),
+        _dask(typical, scale),
         _many(scale),
+        _discovery(scale),
     ]
 
 
@@ -106,7 +114,7 @@ def _few(rows: int, scale: float) -> int:
 
 def _scene(shape: Shape, cases: tuple[Case, ...]) -> Scene:
     words = f"{shape.words}; {shape.rows:,} rows, {shape.slow_rows:,} for the plain tap"
-    return Scene(shape.name, words, lambda folder: write_shape(folder, shape, shape.rows), cases, PLAIN)
+    return Scene(shape.name, words, _table(shape), cases, PLAIN)
 
 
 def _whole(shape: Shape) -> Scene:
@@ -138,9 +146,7 @@ def _client(shape: Shape, scale: float) -> Scene:
         client_case("to_pandas_dataframe and to_json", table, "pandas"),
     )
     words = f"{table.words}, {table.rows:,} rows"
-    return Scene(
-        "client", words, lambda folder: write_shape(folder, table, table.rows), tuple(map(to_null, cases)), CLIENT
-    )
+    return Scene("client", words, _table(table), tuple(map(to_null, cases)), CLIENT)
 
 
 def _shape(shape: Shape) -> Scene:
@@ -163,7 +169,7 @@ def _networks(shape: Shape, scale: float) -> Scene:
         for count in _STREAMS
     )
     words = f"{table.words}, {table.rows:,} rows in JSON Lines; read streams, and what the network adds"
-    return Scene("streams", words, lambda folder: write_shape(folder, table, table.rows), cases, cases[0].name)
+    return Scene("streams", words, _table(table), cases, cases[0].name)
 
 
 def _streams(network: Network, count: int) -> str:
@@ -173,22 +179,47 @@ def _streams(network: Network, count: int) -> str:
 def _batch(shape: Shape, scale: float) -> Scene:
     """Compare files with curl of the same Arrow bytes, and with the SDK's own batchers."""
     table = replace(shape, rows=_few(_BATCH_ROWS, scale))
-    slow_rows = _few(_FILE_ROWS, scale)
     cases = [curl_case(table, "arrow")]
-    cases += [
-        batch_case(f"{name} files", table, encoding, batch_size=_FILE_ROWS) for name, encoding in ENCODINGS.items()
-    ]
+    cases += [batch_case(FILES[name], table, encoding, batch_size=_FILE_ROWS) for name, encoding in ENCODINGS.items()]
     for encoding, name in BATCHERS.items():
         batch = {"encoding": {"format": encoding}, "batch_size": _FILE_ROWS}
-        cases.append(replace(plain_case(table, "plain", slow_rows, batch), name=name))
-    words = f"{table.words}, {table.rows:,} rows, {slow_rows:,} for the SDK; files of {_FILE_ROWS:,} rows"
-    return Scene("batch", words, lambda folder: write_shape(folder, table, table.rows), tuple(cases), CURL_ARROW)
+        cases.append(replace(plain_case(table, "files", table.slow_rows, batch), name=name))
+    words = f"{table.words}, {table.rows:,} rows, {table.slow_rows:,} for the SDK; files of {_FILE_ROWS:,} rows"
+    return Scene("batch", words, _table(table), tuple(cases), CURL_ARROW)
+
+
+def _dask(shape: Shape, scale: float) -> Scene:
+    """Write files by the tap's threads, and by the workers of a cluster on the same processors."""
+    table = replace(shape, rows=_few(_DASK_ROWS, scale))
+    cases = tuple(
+        batch_case(name, table, ENCODINGS["parquet"], executor=executor, batch_size=_FILE_ROWS)
+        for name, executor in ((THREADS, "threads"), (DASK, "dask"))
+    )
+    words = f"{table.words}, {table.rows:,} rows; Parquet files of {_FILE_ROWS:,} rows, {_DASK_WORKERS} workers"
+    return Scene("dask", words, _table(table), cases, THREADS, workers=_DASK_WORKERS)
 
 
 def _many(scale: float) -> Scene:
-    """Read many small tables over a network with latency."""
+    """Read many small tables over a network with latency, looking ahead and one after another."""
     tables = max(2, round(_MANY_TABLES * scale))
-    network = Network(latency=0.05)
-    words = f"{tables:,} tables of {_MANY_ROWS} rows, {network.words} before each answer"
-    cases = (many_case(f"{_MANY_TABLES:,} tables", tables, _MANY_ROWS, network),)
-    return Scene("many", words, lambda folder: write_many(folder, tables, _MANY_ROWS), cases, MANY, _MANY_REPEATS)
+    ahead = replace(many_case(tables, _MANY_ROWS), name=MANY, network=_FAR)
+    one_by_one = replace(many_case(tables, _MANY_ROWS, max_requests=1), name=MANY_ONE_BY_ONE, network=_FAR)
+    words = f"{tables:,} tables of {_MANY_ROWS} rows, {_FAR.words} before each answer; one run each"
+    return Scene("many", words, _tables(tables), (ahead, one_by_one), MANY_ONE_BY_ONE, is_long=True)
+
+
+def _discovery(scale: float) -> Scene:
+    """Discover many tables over a network with latency, several at once and one after another."""
+    tables = max(2, round(_DISCOVERED_TABLES * scale))
+    ahead = replace(discovery_case(tables), name=DISCOVERY, network=_FAR)
+    one_by_one = replace(discovery_case(tables, max_requests=1), name=DISCOVERY_ONE_BY_ONE, network=_FAR)
+    words = f"{tables:,} tables, which here are the rows; {_FAR.words} before each answer; one run each"
+    return Scene("discovery", words, _tables(tables), (ahead, one_by_one), DISCOVERY_ONE_BY_ONE, is_long=True)
+
+
+def _table(shape: Shape) -> Callable[[Path], None]:
+    return lambda folder: write_shape(folder, shape, shape.rows)
+
+
+def _tables(count: int) -> Callable[[Path], None]:
+    return lambda folder: write_many(folder, count, _MANY_ROWS)

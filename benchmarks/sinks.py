@@ -107,6 +107,11 @@ def _number(arrived: Arrived) -> Arrived:
     return Arrived(None, int(arrived.said))
 
 
+def _streams(arrived: Arrived) -> Arrived:
+    """Count the streams of a catalog."""
+    return replace(arrived, rows=len(json.loads(arrived.said)["streams"]))
+
+
 def _files(arrived: Arrived) -> Arrived:
     """Count the rows of the files that BATCH messages name."""
     paths = files_of(map(json.loads, arrived.said.splitlines()))
@@ -132,5 +137,7 @@ NULL = Sink(_keep, attach=_to_null)
 """/dev/null."""
 SAID = Sink(_keep, _number)
 """Nothing but a number of bytes, which the program says itself: curl does."""
+CATALOG = Sink(_keep, _streams)
+"""A pipe whose reader counts the streams of a catalog."""
 FILES = Sink(_keep, _files)
 """Files that BATCH messages name."""

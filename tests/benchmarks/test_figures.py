@@ -44,6 +44,7 @@ def test_a_promise_holds_exactly_from_its_ratio_on(promise: Promise) -> None:
         ("wide", scenes.CSV, "RECORD messages", 200),
         ("streams", "tap-redivis, 0 ms, 8 streams", "RECORD messages", 200),
         ("batch", scenes.FILES["parquet"], "BATCH files", 250),
+        ("dask", scenes.DASK, "BATCH files", 250),
     ],
 )
 def test_the_memory_of_each_run_of_the_tap_counts(scene: str, path: str, words: str, most: float) -> None:

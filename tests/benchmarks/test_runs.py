@@ -13,7 +13,23 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.cases import Case, Place, plain_case
 from benchmarks.measuring import RunFailed, measure
-from benchmarks.scenes import BATCHERS, CLIENT, CURL, CURL_ARROW, FILES, JSONL, NULL, PLAIN, Scene, scenes
+from benchmarks.scenes import (
+    BATCHERS,
+    CLIENT,
+    CURL,
+    CURL_ARROW,
+    DASK,
+    DISCOVERY,
+    DISCOVERY_ONE_BY_ONE,
+    FILES,
+    JSONL,
+    MANY,
+    MANY_ONE_BY_ONE,
+    NULL,
+    PLAIN,
+    Scene,
+    scenes,
+)
 from benchmarks.served import LOOPBACK, Network, Server, served
 from benchmarks.shapes import SHAPES, Shape, write_shape
 from tests.support.pipes import Program, run
@@ -44,6 +60,7 @@ def _small(name: str, *cases: str) -> Scene:
         _small("typical", CURL, JSONL, PLAIN),
         _small("client", CLIENT),
         _small("batch", FILES["arrow"], BATCHERS["jsonl"]),
+        _small("dask", DASK),
     ],
     ids=lambda scene: scene.name,
 )
@@ -111,13 +128,15 @@ def test_a_network_is_as_slow_as_it_is_said_to_be(server: Server) -> None:
 
 
 def test_the_command_writes_tables_data_and_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--scale", "0", "--repeats", "1", "--only", "man*", "--output", str(tmp_path)]) == 0
+    assert main(["--scale", "0", "--repeats", "1", "--only", "man*", "disc*", "--output", str(tmp_path)]) == 0
 
     page = (tmp_path / "speed.md").read_text()
-    [scene] = json.loads((tmp_path / "speed.json").read_text())["scenes"]
+    found = json.loads((tmp_path / "speed.json").read_text())["scenes"]
+    paths = [path for scene in found for path in scene["paths"]]
     assert page == capsys.readouterr().out
-    assert f"| {scene['paths'][0]['name']} |" in page
-    assert scene["paths"][0]["name"] in (tmp_path / "speed.svg").read_text()
+    assert [path["name"] for path in paths] == [MANY, MANY_ONE_BY_ONE, DISCOVERY, DISCOVERY_ONE_BY_ONE]
+    assert all(len(path["seconds"]) == 1 and f"| {path['name']} |" in page for path in paths)
+    assert all(path["name"] in (tmp_path / "speed.svg").read_text() for path in paths)
 
 
 def test_only_a_whole_run_is_for_the_docs(capsys: pytest.CaptureFixture[str]) -> None:
