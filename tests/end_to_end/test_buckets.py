@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import signal
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,13 +24,6 @@ from tests.support.pipes import Json, Output, Program, Stop, run, run_stopped
 from tests.support.served import Site, assert_same_rows, records_of
 
 _STREAM = "visits__visits"
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3]:
-    """A local S3 for all tests."""
-    with serving_s3() as server:
-        yield server
 
 
 @dataclass(frozen=True)

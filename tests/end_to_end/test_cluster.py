@@ -16,7 +16,7 @@ import requests
 from tap_redivis.emulator import DEFAULT_TOKEN, Fault
 from tests.end_to_end.conftest import VISITS
 from tests.support.batches import ENCODINGS, all_records_in, batch_config, files_of, records_of_files
-from tests.support.buckets import S3, serving_s3
+from tests.support.buckets import S3
 from tests.support.clusters import DaskCluster, dask_cluster
 from tests.support.pipes import Json, Output, Program, Stop, run, run_stopped, started
 from tests.support.served import Site, assert_same_rows, records_of, visits
@@ -24,13 +24,6 @@ from tests.support.served import Site, assert_same_rows, records_of, visits
 pytestmark = pytest.mark.xdist_group("cluster")
 
 _STREAM = "visits__visits"
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3]:
-    """A local S3."""
-    with serving_s3() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

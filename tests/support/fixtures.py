@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
+from tests.support.buckets import S3, serving_s3
 from tests.support.postgres import Postgres
 
 if TYPE_CHECKING:
@@ -37,3 +38,10 @@ def postgres_server() -> Iterator[Postgres]:
 def postgres(postgres_server: Postgres) -> Postgres:
     """A new and empty database."""
     return postgres_server.new_database()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    """One local S3 a test process; each test has buckets of its own."""
+    with serving_s3() as server:
+        yield server
