@@ -32,7 +32,7 @@ _RUN_BY = {
 }
 _NOT_RUN = {
     "tap-redivis | target-postgres": "shows the shape of a load, not a command",
-    "make demo": ".ci/run and tests/demo do",
+    "make demo": "tests/demo/test_story.py tells its story",
     "make test": "it runs this",
     "make bench": "takes minutes",
     "pip install 'tap-redivis[emulator]'     # or [demo], to have the demo data as well": "is not published yet",
