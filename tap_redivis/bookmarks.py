@@ -378,6 +378,11 @@ def to_state(bookmark: Bookmark) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
+def is_of_dictionary(state: Any) -> bool:  # noqa: ANN401 - anything may stand in a state file
+    """Whether a bookmark is one of a stream of the data dictionary, which has another shape."""
+    return isinstance(state, dict) and "parts" in state
+
+
 def from_state(state: Any) -> Bookmark:  # noqa: ANN401 - anything may stand in a state file
     """Read a bookmark from STATE.
 

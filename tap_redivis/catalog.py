@@ -11,6 +11,12 @@ from tap_redivis.errors import ConfigError
 from tap_redivis.metadata import Variable
 from tap_redivis.replication import KEY_TYPES
 
+DICTIONARY = "data dictionary"
+"""What the catalog writes instead of a reference where the rows tell of tables."""
+
+UPLOAD = "upload "
+"""What the catalog writes before an upload's reference."""
+
 _LONGEST_NAME_BYTES = 63
 
 _PROPERTIES: dict[str, dict[str, Any]] = {

@@ -14,9 +14,9 @@ from singer_sdk import Stream
 from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.singerlib import Catalog, CatalogEntry
 
-from tap_redivis.bookmarks import Bookmark, Decision, from_state, next_table_version
-from tap_redivis.catalog import columns_of, schema_of
-from tap_redivis.dictionary import Dictionary, Entry, Part, Row, Topic, digest, leave_out
+from tap_redivis.bookmarks import Bookmark, Decision, from_state, is_of_dictionary, next_table_version
+from tap_redivis.catalog import DICTIONARY, columns_of, schema_of
+from tap_redivis.dictionary import TOPICS, Dictionary, Entry, Part, Row, Topic, digest, leave_out
 from tap_redivis.errors import ConfigError, Forbidden, NotFound, RedivisError, Unauthorized
 from tap_redivis.metadata import Container, Metadata, TableInfo, Variable
 from tap_redivis.progress import Result
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from tap_redivis.references import ContainerRef
     from tap_redivis.settings import Settings
     from tap_redivis.tap import TapRedivis
-
-SOURCE = "data dictionary"
-"""What the catalog calls the source of the rows."""
 
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=2**31 - 1)]
 
@@ -78,11 +75,6 @@ class Written(msgspec.Struct, frozen=True, omit_defaults=True):
     selection: str | None = None
     completed_at: str | None = None
     writing: Writing | None = None
-
-
-def is_of_dictionary(state: Any) -> bool:  # noqa: ANN401 - anything may stand in a state file
-    """Whether a bookmark is one of a stream of the dictionary."""
-    return isinstance(state, dict) and "parts" in state
 
 
 def readable(state: Any) -> dict[str, Any]:  # noqa: ANN401 - anything may stand in a state file
@@ -142,9 +134,14 @@ class DictionaryStream(Stream):
     # --- what the SDK asks -------------------------------------------------------------------------------------------
 
     @property
+    def turn(self) -> int:
+        """When it is its turn: after all that it tells of."""
+        return 1 + TOPICS.index(self.topic)
+
+    @property
     def source(self) -> str:
         """What the catalog calls the source of the rows."""
-        return SOURCE
+        return DICTIONARY
 
     @property
     def emit_activate_version_messages(self) -> bool:
@@ -192,10 +189,12 @@ class DictionaryStream(Stream):
                 outcome = self._load()
                 counter.increment(self._count)
             seconds = time.monotonic() - started
-            self.tap.results.append(Result(self.name, mode=SOURCE, outcome=outcome, rows=self._count, seconds=seconds))
+            self.tap.results.append(
+                Result(self.name, mode=DICTIONARY, outcome=outcome, rows=self._count, seconds=seconds)
+            )
         except RedivisError as error:
             self.tap.note_failure(self.name, error)
-            self.tap.results.append(Result(self.name, mode=SOURCE, outcome="failed"))
+            self.tap.results.append(Result(self.name, mode=DICTIONARY, outcome="failed"))
             self._write_state()
         yield from ()
 

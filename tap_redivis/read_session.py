@@ -6,20 +6,24 @@ Reader threads know HTTP and rows; what they give is a queue of ``Block`` and ``
 from __future__ import annotations
 
 import logging
+import os
 import queue
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from tap_redivis.api import Api, Body, Json
 from tap_redivis.bookmarks import StreamPosition
 from tap_redivis.errors import DataError, Incomplete
 from tap_redivis.read_stream import ROWS_STREAM, Make, Request, SessionGone, StreamReader
-from tap_redivis.stream_process import StreamProcess
 from tap_redivis.wire.rows import Counted, Decoder, Lines, Notices, RowBlock
+
+if TYPE_CHECKING:
+    from tap_redivis.stream_process import StreamProcess
 
 logger = logging.getLogger("tap-redivis")
 
@@ -110,6 +114,11 @@ class StreamEnd:
 
     stream: str
     marked: bool
+
+
+def has_processes() -> bool:
+    """Whether processes can be forked here, and more than one can compute at a time."""
+    return sys.platform == "linux" and len(os.sched_getaffinity(0)) > 1
 
 
 def open_session(api: Api, request: Request) -> ReadSession:
@@ -263,6 +272,8 @@ class SessionReader:
         """Fork a process that reads streams, if there are to be any."""
         if self._notices is None:
             return None
+        from tap_redivis.stream_process import StreamProcess  # noqa: PLC0415 - only for large tables
+
         api = self._api.for_another_process()
         try:
             return StreamProcess(self._request.table, lambda stream: self._stream_reader(api, stream), self._notices)

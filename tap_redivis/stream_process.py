@@ -88,11 +88,6 @@ class _Ended:
     notices: Counter[str]
 
 
-def is_possible() -> bool:
-    """Whether processes can be forked here, and more than one can compute at a time."""
-    return sys.platform == "linux" and len(os.sched_getaffinity(0)) > 1
-
-
 class StreamProcess:
     """A process that reads streams, one after another, for one thread.
 

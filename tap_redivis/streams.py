@@ -16,7 +16,6 @@ from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 from singer_sdk.singerlib import Catalog, CatalogEntry, Metadata, MetadataMapping, RecordMessage, SchemaMessage
 from singer_sdk.singerlib.catalog import StreamMetadata
 
-from tap_redivis import stream_process
 from tap_redivis.added_columns import DELETED_AT, Extension, added, extension
 from tap_redivis.batch_columns import FileColumns, check_names, file_columns, stream_alias, with_version_columns
 from tap_redivis.batch_settings import BatchSettings
@@ -59,7 +58,16 @@ from tap_redivis.look_ahead import SMALL_BYTES, Foreseen, Opened, Opening
 from tap_redivis.metadata import ANONYMOUS_LIMIT_BYTES, TableInfo, Variable
 from tap_redivis.progress import Result, display
 from tap_redivis.queries import Query, QueryResult, completed_query, run_query
-from tap_redivis.read_session import HERE, Block, ReadSession, SessionReader, StreamEnd, Way, open_session
+from tap_redivis.read_session import (
+    HERE,
+    Block,
+    ReadSession,
+    SessionReader,
+    StreamEnd,
+    Way,
+    has_processes,
+    open_session,
+)
 from tap_redivis.read_stream import ROWS_STREAM, Make, Request, SessionGone
 from tap_redivis.records import RecordLines, by_sdk, splicing
 from tap_redivis.references import parse_table, pinned
@@ -197,6 +205,8 @@ class TableStream(Stream):
     """
 
     replication_methods: ClassVar[Sequence[str]] = ("FULL_TABLE", "INCREMENTAL", "LOG_BASED")
+    turn: ClassVar[int] = 0
+    """When it is its turn; those of one number in the order of their names."""
     opens_ahead: ClassVar[bool] = True
     """Whether it is known without a request what would have to be asked for."""
 
@@ -1151,7 +1161,7 @@ def _rows_left(load: Load, reading: Reading) -> int | None:
 
 def _needs_processes(load: Load) -> bool:
     """Whether a table is worth a process for each read stream: threads compute in turn."""
-    return load.request.wire_format == "jsonl" and _is_large(load) and stream_process.is_possible()
+    return load.request.wire_format == "jsonl" and _is_large(load) and has_processes()
 
 
 def _is_large(load: Load) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from functools import partial
-from typing import IO, Any, ClassVar, cast
+from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 
 import click
 from singer_sdk import Stream, Tap
@@ -22,10 +22,8 @@ from singer_sdk.singerlib import Catalog, CatalogEntry, StateMessage
 from tap_redivis.about import about_text
 from tap_redivis.added_columns import ROW_KEY, properties_to_add, settle, with_row_key
 from tap_redivis.api import Api
-from tap_redivis.bookmarks import from_state, to_state
-from tap_redivis.catalog import name_warnings, replication_keys, schema_of
-from tap_redivis.dictionary import TOPICS, Dictionary
-from tap_redivis.dictionary_stream import SOURCE, DictionaryStream, dictionary_of, is_of_dictionary, readable
+from tap_redivis.bookmarks import from_state, is_of_dictionary, to_state
+from tap_redivis.catalog import DICTIONARY, UPLOAD, name_warnings, replication_keys, schema_of
 from tap_redivis.errors import ConfigError, Forbidden, NotFound, RedivisError, one_line
 from tap_redivis.logs import hide
 from tap_redivis.look_ahead import LookAhead, Opened, Opening, open_ahead
@@ -33,7 +31,6 @@ from tap_redivis.memory import give_back_large_blocks
 from tap_redivis.messages import ChangedStateWriter, MessageWriter
 from tap_redivis.metadata import Metadata, TableInfo, Variable
 from tap_redivis.parallel import PARALLEL_REQUESTS, Allowance, Pending, Workers
-from tap_redivis.plan import Planned, Rate, failed, plan_of, rate_of, show_plan
 from tap_redivis.progress import Result, TableView, show_tables, summarize
 from tap_redivis.queries import check_versions, query_columns
 from tap_redivis.query_stream import QueryStream, query_of
@@ -41,9 +38,13 @@ from tap_redivis.references import STREAM_NAME_LIMIT, TableRef, UploadRef, parse
 from tap_redivis.settings import CONFIG_SCHEMA, QueryOptions, Settings, TableOptions
 from tap_redivis.shutdown import SHUTDOWN, Termination
 from tap_redivis.streams import TableStream
-from tap_redivis.upload_stream import SOURCE as UPLOAD
 from tap_redivis.upload_stream import UploadStream
 from tap_redivis.uploads import find_uploads
+
+if TYPE_CHECKING:  # what most runs do not need is imported where it is needed
+    from tap_redivis.dictionary import Dictionary
+    from tap_redivis.dictionary_stream import DictionaryStream
+    from tap_redivis.plan import Planned, Rate
 
 logger = logging.getLogger("tap-redivis")
 
@@ -122,6 +123,8 @@ class TapRedivis(Tap):
     def dictionary(self) -> Dictionary:
         """The data dictionary of all that the settings name."""
         if self._dictionary is None:
+            from tap_redivis.dictionary_stream import dictionary_of  # noqa: PLC0415 - few settings ask for it
+
             self._dictionary = dictionary_of(self)
         return self._dictionary
 
@@ -221,11 +224,21 @@ class TapRedivis(Tap):
     def streams(self) -> dict[str, Stream]:
         """The streams by name, the dictionary's last: it says what of the others was loaded."""
         if self._streams is None:
-            self._streams = dict(sorted(super().streams.items(), key=lambda item: _turn(item[1])))
+            self._streams = super().streams
+            self._streams = {stream.name: stream for stream in sorted(self._own_streams, key=lambda each: each.turn)}
         return self._streams
 
+    @property
+    def _own_streams(self) -> list[TableStream | DictionaryStream]:
+        return cast("list[TableStream | DictionaryStream]", list(self.streams.values()))
+
     def _dictionary_streams(self) -> list[DictionaryStream]:
-        return [DictionaryStream(self, topic) for topic in TOPICS] if self.settings.include_dictionary else []
+        if not self.settings.include_dictionary:
+            return []
+        from tap_redivis.dictionary import TOPICS  # noqa: PLC0415 - few settings ask for it
+        from tap_redivis.dictionary_stream import DictionaryStream  # noqa: PLC0415 - the same
+
+        return [DictionaryStream(self, topic) for topic in TOPICS]
 
     def _found_uploads(self) -> list[TableInfo]:
         wanted = self.settings.uploads
@@ -363,7 +376,7 @@ class TapRedivis(Tap):
 
     def _stream_of(self, entry: CatalogEntry, query: QueryOptions | None) -> TableStream:
         name, schema = entry.tap_stream_id, entry.schema.to_dict()
-        if entry.table == SOURCE:
+        if entry.table == DICTIONARY:
             raise ConfigError(
                 "the settings leave the data dictionary out",
                 where=f"catalog, stream {name}",
@@ -505,7 +518,7 @@ class TapRedivis(Tap):
         super(Tap, cls).invoke(about=about, about_format=about_format)
         config = config or _ConfigInput()
         hide(config.config.get("api_token"))
-        given_rate = rate_of(rate)
+        given_rate = _given_rate(rate)
         if rate and not plan:
             raise ConfigError("it means nothing without --plan", where="--rate", todo="Add --plan, or leave it out")
         try:
@@ -524,6 +537,8 @@ class TapRedivis(Tap):
         elif discover:
             tap.run_discovery()
         elif plan:
+            from tap_redivis.plan import show_plan  # noqa: PLC0415 - a run needs no plan
+
             show_plan(tap.make_plan(given_rate), as_json=plan == "json")
         elif test == "schema":
             tap.write_schemas()
@@ -535,8 +550,8 @@ class TapRedivis(Tap):
 
     def run_probes(self) -> None:
         """Check that each selected table can be read."""
-        for stream in self.streams.values():
-            if isinstance(stream, (TableStream, DictionaryStream)) and stream.selected:
+        for stream in self._own_streams:
+            if stream.selected:
                 try:
                     stream.probe()
                 except RedivisError as error:
@@ -548,10 +563,10 @@ class TapRedivis(Tap):
         Args:
             rate: What the estimates go by, if the user gave it.
         """
+        from tap_redivis.plan import failed, plan_of  # noqa: PLC0415 - a run needs no plan
+
         plans: list[Planned] = []
-        for stream in self.streams.values():
-            if not isinstance(stream, (TableStream, DictionaryStream)):
-                continue
+        for stream in self._own_streams:
             try:
                 plans += filter(None, [plan_of(stream, rate, plans)])
             except RedivisError as error:
@@ -589,9 +604,12 @@ class TapRedivis(Tap):
             sys.exit(1)
 
 
-def _turn(stream: Stream) -> int:
-    """Say when a stream's turn is, those of one number in the order of their names."""
-    return 1 + TOPICS.index(stream.topic) if isinstance(stream, DictionaryStream) else 0
+def _given_rate(text: str | None) -> Rate | None:
+    if text is None:
+        return None
+    from tap_redivis.plan import rate_of  # noqa: PLC0415 - a run needs no plan
+
+    return rate_of(text)
 
 
 def _shown(stream: TableStream) -> TableView:
@@ -666,7 +684,11 @@ def _stream_name(query: QueryOptions) -> str:
 def _readable_bookmark(item: tuple[str, Any]) -> tuple[str, dict[str, Any]] | None:
     stream, state = item
     try:
-        return stream, readable(state) if is_of_dictionary(state) else to_state(from_state(state))
+        if not is_of_dictionary(state):
+            return stream, to_state(from_state(state))
+        from tap_redivis.dictionary_stream import readable  # noqa: PLC0415 - few states have it
+
+        return stream, readable(state)
     except ValueError as error:
         logger.warning(
             "state, stream %s: the bookmark is damaged (%s) and is dropped: all rows are read", stream, error

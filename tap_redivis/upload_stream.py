@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tap_redivis.bookmarks import Bookmark
+from tap_redivis.catalog import UPLOAD
 from tap_redivis.references import ContainerRef, UploadRef
 from tap_redivis.streams import Load, TableStream
 from tap_redivis.uploads import find_uploads
 
 if TYPE_CHECKING:
     from tap_redivis.tap import TapRedivis
-
-SOURCE = "upload "
-"""What the catalog writes before an upload's reference."""
 
 
 class UploadStream(TableStream):
@@ -37,7 +35,7 @@ class UploadStream(TableStream):
     @property
     def source(self) -> str:
         """What the catalog calls the upload."""
-        return f"{SOURCE}{self.upload}"
+        return f"{UPLOAD}{self.upload}"
 
     @property
     def containers(self) -> tuple[ContainerRef, ...]:

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tap_redivis import stream_process
 from tap_redivis.emulator import Fault
+from tap_redivis.read_session import has_processes
 from tests.end_to_end.conftest import VISITS
 from tests.support.pipes import Json, Stop, pipe, run, run_stopped, started, target
 from tests.support.postgres import Postgres
@@ -280,7 +280,7 @@ def test_a_large_result_is_read_by_processes(site: Site) -> None:
         done = process.end(b"".join([*lines, process.stdout.read()]))
 
     assert [line[:15] for line in lines] == [b'{"type":"SCHEMA', b'{"type":"STATE"', b'{"type":"RECORD']
-    assert len(children) == (4 if stream_process.is_possible() else 0)
+    assert len(children) == (4 if has_processes() else 0)
     assert sorted(record["id"] for record in done.records("large")) == list(range(2000))
     assert {record["text"] for record in done.records("large")} == {text}
 

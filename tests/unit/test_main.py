@@ -1,12 +1,19 @@
-"""The last resort: a mistake of ours is one line, too."""
+"""The process: a mistake of ours is one line, too; and it imports what it needs."""
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from pathlib import Path
 
 import pytest
+
+from tap_redivis.emulator import DEFAULT_TOKEN, Emulator
+from tap_redivis.tap import TapRedivis
 
 _MISTAKE = """
 from tap_redivis import tap
@@ -74,3 +81,102 @@ def test_it_is_a_module_to_be_run() -> None:
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("tap-redivis v")
+
+
+# --- quick starts ----------------------------------------------------------------------------------------------------
+
+_SDK = {  # and what it brings along
+    "singer_sdk",
+    "click",
+    "requests",
+    "urllib3",
+    "msgspec",
+    "jsonschema",
+    "tap_redivis.tap",
+}
+_NEVER = {
+    "asyncio",
+    "concurrent.futures",
+    "dask",
+    "fsspec",
+    "joblib",
+    "multiprocessing",
+    "pandas",
+    "polars",
+    "rich",
+    "sqlalchemy",
+    "tap_redivis.emulator",
+    "yaml",
+}
+_SOMETIMES = {
+    "backoff",
+    "pyarrow",
+    "tap_redivis.batch",
+    "tap_redivis.dictionary",
+    "tap_redivis.dictionary_stream",
+    "tap_redivis.plan",
+    "tap_redivis.stream_process",
+    "tap_redivis.wire.arrow",
+    "tap_redivis.wire.csv",
+}
+"""What only failures, files, the dictionary, plans, large tables and other wire formats need."""
+
+
+def _started(emulator: Emulator, folder: Path, *arguments: str, **settings: object) -> tuple[str, set[str]]:
+    """Run the tap; give what it wrote to stdout, and the names of the modules that it asked for."""
+    (folder / "config.json").write_text(json.dumps({"datasets": ["demo.visits"], **settings}))
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "tap_redivis", *arguments],
+        env={**os.environ, "REDIVIS_API_ENDPOINT": emulator.endpoint, "REDIVIS_API_TOKEN": DEFAULT_TOKEN},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
+    return done.stdout, {line.rpartition("|")[2].strip() for line in lines}
+
+
+def test_the_version_is_said_without_the_sdk(emulator: Emulator, tmp_path: Path) -> None:
+    """In the words of the SDK."""
+    said, imported = _started(emulator, tmp_path, "--version")
+    words = io.StringIO()
+    with redirect_stdout(words):
+        TapRedivis.print_version()
+
+    assert said == words.getvalue()
+    assert not imported & (_SDK | _NEVER | _SOMETIMES)
+
+
+def test_the_settings_are_told_without_what_reads_tables(emulator: Emulator, tmp_path: Path) -> None:
+    said, imported = _started(emulator, tmp_path, "--about", "--format=json")
+
+    assert json.loads(said)["name"] == "tap-redivis"
+    assert not imported & (_NEVER | _SOMETIMES)
+
+
+@pytest.mark.parametrize("arguments", [["--discover"], ["--test"], []])
+def test_a_run_imports_what_it_needs(emulator: Emulator, tmp_path: Path, arguments: list[str]) -> None:
+    """JSON Lines to RECORDs, and nothing breaks: the rest is for those who ask for it."""
+    said, imported = _started(emulator, tmp_path, "--config=config.json", *arguments)
+
+    assert ("letter" in said) == (arguments != ["--test"])
+    assert not imported & (_NEVER | _SOMETIMES)
+
+
+@pytest.mark.parametrize(
+    ("settings", "arguments", "names"),
+    [
+        ({"wire_format": "arrow"}, [], {"pyarrow", "tap_redivis.wire.arrow"}),
+        ({"wire_format": "csv"}, [], {"pyarrow", "tap_redivis.wire.csv"}),
+        ({"include_dictionary": True}, [], {"tap_redivis.dictionary", "tap_redivis.dictionary_stream"}),
+        ({}, ["--plan=json"], {"tap_redivis.plan", "tap_redivis.dictionary", "tap_redivis.dictionary_stream"}),
+    ],
+)
+def test_what_is_asked_for_is_imported(
+    emulator: Emulator, tmp_path: Path, settings: dict[str, object], arguments: list[str], names: set[str]
+) -> None:
+    """Else the names above would prove nothing."""
+    _, imported = _started(emulator, tmp_path, "--config=config.json", *arguments, **settings)
+
+    assert names <= _SOMETIMES & imported
