@@ -7,21 +7,23 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import msgspec
 
 from benchmarks.checks import verdicts
-from benchmarks.measuring import Measured, measure
+from benchmarks.measuring import Measured, RunFailed, measure
 from benchmarks.picture import picture
 from benchmarks.report import Machine, Report, as_data, as_markdown
-from benchmarks.scenes import Scene, scenes
+from benchmarks.scenes import scenes
 from docs.generate import ROOT, filled
 from tests.faults import client
 
 _PAGE = ROOT / "docs" / "speed.md"
 _OUTPUT = ROOT / ".cache" / "benchmarks"
+_EMPTY = "<!-- made by benchmarks -->\n<!-- end of what is made -->\n"
 _REPEATS = 5
 
 
@@ -34,17 +36,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # as where the programs are installed
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that the emulator is ended too
     chosen = [scene for scene in scenes(options.scale) if any(fnmatchcase(scene.name, only) for only in options.only)]
+    if not chosen:
+        parser.error(f"there is no such scene; there are {', '.join(scene.name for scene in scenes(1))}")
     options.output.mkdir(parents=True, exist_ok=True)
-    report = _report(chosen, options.repeats)
-    text, drawn = as_markdown(report), picture(report.scenes)
-    data = msgspec.json.format(msgspec.json.encode(as_data(report)))
-    _write(options.output, "speed", text, data, drawn)
+    machine = Machine.here(client.version())
+    found: list[Measured] = []
+    report = Report(machine, options.repeats, found, [])
+    for scene in chosen:
+        try:
+            found.append(measure(scene, options.repeats, _say))
+        except (RunFailed, FileNotFoundError) as error:
+            sys.exit(f"{scene.name}: {error}")
+        report = replace(report, scenes=found, verdicts=verdicts(found))
+        _write(report, options.output)  # what has been measured so far is there, whatever comes
     if options.write:
-        _PAGE.write_text(filled(_PAGE.read_text(), text, "benchmarks"))
-        _PAGE.with_suffix(".svg").write_text(drawn)
-        _PAGE.with_suffix(".json").write_bytes(data + b"\n")
-    print(text)  # noqa: T201 - this is what one runs it for
-    return 0
+        _write(report, _PAGE.parent)
+    print(as_markdown(report))  # noqa: T201 - this is what one runs it for
+    return int(options.check and not all(verdict.holds for verdict in report.verdicts))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -54,23 +62,21 @@ def _parser() -> argparse.ArgumentParser:
     add("--scale", type=float, default=1.0, help="multiplies all numbers of rows; 0.01 is a quick try")
     add("--only", nargs="+", default=["*"], metavar="SCENE", help="names of scenes, with * and ? (default: all)")
     add("--write", action="store_true", help="write the results into docs/ too")
+    add("--check", action="store_true", help="exit code 1 if a promise does not hold")
     add("--output", type=Path, default=_OUTPUT, metavar="FOLDER", help="for speed.md, speed.json and speed.svg")
     return parser
-
-
-def _report(chosen: Sequence[Scene], repeats: int) -> Report:
-    found: list[Measured] = [measure(scene, repeats, _say) for scene in chosen]
-    return Report(Machine.here(client.version()), repeats, found, verdicts(found))
 
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)  # noqa: T201 - how far it is
 
 
-def _write(folder: Path, name: str, text: str, data: bytes, drawn: str) -> None:
-    (folder / f"{name}.md").write_text(text + "\n")
-    (folder / f"{name}.json").write_bytes(data + b"\n")
-    (folder / f"{name}.svg").write_text(drawn)
+def _write(report: Report, folder: Path) -> None:
+    """Write all that there is into a folder; a page that is there already keeps what stands around the tables."""
+    page = folder / _PAGE.name
+    page.write_text(filled(page.read_text() if page == _PAGE else _EMPTY, as_markdown(report), "benchmarks"))
+    page.with_suffix(".json").write_bytes(msgspec.json.format(msgspec.json.encode(as_data(report))) + b"\n")
+    page.with_suffix(".svg").write_text(picture(report.scenes))
 
 
 if __name__ == "__main__":

@@ -39,12 +39,14 @@ class Verdict:
     Attributes:
         words: What was promised, for people.
         measured: The ratio, or MiB.
+        of_rows: The ratio if only the time from the first row to the last counts, of both; None: not seen.
         at_least: What a ratio has to reach; None: it is memory.
         at_most: What the MiB may be; None: it is a ratio.
     """
 
     words: str
     measured: float
+    of_rows: float | None = None
     at_least: float | None = None
     at_most: float | None = None
 
@@ -111,7 +113,8 @@ def _ratios(measured: Sequence[Measured]) -> Iterator[Verdict]:
     for promise in PROMISES:
         if promise.scene in by_name:
             path, other = (by_name[promise.scene].find(name) for name in (promise.path, promise.other))
-            yield Verdict(promise.words, path.rate / other.rate, at_least=promise.at_least)
+            of_rows = path.rate_of_rows / other.rate_of_rows if path.rate_of_rows and other.rate_of_rows else None
+            yield Verdict(promise.words, path.rate / other.rate, of_rows, at_least=promise.at_least)
 
 
 def _memory(measured: Sequence[Measured]) -> Iterator[Verdict]:

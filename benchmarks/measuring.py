@@ -20,6 +20,8 @@ from tests.support.pipes import Output, Process, started
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 - tables and files that are written shall not wait for a disk
 
+_LEAST_SECONDS = 0.001  # where all came at once, as few rows may
+
 
 class RunFailed(RuntimeError):
     """A run did not do what it had to: its figure would be worth nothing."""
@@ -54,9 +56,17 @@ class Result:
     @property
     def median(self) -> float:
         """Seconds of the run in the middle, as far as they count."""
-        if self.only_rows:
-            return statistics.median(last - first for first, last in zip(self.first, self.last, strict=True))
-        return statistics.median(self.seconds)
+        return self._of_rows if self.only_rows else statistics.median(self.seconds)
+
+    @property
+    def _of_rows(self) -> float:
+        between = (last - first for first, last in zip(self.first, self.last, strict=True))
+        return max(statistics.median(between), _LEAST_SECONDS)
+
+    @property
+    def rate_of_rows(self) -> float | None:
+        """Rows a second from the first one to the last, without start and end; None: not seen."""
+        return self.rows / self._of_rows if self.first else None
 
     @property
     def rate(self) -> float:

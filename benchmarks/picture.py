@@ -9,19 +9,17 @@ from html import escape
 from benchmarks.cases import TAP
 from benchmarks.measuring import Measured
 
-_WIDTH, _NAMES, _FIGURES = 960, 400, 90
+_WIDTH, _NAMES, _FIGURES = 1000, 450, 90
 _BAR, _STEP, _TITLE, _GAP, _EDGE = 14, 20, 30, 24, 16
 _OURS, _OTHERS, _LINES, _INK = "#2b6cb0", "#a0aec0", "#e2e8f0", "#1a202c"
 
 
 def picture(scenes: Sequence[Measured]) -> str:
-    """Draw one panel a scene, below each other, all on one scale."""
-    rates = [each.rate for scene in scenes for each in scene.results]
-    low, high = math.floor(math.log10(min(rates))), math.ceil(math.log10(max(rates)))
+    """Draw one panel a scene, below each other, each on a scale of its own."""
     parts: list[str] = []
     top = _EDGE
     for scene in scenes:
-        parts += _panel(scene, top, low, max(high, low + 1))
+        parts += _panel(scene, top)
         top += _TITLE + _STEP * len(scene.results) + _GAP + _EDGE
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {top}" role="img" '
@@ -32,7 +30,10 @@ def picture(scenes: Sequence[Measured]) -> str:
     return "\n".join([head, title, ground, *parts, "</svg>", ""])
 
 
-def _panel(scene: Measured, top: int, low: int, high: int) -> Iterator[str]:
+def _panel(scene: Measured, top: int) -> Iterator[str]:
+    rates = [each.rate for each in scene.results]
+    low = math.floor(math.log10(min(rates)))
+    high = max(math.ceil(math.log10(max(rates))), low + 1)
     bottom = top + _TITLE + _STEP * len(scene.results)
     yield _text(_EDGE, top + _BAR, f"{scene.name}: {scene.words}", weight="bold")
     for power in range(low, high + 1):

@@ -65,7 +65,8 @@ def as_markdown(report: Report) -> str:
     parts = [f"On {report.machine.words}; medians of {report.repeats} runs.", _verdicts(report.verdicts)]
     parts += filter(None, map(_noise, report.scenes))
     for scene in report.scenes:
-        parts += [f"### {scene.name}", f"{scene.words[:1].upper()}{scene.words[1:]}.", _scene(scene)]
+        words = f"{scene.words[:1].upper()}{scene.words[1:]}. `python -m benchmarks --only {scene.name}`"
+        parts += [f"### {scene.name}", words, _scene(scene)]
     return "\n\n".join(parts)
 
 
@@ -100,6 +101,7 @@ def _path(result: Result) -> dict[str, Any]:
         "seconds_to_last_row": result.last,
         "only_time_between_counts": result.only_rows,
         "rows_per_second": result.rate,
+        "rows_per_second_first_to_last": result.rate_of_rows,
         "bytes_read_per_second": result.bytes_rate,
         "bytes_written": result.written,
         "peak_mib": result.peak_mib,
@@ -113,10 +115,17 @@ def table(heads: Sequence[str], rows: Iterator[Sequence[str]] | Sequence[Sequenc
 
 
 def _verdicts(verdicts: Sequence[Verdict]) -> str:
-    return table(
-        ["Path", "Promised", "Measured", "Holds"],
-        [[each.words, each.promised, each.found, "yes" if each.holds else "**no**"] for each in verdicts],
-    )
+    rows = [
+        [
+            each.words,
+            each.promised,
+            each.found,
+            "yes" if each.holds else "**no**",
+            "" if each.of_rows is None else f"{each.of_rows:.1f} times",
+        ]
+        for each in verdicts
+    ]
+    return table(["Path", "Promised", "Measured", "Holds", "First row to last, both"], rows)
 
 
 def _noise(scene: Measured) -> str:

@@ -43,7 +43,7 @@ BATCHERS = {
 
 _BEST_FACTOR = 3
 """So many times as many rows as the plain tap does the best SDK tap read in the same time."""
-_LEAST_ROWS = 100
+_LEAST_ROWS = 1_000  # more than a pipe holds, so that they do not come all at once
 _CLIENT_ROWS = 1_000_000
 _BATCH_ROWS = 1_000_000
 _FILE_ROWS = 100_000

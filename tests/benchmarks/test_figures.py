@@ -29,6 +29,21 @@ def test_only_the_time_between_the_rows_counts_where_a_program_reads_fewer() -> 
     assert only.bytes_rate == pytest.approx(1000 / 1.8 * 100)
 
 
+def test_a_start_that_takes_long_shows_in_the_ratio_but_not_in_that_of_the_rows() -> None:
+    """The one that is promised is with the start."""
+    slow_start = replace(result(scenes.JSONL, 2), first=(1.55,))
+    [verdict, *_] = verdicts(changed(all_scenes(), "typical", slow_start))
+
+    assert (verdict.measured, verdict.of_rows) == (0.5, pytest.approx(0.9 / 0.45))
+
+
+def test_rows_that_come_all_at_once_took_a_thousandth_of_a_second() -> None:
+    """Nobody can say how long it was."""
+    at_once = replace(result("a", 1), first=(1.0,), only_rows=True)
+
+    assert at_once.rate == 1_000_000
+
+
 @pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.words)
 def test_a_promise_holds_exactly_from_its_ratio_on(promise: Promise) -> None:
     """Each names paths that are measured."""
@@ -81,7 +96,7 @@ def test_a_promise_that_is_broken_stands_out() -> None:
     measured = all_scenes()
     report = Report(_MACHINE, 2, measured, verdicts(measured))
 
-    assert "| at least 50 times | 1.00 times | **no** |" in as_markdown(report)
+    assert "| at least 50 times | 1.00 times | **no** | 1.0 times |" in as_markdown(report)
 
 
 def test_the_noise_is_what_the_same_path_takes_under_another_name() -> None:
