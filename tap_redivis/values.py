@@ -80,7 +80,7 @@ def _text(value: Any) -> str:  # noqa: ANN401
         return value
     if isinstance(value, Number):
         return value.text
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)  # str: dates within Arrow's lists
 
 
 def _integer(value: Any) -> int:  # noqa: ANN401

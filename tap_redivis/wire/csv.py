@@ -92,12 +92,12 @@ class CsvDecoder:
 
     def _as_text(self, data: pa.Buffer) -> tuple[pa.RecordBatch, list[pa.Array | None]]:
         """Parse a part without any reading of values, to be cast by column or one by one."""
-        batch, arrays = self._parsed(data, lambda _: pa.string())
+        batch, arrays = self._parsed(data, lambda _: pa.string(), is_text=True)
         columns = self._codec.columns
         return batch, [_without_empty(array, column) for array, column in zip(arrays, columns, strict=True)]
 
     def _parsed(
-        self, data: pa.Buffer, kind: Callable[[Column], pa.DataType]
+        self, data: pa.Buffer, kind: Callable[[Column], pa.DataType], *, is_text: bool = False
     ) -> tuple[pa.RecordBatch, list[pa.Array | None]]:
         places = place_columns(self._names, self._codec)
         # Names may come twice, places cannot.
@@ -106,7 +106,8 @@ class CsvDecoder:
             for place, column in zip(places, self._codec.columns, strict=True)
             if place is not None
         }
-        batch = _read(data, [str(place) for place in range(len(self._names))], kinds)
+        # Text may hold lone surrogates, which are no UTF-8: whoever spells it sees to that.
+        batch = _read(data, [str(place) for place in range(len(self._names))], kinds, check_utf8=not is_text)
         return batch, [None if place is None else batch.column(str(place)) for place in places]
 
     def _read_header(self, part: bytes) -> int:
@@ -186,7 +187,9 @@ def _fields(record: bytes) -> list[str]:
         return []
 
 
-def _read(data: pa.Buffer, names: Sequence[str], kinds: Mapping[str, pa.DataType]) -> pa.RecordBatch:
+def _read(
+    data: pa.Buffer, names: Sequence[str], kinds: Mapping[str, pa.DataType], *, check_utf8: bool
+) -> pa.RecordBatch:
     """Parse whole records with Arrow."""
     if memoryview(data)[: len(_MARK)].tobytes() == _MARK:
         data = pa.py_buffer(_MARK + data.to_pybytes())  # the first one is left out: it would begin a file
@@ -195,6 +198,7 @@ def _read(data: pa.Buffer, names: Sequence[str], kinds: Mapping[str, pa.DataType
         read_options=csv.ReadOptions(use_threads=False, column_names=names, block_size=data.size + 1),
         parse_options=csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=len(names) > 1),
         convert_options=csv.ConvertOptions(
+            check_utf8=check_utf8,
             column_types=kinds,
             include_columns=list(kinds),
             strings_can_be_null=True,

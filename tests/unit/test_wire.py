@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any, get_args
 
 import pyarrow as pa
@@ -19,7 +21,7 @@ from tap_redivis.emulator.variable_types import ARROW_TYPES
 from tap_redivis.errors import RowTooLarge, SchemaChanged
 from tap_redivis.retry import PassingFailure
 from tap_redivis.wire import WireFormat, decoder_for
-from tap_redivis.wire.rows import MAX_ROW_BYTES, Decoder, Rows
+from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, Decoder, Rows
 from tests.unit.bodies import Body, bodies, codec, cuts
 
 _FORMATS = get_args(WireFormat)
@@ -238,6 +240,72 @@ def test_a_body_of_any_format_that_ends_early_gives_no_row_that_is_not_there(
 
     assert whole.lines.startswith(lines)
     assert lines == whole.lines or not decoder.marked
+
+
+def _strings(*values: bytes) -> pa.StringArray:
+    """Make text of any bytes, which need not be UTF-8."""
+    offsets = pa.array([0, *accumulate(map(len, values))], pa.int32()).buffers()[1]
+    return pa.StringArray.from_buffers(len(values), offsets, pa.py_buffer(b"".join(values)))
+
+
+def _arrow(array: pa.Array) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, pa.schema([("v", array.type)])) as writer:
+        writer.write_batch(pa.RecordBatch.from_arrays([array], ["v"]))
+    return sink.getvalue().to_pybytes()
+
+
+_WITH_TEXT: Mapping[str, tuple[WireFormat, Callable[[bytes], bytes]]] = {
+    "json lines": ("jsonl", lambda text: b'{"v":"first"}\n{"v":"' + text + b'"}\n'),
+    "csv": ("csv", lambda text: b"v\r\nfirst\r\n" + text + b"\r\n"),
+    "csv, in quotes": ("csv", lambda text: b'"v"\r\n"first"\r\n"' + text + b'"\r\n'),
+    "arrow": ("arrow", lambda text: _arrow(_strings(b"first", text))),
+    "arrow, large strings": ("arrow", lambda text: _arrow(_strings(b"first", text).cast(pa.large_string()))),
+    "arrow, a dictionary": (
+        "arrow",
+        lambda text: _arrow(pa.DictionaryArray.from_arrays(pa.array([0, 1]), _strings(b"first", text))),
+    ),
+}
+_LONE_SURROGATE = "a\ud800b".encode("utf-8", "surrogatepass")
+
+
+@pytest.mark.parametrize(("wire_format", "make"), _WITH_TEXT.values(), ids=_WITH_TEXT)
+def test_lone_surrogates_are_read_alike_in_all_formats(wire_format: WireFormat, make: Callable[[bytes], bytes]) -> None:
+    """They are no UTF-8, and come of a source that is not careful: replaced and counted, or kept."""
+    replacing, keeping = (codec([Column("v", "string")], replace_characters=each) for each in (True, False))
+    body = [make(_LONE_SURROGATE)]
+
+    replaced, kept = (_decoded(decoder_for(wire_format, each, ["v"]), body) for each in (replacing, keeping))
+
+    assert replaced.lines.decode() == '{"v":"first"}\n{"v":"a\ufffdb"}\n'
+    assert kept.lines == b'{"v":"first"}\n{"v":"a\\ud800b"}\n'
+    assert list(replacing._notices.counts) == ["invalid characters of 'v' replaced by U+FFFD"]  # noqa: SLF001
+
+
+@pytest.mark.parametrize(("wire_format", "make"), _WITH_TEXT.values(), ids=_WITH_TEXT)
+def test_other_bytes_that_are_no_text_are_damage(wire_format: WireFormat, make: Callable[[bytes], bytes]) -> None:
+    decoder = decoder_for(wire_format, codec([Column("v", "string")]), ["v"])
+
+    with pytest.raises(DamagedRow):
+        _decoded(decoder, [make(b"a\xffb")])
+
+
+def test_damaged_offsets_of_text_are_damage() -> None:
+    """Arrow would read outside of its buffers."""
+    whole = _arrow(_strings(b"first", b"x", b"y"))
+    damaged = whole.replace(struct.pack("<4i", 0, 5, 6, 7), struct.pack("<4i", 0, 1_000_000, 6, 7))
+    decoder = decoder_for("arrow", codec([Column("v", "string")]), ["v"])
+
+    with pytest.raises(DamagedRow):
+        _decoded(decoder, [damaged])
+
+
+def test_what_a_query_nests_is_text() -> None:
+    """Of Arrow's lists as JSON Lines would have it; dates and times too."""
+    nested = pa.array([[dt.datetime(2012, 1, 1, 12, 30)], None])  # noqa: DTZ001 - dateTime has no zone
+    decoder = decoder_for("arrow", codec([Column("v", "string")]), ["v"])
+
+    assert _decoded(decoder, [_arrow(nested)]).lines == b'{"v":"[\\"2012-01-01 12:30:00\\"]"}\n{"v":null}\n'
 
 
 def test_a_row_that_is_too_large_is_refused_within_a_record_batch_too() -> None:
