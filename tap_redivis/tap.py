@@ -525,7 +525,7 @@ class TapRedivis(Tap):
             tap = cls(
                 plans=plan is not None,
                 config=config.config,
-                state=_json_of(state, "--state"),
+                state=_state_of(state),
                 catalog=_catalog_of(catalog),
                 parse_env_config=config.parse_env,
                 setup_mapper=discover is None,
@@ -694,6 +694,16 @@ def _readable_bookmark(item: tuple[str, Any]) -> tuple[str, dict[str, Any]] | No
             "state, stream %s: the bookmark is damaged (%s) and is dropped: all rows are read", stream, error
         )
         return None
+
+
+def _state_of(file: IO[str] | None) -> dict[str, Any] | None:
+    """Read a state, or what Meltano keeps one in (`meltano state get`)."""
+    value = _json_of(file, "--state")
+    if value is None or value.keys() != {"singer_state"}:
+        return value
+    if not isinstance(value["singer_state"], dict):
+        raise _unusable("--state", "it is not an object with bookmarks")
+    return value["singer_state"]
 
 
 def _json_of(file: IO[str] | None, option: str) -> dict[str, Any] | None:

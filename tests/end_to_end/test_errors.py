@@ -122,6 +122,9 @@ _MISTAKES = {
     "state that is not JSON": Mistake("not JSON", "--state", "Mend", files={"--state": '{"bookmarks": '}),
     "state that is a list": Mistake("not a JSON object", "--state", "Mend", files={"--state": "[]"}),
     "state without an object": Mistake("not an object", "--state", "Mend", files={"--state": '{"bookmarks": []}'}),
+    "Meltano's state without an object": Mistake(
+        "not an object", "--state", "Mend", files={"--state": '{"singer_state": []}'}
+    ),
     "catalog that is not JSON": Mistake("not JSON", "--catalog", "Mend", files={"--catalog": "<html>"}),
     "catalog that is none": Mistake("no Singer catalog", "--catalog", "Mend", files={"--catalog": '{"streams": [1]}'}),
     "catalog without streams": Mistake("no Singer catalog", "--catalog", "Mend", files={"--catalog": "{}"}),

@@ -198,6 +198,19 @@ def test_the_page_loads_the_example(project: Project) -> None:
     assert json.loads(listed.splitlines()[-1])["singer_state"]["bookmarks"][_PLANES]["rows"] == 3325
 
 
+def test_the_page_plans_the_next_run(project: Project) -> None:
+    """By the state that Meltano keeps: after a run nothing is left to read; without it, all would be."""
+    project.sh("cd loads\nmeltano run tap-redivis target-jsonl")
+
+    planned = project.sh(f"cd loads\n{_block('What tonight would read')}").stdout.decode()
+    project.emulator.forget_requests()
+    blind = project.sh("cd loads\nmeltano invoke tap-redivis --plan").stdout.decode()
+
+    assert "0 to read (0 rows, 0.0 MB, about 0.0 minutes), 2 to skip, 0 would stop" in planned
+    assert "2 to read (3,341 rows, " in blind
+    assert project.offsets_asked() == []
+
+
 def test_a_wrong_token_is_told(project: Project) -> None:
     """`config test` fails, with the line that says what to do."""
     done = run(project.meltano("config", "test", "tap-redivis", TAP_REDIVIS_API_TOKEN="wrong"))  # noqa: S106 - that is its point
