@@ -199,15 +199,13 @@ def test_the_page_loads_the_example(project: Project) -> None:
 
 
 def test_the_page_plans_the_next_run(project: Project) -> None:
-    """By the state that Meltano keeps: after a run nothing is left to read; without it, all would be."""
+    """By the state that Meltano keeps: after a run nothing is left to read."""
     project.sh("cd loads\nmeltano run tap-redivis target-jsonl")
+    project.emulator.forget_requests()
 
     planned = project.sh(f"cd loads\n{_block('What tonight would read')}").stdout.decode()
-    project.emulator.forget_requests()
-    blind = project.sh("cd loads\nmeltano invoke tap-redivis --plan").stdout.decode()
 
     assert "0 to read (0 rows, 0.0 MB, about 0.0 minutes), 2 to skip, 0 would stop" in planned
-    assert "2 to read (3,341 rows, " in blind
     assert project.offsets_asked() == []
 
 
