@@ -45,6 +45,12 @@ def _start(body: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, bufsize=0)
 
 
+def _completed(body: str) -> subprocess.CompletedProcess[str]:
+    """Run code under signal handling to its end."""
+    argv = [sys.executable, "-c", _FRAME.format(body=body.strip())]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=20)
+
+
 def _ended(body: str) -> tuple[int, list[str]]:
     """Run code under signal handling; give exit code and what it said."""
     process = _start(body)
@@ -109,13 +115,7 @@ def test_a_signal_that_hits_a_finalizer_ends_the_next_section() -> None:
     with SHUTDOWN.whole():
         say("line")
     """
-    process = subprocess.run(
-        [sys.executable, "-c", _FRAME.format(body=body.strip())],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=20,
-    )
+    process = _completed(body)
 
     assert (process.returncode, process.stdout.split(), process.stderr) == (143, ["line", "ended"], "")
 
@@ -187,13 +187,7 @@ def test_other_errors_in_a_finalizer_are_said_as_ever() -> None:
     reference = weakref.ref(thing, lambda _: 1 / 0)
     del thing
     """
-    process = subprocess.run(
-        [sys.executable, "-c", _FRAME.format(body=body.strip())],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=20,
-    )
+    process = _completed(body)
 
     assert (process.returncode, process.stdout.split()) == (0, ["went", "on"])
     assert "ZeroDivisionError" in process.stderr
