@@ -8,7 +8,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from http.client import HTTPException
 from importlib.metadata import version
 from typing import Any
@@ -147,26 +147,13 @@ class Api:
             seen.add(str(token))
             params["pageToken"] = str(token)
 
-    @contextmanager
-    def body(
-        self, path: str, params: Mapping[str, str], before_waiting: Callable[[], None] | None = None
-    ) -> Iterator[Iterator[bytes]]:
-        """Open a body and give it in pieces of at most ``PIECE_BYTES``; one try.
-
-        Args:
-            path: Where it is.
-            params: What is asked for.
-            before_waiting: Called each time that nothing of it is there yet.
+    def open(self, path: str, params: Mapping[str, str]) -> Body:
+        """Open a body, to be read now or later, and closed then; one try.
 
         Raises:
             PassingFailure: This try failed in a way that another may not.
             ApiError: The request was refused.
         """
-        with closing(self.open(path, params)) as body:
-            yield body.pieces(before_waiting)
-
-    def open(self, path: str, params: Mapping[str, str]) -> Body:
-        """Open a body, to be read later; one try (see ``body``)."""
         return Body(self._send("GET", path, params=params))
 
     def _json(self, method: str, path: str, **request: Any) -> Json:  # noqa: ANN401 - keywords of requests

@@ -48,8 +48,11 @@ class _Shared:
     """Lines that lie in shared memory.
 
     Attributes:
-        place: Where they begin.
-        length: Their bytes.
+        place: The place in it.
+        length: Their bytes, from the begin of the place.
+        count, last_digest, highest: What ``Lines`` says of them.
+        bytes: Bytes that the reader has received.
+        resumes: Times that it was taken up again.
     """
 
     place: int

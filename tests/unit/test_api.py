@@ -6,7 +6,7 @@ import logging
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -181,8 +181,8 @@ def test_an_answer_leaves_its_connection_for_the_next(
         _error(api)
         for _ in range(3):
             api.get(_DATASET)
-            with api.body(_ROWS, _JSONL) as pieces:
-                assert list(pieces)
+            with closing(api.open(_ROWS, _JSONL)) as body:
+                assert list(body.pieces())
 
     assert sum("Starting new" in record.getMessage() for record in caplog.records) == 1
 
@@ -343,8 +343,8 @@ def test_a_warning_is_logged_once_and_without_the_token(
 
 
 def test_a_body_comes_in_small_pieces(api: Api) -> None:
-    with api.body("/tables/demo.large.table/rows", _JSONL) as pieces:
-        received = list(pieces)
+    with closing(api.open("/tables/demo.large.table/rows", _JSONL)) as body:
+        received = list(body.pieces())
 
     assert max(map(len, received)) <= PIECE_BYTES
     assert b"".join(received).count(b"\n") == 20_000
@@ -358,8 +358,8 @@ def test_a_body_that_breaks_is_a_passing_failure(
     emulator.faults.add(Fault(kind=kind, at_byte=1000))
     received: list[bytes] = []
 
-    with api.body(_ROWS, _JSONL) as pieces, pytest.raises(PassingFailure):
-        received.extend(pieces)
+    with closing(api.open(_ROWS, _JSONL)) as body, pytest.raises(PassingFailure):
+        received.extend(body.pieces())
 
     assert len(b"".join(received)) == 1000
 
@@ -368,15 +368,15 @@ def test_a_body_is_not_retried_here(api: Api, emulator: Emulator) -> None:
     """Whoever reads it knows from where to go on."""
     emulator.faults.add(Fault(kind="status", status=503, retry_after=7))
 
-    with pytest.raises(PassingFailure, match="HTTP 503") as caught, api.body(_ROWS, _JSONL):
-        pass
+    with pytest.raises(PassingFailure, match="HTTP 503") as caught:
+        api.open(_ROWS, _JSONL)
 
     assert caught.value.wait == pytest.approx(7, abs=1)
 
 
 def test_a_refused_body_is_an_error(api: Api) -> None:
-    with pytest.raises(NotFound), api.body("/readStreams/gone", {}):
-        pass
+    with pytest.raises(NotFound):
+        api.open("/readStreams/gone", {})
 
 
 # --- the rate limit --------------------------------------------------------------------------------------------------
