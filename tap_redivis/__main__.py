@@ -37,7 +37,7 @@ def main() -> None:
         _leave(termination.exit_code)
     except SystemExit as end:
         _leave(_shown(end.code))
-    _leave(0)
+    _leave(_shown(0))
 
 
 def _run() -> None:
