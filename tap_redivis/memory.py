@@ -8,8 +8,8 @@ import sys
 _M_TRIM_THRESHOLD = -1  # as in malloc.h
 _M_TOP_PAD = -2
 _M_MMAP_THRESHOLD = -3
-_LARGE_BYTES = 2 * 1024 * 1024
-_KEPT_BYTES = 8 * 1024 * 1024
+_LARGE_BYTES = 512 * 1024
+_KEPT_BYTES = 2 * 1024 * 1024
 
 
 def give_back_large_blocks() -> None:

@@ -17,7 +17,7 @@ from tap_redivis.values import Number
 from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, RowCodec, Rows, too_large
 from tap_redivis.wire.spelling import Texts, has_nul, spell, texts_of, texts_of_values
 
-SLICE_BYTES = 512 * 1024
+SLICE_BYTES = 1024 * 1024
 """Bytes of Arrow data that are spelled at once: memory stays flat whatever the server's batches are."""
 
 # Arrow's own allocators keep what threads have freed: the system's holds 50 MiB less after a CSV load.
@@ -65,7 +65,7 @@ def rows_of(batch: pa.RecordBatch, arrays: Sequence[pa.Array | None], codec: Row
     step = max(1, batch.num_rows * SLICE_BYTES // max(batch.nbytes, SLICE_BYTES))
     for start in range(0, batch.num_rows, step):
         count = min(step, batch.num_rows - start)
-        if size_of(arrays, start, count) <= MAX_ROW_BYTES:
+        if batch.nbytes <= MAX_ROW_BYTES or size_of(arrays, start, count) <= MAX_ROW_BYTES:
             yield from _slice(arrays, codec, start, count, offset)
             continue
         for each in range(start, start + count):  # one of them is much larger than the others
@@ -102,9 +102,10 @@ def _slice(arrays: Sequence[pa.Array | None], codec: RowCodec, start: int, count
         if error.offset > first:
             yield from _slice(arrays, codec, start, error.offset - first, offset)
         raise
-    rows = Rows(count, spell(codec.keys, texts, count))
+    spelled = spell(codec.keys, texts, count)
     del texts
-    yield rows
+    for some, lines in spelled:
+        yield Rows(some, lines)
 
 
 def _texts(array: pa.Array, column: Column, codec: RowCodec, offset: int) -> Texts | None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pyarrow as pa
 
 from tap_redivis.retry import PassingFailure
-from tap_redivis.wire.arrays import place_columns, rows_of
+from tap_redivis.wire.arrays import SLICE_BYTES, place_columns, rows_of
 from tap_redivis.wire.rows import DamagedRow, RowBlock, RowCodec, Turn
 
 MAX_BATCH_BYTES = 64 * 1024 * 1024
 """Bytes of the largest message that is read: a larger one would break the promise of flat memory."""
+
+_GATHERING_SECONDS = 0.1
+"""A batch that takes longer to come is given at once."""
 
 _AS_BYTES = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary()}
 
@@ -37,7 +42,7 @@ class ArrowDecoder:
         self.marked = False
         turn = Turn(self._codec.large_rows)
         try:
-            for batch in _batches(_Source(pieces, turn)):
+            for batch in _gathered(_batches(_Source(pieces, turn))):
                 self.marked = batch.num_rows == 0  # the sentinel, if nothing follows
                 for rows in self._decode(batch, offset):
                     offset += rows.count
@@ -111,6 +116,48 @@ def _batches(source: _Source) -> Iterator[pa.RecordBatch]:
         if source.ended:
             raise PassingFailure("the body ended in the middle of an Arrow message") from error
         raise DamagedRow("an Arrow message is damaged") from error
+
+
+def _gathered(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Put small batches together: to begin with a column costs as much as some hundred of its values.
+
+    None waits for one that is long in coming: what is there is given before an error, and where a batch did not come
+    right after the one before.
+    """
+    waiting: list[pa.RecordBatch] = []
+    asked = -math.inf
+    failure: PassingFailure | None = None
+    try:
+        for batch in batches:
+            is_late = time.monotonic() - asked > _GATHERING_SECONDS
+            if not _may_wait(batch):
+                yield from _together(waiting)
+                yield batch
+            else:
+                waiting.append(batch)
+                if is_late or sum(each.nbytes for each in waiting) >= SLICE_BYTES:
+                    yield from _together(waiting)
+            del batch
+            asked = time.monotonic()
+    except PassingFailure as error:
+        failure = error
+    yield from _together(waiting)
+    if failure:
+        raise failure
+
+
+def _may_wait(batch: pa.RecordBatch) -> bool:
+    """Whether a batch may be put together with others: it has rows, all of them its own, and is not large."""
+    has_dictionary = any(pa.types.is_dictionary(kind) for kind in batch.schema.types)
+    return batch.num_rows > 0 and batch.nbytes < SLICE_BYTES and not has_dictionary
+
+
+def _together(waiting: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Give the batches that wait as one, and have none left."""
+    if len(waiting) > 1:
+        waiting[:] = pa.Table.from_batches(waiting).combine_chunks().to_batches()
+    while waiting:
+        yield waiting.pop()
 
 
 def _validate(batch: pa.RecordBatch) -> None:

@@ -13,7 +13,7 @@ from tap_redivis.retry import PassingFailure
 from tap_redivis.wire.arrays import TARGETS, place_columns, rows_of
 from tap_redivis.wire.rows import LARGE_ROW_BYTES, MAX_ROW_BYTES, DamagedRow, RowCodec, Rows, Turn, too_large
 
-_PART_BYTES = 512 * 1024
+_PART_BYTES = 1024 * 1024
 _TEXT = frozenset({"string", "geography"})
 _MARK = "\ufeff".encode()
 """The byte order mark: of a file, where it begins one, else a character like any other."""

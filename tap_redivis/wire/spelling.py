@@ -5,7 +5,7 @@ Each value is spelled as ``RowCodec`` spells it: the tests compare the two.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,14 @@ import pyarrow.compute as pc
 _SMALLEST_FLOAT, _LARGEST_FLOAT = 1e-4, 1e10
 """Between these Arrow writes floats like everybody else, but for the fraction of whole numbers."""
 
+LINES_BYTES = 128 * 1024
+"""Bytes of the lines that are given at once, about: as many as come at once in JSON Lines."""
+
 _PIECE_BYTES = 256 * 1024
 
-_LONG_ESCAPES = bytes(sorted({*range(0x20)} - set(b"\b\t\n\f\r")))
+_LONG_ESCAPES = frozenset(range(0x20)) - set(b"\b\t\n\f\r")
 _SHORT_ESCAPES = {"\\": "\\\\", '"': '\\"', "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
-_ESCAPED = _LONG_ESCAPES + "".join(_SHORT_ESCAPES).encode()
+_ESCAPED = _LONG_ESCAPES | set("".join(_SHORT_ESCAPES).encode())
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,16 @@ class Texts:
         return Texts(pc.binary_join_element_wise(self.before, self.array, self.after, ""))
 
 
-def spell(keys: Sequence[str], columns: Sequence[Texts | None], count: int) -> bytes:
+def spell(keys: Sequence[str], columns: Sequence[Texts | None], count: int) -> Iterator[tuple[int, bytes]]:
     """Write rows as JSON lines.
 
     Args:
         keys: The key of each column, with its quotes and colon.
         columns: The columns; None for one of nulls.
         count: Number of rows.
+
+    Returns:
+        Some rows after another: how many, and their lines, of about ``LINES_BYTES``, or one row.
     """
     pieces: list[pa.StringArray | str] = []
     constant = "{"
@@ -65,13 +71,18 @@ def spell(keys: Sequence[str], columns: Sequence[Texts | None], count: int) -> b
         constant = texts.after + ","
     constant = constant[:-1] + "}\n"
     if not pieces:
-        return constant.encode() * count
+        return iter([(count, constant.encode() * count)])
     pieces.append(constant)
     if count == 1:  # it may be large: it is copied once only
-        return b"".join(piece.encode() if isinstance(piece, str) else _only(piece) for piece in pieces)
-    lines = pc.binary_join_element_wise(*pieces, "", null_handling="replace", null_replacement="null")
-    spelled: bytes = _data(lines).to_pybytes()
-    return spelled
+        return iter([(1, b"".join(piece.encode() if isinstance(piece, str) else _only(piece) for piece in pieces))])
+    return _cut(pc.binary_join_element_wise(*pieces, "", null_handling="replace", null_replacement="null"))
+
+
+def _cut(lines: pa.StringArray) -> Iterator[tuple[int, bytes]]:
+    step = max(1, len(lines) * LINES_BYTES // max(_data(lines).size, LINES_BYTES))
+    for start in range(0, len(lines), step):
+        some = lines.slice(start, step)
+        yield len(some), _data(some).to_pybytes()
 
 
 def texts_of(array: pa.Array, *, zone: str = "") -> Texts:
@@ -91,7 +102,7 @@ def texts_of_values(values: Sequence[bytes]) -> Texts:
 
 def has_nul(array: pa.Array) -> bool:
     """Whether U+0000 is in an array of strings."""
-    return _has_any(array, b"\0")
+    return any(b"\0" in piece for piece in _pieces(array))
 
 
 def _plain(array: pa.Array, _: str) -> Texts:
@@ -133,20 +144,25 @@ def _without_empty_fraction(array: pa.Array, of_seconds: pa.DataType, length: in
 
 
 def _strings(array: pa.Array, _: str) -> Texts:
-    if _has_any(array, _ESCAPED):
-        if _has_any(array, _LONG_ESCAPES):
-            return texts_of_values([msgspec.json.encode(value) for value in array.to_pylist()])
-        for character, escape in _SHORT_ESCAPES.items():  # the backslash comes first
-            if _has_any(array, character.encode()):
-                array = pc.replace_substring(array, character, escape)
+    found = _found(array, _ESCAPED)
+    if found & _LONG_ESCAPES:
+        return texts_of_values([msgspec.json.encode(value) for value in array.to_pylist()])
+    for character, escape in _SHORT_ESCAPES.items():  # the backslash comes first
+        if ord(character) in found:
+            array = pc.replace_substring(array, character, escape)
     return Texts(array, '"', '"')
 
 
-def _has_any(array: pa.StringArray, characters: bytes) -> bool:
-    """Whether one of some characters is in the values; looked for in pieces, as values may be large."""
+def _found(array: pa.StringArray, characters: frozenset[int]) -> set[int]:
+    """Find out which of some characters are in the values."""
+    others = bytes({*range(256)} - characters)
+    return set().union(*(piece.translate(None, others) for piece in _pieces(array)))
+
+
+def _pieces(array: pa.StringArray) -> Iterator[bytes]:
+    """Give the bytes of all values in pieces, as values may be large."""
     data = memoryview(_data(array))
-    pieces = (data[start : start + _PIECE_BYTES].tobytes() for start in range(0, len(data), _PIECE_BYTES))
-    return any(len(piece.translate(None, characters)) < len(piece) for piece in pieces)
+    return (data[start : start + _PIECE_BYTES].tobytes() for start in range(0, len(data), _PIECE_BYTES))
 
 
 def _only(array: pa.StringArray) -> pa.Buffer:

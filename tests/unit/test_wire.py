@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import accumulate
 from typing import Any, get_args
@@ -14,6 +14,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tap_redivis.api import PIECE_BYTES
 from tap_redivis.columns import Column, ColumnType
 from tap_redivis.emulator import render
 from tap_redivis.emulator.render import CsvLineEnds, CsvQuotes, Style
@@ -324,3 +325,60 @@ def test_a_row_that_is_too_large_is_refused_within_a_record_batch_too() -> None:
 def _whole(table: pa.Table) -> bytes:
     style = Style("arrow")
     return b"".join([render.head(table.schema, style), render.body(table, style)])
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time that passes while the decoder waits for a piece, added up."""
+    now = [1000.0]
+    monkeypatch.setattr("tap_redivis.wire.arrow.time.monotonic", lambda: now[0])
+    return now
+
+
+def _coming(pieces: list[bytes], clock: list[float], seconds: float) -> Iterator[bytes]:
+    for piece in pieces:
+        clock[0] += seconds
+        yield piece
+
+
+def _small_batches(count: int) -> list[bytes]:
+    style = Style("arrow")
+    tables = [pa.table({"v": [f"{number}"] * 3}) for number in range(count)]
+    return [render.head(tables[0].schema, style), *(render.body(table, style) for table in tables)]
+
+
+@pytest.mark.parametrize(("seconds", "counts"), [(0.0, [3, 27]), (1.0, [3] * 10)])
+def test_small_batches_are_read_together_unless_they_are_long_in_coming(
+    clock: list[float], seconds: float, counts: list[int]
+) -> None:
+    """Each would cost as much as a large one; and the first rows are there at once."""
+    decoder = decoder_for("arrow", codec([Column("v", "string")]), ["v"])
+
+    found = list(decoder.rows(_coming(_small_batches(10), clock, seconds), 0))
+
+    assert [rows.count for rows in found] == counts
+    assert b"".join(rows.lines for rows in found) == b"".join(b'{"v":"%d"}\n' % n for n in range(10) for _ in range(3))
+
+
+def test_batches_that_wait_are_given_before_an_error(clock: list[float]) -> None:
+    """And it is said at the row after them."""
+    assert clock
+    decoder = decoder_for("arrow", codec([Column("v", "string")]), ["v"])
+    found: list[Rows] = []
+
+    with pytest.raises(PassingFailure):
+        found.extend(decoder.rows([*_small_batches(5), b"\xff\xff\xff\xff\x10"], 0))
+
+    assert sum(rows.count for rows in found) == 15
+    assert not decoder.marked
+
+
+@pytest.mark.parametrize("wire_format", _FORMATS)
+def test_rows_come_in_small_blocks_however_large_the_parts_of_the_body_are(wire_format: WireFormat) -> None:
+    table = pa.table({"id": range(100_000), "v": ["some words"] * 100_000})
+    decoder = decoder_for(wire_format, codec([Column("id", "integer"), Column("v", "string")]), ["id", "v"])
+
+    found = list(decoder.rows(cuts(_sent(table, wire_format), range(0, 2**23, PIECE_BYTES)), 0))
+
+    assert sum(rows.count for rows in found) == 100_000
+    assert max(rows.size for rows in found) <= 2 * PIECE_BYTES
