@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -32,6 +34,7 @@ from benchmarks.scenes import (
 )
 from benchmarks.served import LOOPBACK, Network, Server, served
 from benchmarks.shapes import SHAPES, Shape, write_shape
+from tests.support import curl
 from tests.support.pipes import Program, run
 
 _ROWS = 100
@@ -45,6 +48,17 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         write_shape(folder, shape, _ROWS)
     with served(folder) as server:
         yield server
+
+
+@pytest.fixture
+def _curl_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{curl.install(tmp_path).parent}{os.pathsep}{os.environ['PATH']}")
+
+
+@pytest.fixture
+def _any_curl(request: pytest.FixtureRequest) -> None:
+    if not shutil.which("curl"):
+        request.getfixturevalue("_curl_of_ours")
 
 
 def _small(name: str, *cases: str) -> Scene:
@@ -64,6 +78,7 @@ def _small(name: str, *cases: str) -> Scene:
     ],
     ids=lambda scene: scene.name,
 )
+@pytest.mark.usefixtures("_any_curl")
 def test_every_kind_of_path_is_measured(scene: Scene) -> None:
     """All rows arrive, or this would fail; each run has its time, and its memory was looked at."""
     measured = measure(scene, 1, lambda _: None)
@@ -93,6 +108,7 @@ def test_a_run_that_does_not_do_what_it_should_has_no_figure(sink: str, change: 
         measure(replace(scene, cases=(broken,)), 1, lambda _: None)
 
 
+@pytest.mark.usefixtures("_curl_of_ours")
 def test_runs_go_there_and_back() -> None:
     """What changes slowly while they run changes for all alike."""
     said: list[str] = []

@@ -18,11 +18,10 @@ import pytest
 from tap_redivis import emulator
 from tap_redivis.emulator import Emulator, Fault, RateLimit, Settings, Token, cli, control, notes, routes
 from tap_redivis.emulator.faults import Kind
+from tests.support import curl
 
 PAGE = (Path(__file__).parents[2] / "docs" / "emulator.md").read_text()
 SHELL = ["bash", "-euo", "pipefail", "-c"]
-CURL = f"{sys.executable} {Path(__file__).with_name('curl.py')}"
-"""What the page needs of curl, for machines that have none."""
 
 
 def section(title: str) -> str:
@@ -77,9 +76,10 @@ def make_place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("command", [shutil.which("curl") or CURL, CURL], ids=["curl", "a stand-in"])
-def test_the_example_runs_as_printed(place: Path, command: str) -> None:
+@pytest.mark.parametrize("command", [shutil.which("curl"), None], ids=["curl", "a stand-in"])
+def test_the_example_runs_as_printed(place: Path, command: str | None) -> None:
     """The blocks after the one that starts the server print what stands below them."""
+    command = command or str(curl.install(place))
     with Emulator(place / "served") as served:
         script = "".join(blocks("sh", "Five minutes")[1:])
         script = script.replace("http://127.0.0.1:8080", served.endpoint.removesuffix("/api/v1"))
