@@ -123,6 +123,16 @@ def test_what_the_server_asks_is_waited_at_least(asked: float) -> None:
     assert asked <= delay <= asked + 1.0
 
 
+@pytest.mark.parametrize("asked", [None, 3.0])
+def test_streams_that_break_at_one_moment_come_back_at_many(asked: float | None) -> None:
+    """Full jitter: spread over all of the half second that the first wait may take, after what the server asks."""
+    delays = [RetryBudget(1e9, _Clock()).next_delay(asked) or 0.0 for _ in range(200)]
+
+    assert len(set(delays)) == 200
+    assert min(delays) < (asked or 0.0) + 0.05
+    assert max(delays) > (asked or 0.0) + 0.45
+
+
 def test_a_wait_beyond_the_budget_is_not_begun() -> None:
     assert RetryBudget(5.0, _Clock()).next_delay(6.0) is None
 
