@@ -51,6 +51,11 @@ class Item:
         return "transient" if self.cause is None else "permanent"
 
     @property
+    def ends_at_once(self) -> bool:
+        """Whether nothing may be tried again: the server has said that it will not answer."""
+        return self.cause is not None and {fault.status for fault in self.faults} <= {400, 401, 403}
+
+    @property
     def timeout_seconds(self) -> float:
         """The tap's `request_timeout_seconds`: short only where it is waited for, since machines may be slow."""
         return min(({"stall": 0.5, "slow": 1.0}.get(fault.kind, 5.0) for fault in self.faults), default=5.0)

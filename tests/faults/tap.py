@@ -116,10 +116,15 @@ def _check_failed(item: Item, done: Output) -> None:
     assert item.cause in error
     assert "ACTIVATE_VERSION" not in {message["type"] for message in done.messages}
     assert "completed_at" not in _bookmark(done)
+    assert not item.ends_at_once or not _lines(done, "WARNING"), "it was tried again"
 
 
 def _errors(done: Output) -> list[str]:
-    return [line for line in done.stderr.splitlines() if "| ERROR " in line]
+    return _lines(done, "ERROR")
+
+
+def _lines(done: Output, level: str) -> list[str]:
+    return [line for line in done.stderr.splitlines() if f"| {level} " in line]
 
 
 def _bookmark(done: Output) -> dict[str, Any]:

@@ -372,7 +372,7 @@ def test_rows_that_never_come_are_looked_for_and_missed(api: Api, emulator: Emul
 def test_damage_that_stays_is_an_error_with_its_place(api: Api, emulator: Emulator) -> None:
     """Once more might help; for ever would not."""
     emulator.faults.add(Fault(kind="streams", path="*/readSessions", count=1))
-    emulator.faults.add(Fault(kind="garbage", path=_STREAMS, at_row=0, nth="every"))
+    emulator.faults.add(Fault(kind="garbage", path=_STREAMS, at_row=0, times=10))
 
     with pytest.raises(DataError, match=r"is damaged at row 0, twice in the same way"):
         _all(_begun(api, _request()))
