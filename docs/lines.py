@@ -66,15 +66,29 @@ def error_lines() -> list[ErrorLine]:
 
 def log_lines() -> list[tuple[str, str]]:
     """Find every line of the log that has words of its own: level and template."""
-    calls = [node for tree in _trees() for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    found = {
-        (call.func.attr, text)
-        for call in calls
-        if isinstance(call.func, ast.Attribute) and call.func.attr in _LEVELS and call.args
-        if _name(call.func.value).endswith("logger")
-        if re.search("[a-z]{3}", text := re.sub(r"%[\d.,]*[sdrf]", "…", _text(call.args[0], {})).replace("%%", "%"))
-    }
+    found = {*_logged(), *(("warning", f"…: {text}") for text in _composed())}
     return sorted(found, key=lambda line: (_LEVELS.index(line[0]), line[1]))
+
+
+def _logged() -> Iterator[tuple[str, str]]:
+    for call, assigned in (pair for tree in _trees() for pair in _calls(tree)):
+        if isinstance(call.func, ast.Attribute) and call.func.attr in _LEVELS and call.args:
+            text = re.sub(r"%[\d.,]*[sdrf]", "…", _text(call.args[0], assigned)).replace("%%", "%")
+            if _name(call.func.value).endswith("logger") and re.search("[a-z]{3}", text):
+                yield call.func.attr, text
+
+
+def _composed() -> Iterator[str]:
+    """Find the words of warnings that are made elsewhere: what was counted, and what some names may lead to."""
+    for node in (node for tree in _trees() for node in ast.walk(tree)):
+        match node:
+            case ast.Call(func=ast.Attribute(value=counts, attr="add"), args=[ast.JoinedStr() as words, *_]):
+                if _name(counts).endswith("notices"):
+                    yield f"… {_text(words, {})}"
+            case ast.FunctionDef(name=name) if name.endswith("_warnings"):
+                yield from (
+                    _text(each.value, {}) for each in ast.walk(node) if isinstance(each, ast.Yield) and each.value
+                )
 
 
 def _trees() -> Iterator[ast.Module]:
@@ -121,9 +135,9 @@ def _text(node: ast.expr, given: Mapping[str, ast.expr]) -> str:
         case ast.FormattedValue(value=value) if isinstance(value, ast.Name):
             return _text(value, given)
         case ast.IfExp(body=body, orelse=other):
-            return f"{_text(body, given)}, or: {_text(other, given)}"
+            return ", or: ".join(filter(None, [_text(body, given), _text(other, given)]))
         case ast.Name(id=name) if name in given:
-            return _text(given[name], {})
+            return _text(given[name], {}) or "…"
     return "…"
 
 

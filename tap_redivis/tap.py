@@ -447,7 +447,8 @@ class TapRedivis(Tap):
         try:
             return super().cb_config(ctx, param, value)
         except (OSError, ValueError, TypeError) as error:
-            raise _unusable(f"--config {' '.join(value)}", f"it cannot be read ({error})") from None
+            words = one_line(str(error)).rstrip(".")
+            raise _unusable(f"--config {' '.join(value)}", f"it cannot be read ({words})") from None
 
     @classmethod
     def get_singer_command(cls) -> click.Command:

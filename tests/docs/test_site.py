@@ -10,12 +10,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from docs.lines import error_classes
 from tap_redivis import bookmarks
 from tap_redivis.dictionary_stream import PartMark, Writing, Written
-from tap_redivis.emulator import Emulator
+from tap_redivis.emulator import Emulator, Fault
 from tap_redivis.plan import Planned
 from tap_redivis.settings import CONFIG_SCHEMA
 from tap_redivis.tap import TapRedivis
@@ -65,6 +66,27 @@ def test_every_error_is_there() -> None:
     assert set(re.findall(r"^### (\w+)$", page, re.MULTILINE)) == error_classes()
 
 
+def test_every_warning_of_a_run_is_there(tmp_path: Path) -> None:
+    """Where connections break, offsets are refused, and names and values are such that they are warned of."""
+    (tmp_path / "files").mkdir()
+    table = pa.table({"id": range(10), "_sdc_share": [float("nan")] * 10, "text": ["\x00"] * 10})
+    write_table(tmp_path / "served", "demo/visits/v1.0/visits", table)
+    with Emulator(tmp_path / "served") as emulator:
+        emulator.faults.add(
+            Fault(kind="status", path="/datasets/*"),
+            Fault(kind="close", path="/readStreams/*", at_row=3),
+            Fault(kind="refuse_offset", path="/readStreams/*", nth="every"),
+        )
+        done = run(tap(emulator, tmp_path / "files", {"datasets": ["demo.visits"], "no_setting": 1}))
+
+    templates = re.findall(r"^\| warning \| (.*) \|$", (_DOCS / "errors.md").read_text(), re.MULTILINE)
+    patterns = [re.escape(text.replace("\\", "")).replace("…", ".*") for text in templates]
+    warnings = re.findall(r"\| WARNING +\| [^|]+\| (.*)$", done.stderr, re.MULTILINE)
+    assert done.exit_code == 0
+    assert len(warnings) == 7
+    assert not [text for text in warnings if not any(re.fullmatch(pattern, text) for pattern in patterns)]
+
+
 def test_every_bookmark_key_is_there() -> None:
     """Those that `to_state` writes of a bookmark in which nothing is absent, and no others."""
     position = bookmarks.StreamPosition(1, last="digest")
@@ -98,10 +120,10 @@ def test_every_key_of_a_plan_is_there() -> None:
     assert _first_column(_section(plan, "## JSON", "The exit code")) == own | {field.name for field in fields(Planned)}
 
 
-def test_every_message_is_there(loaded: Output, loaded_as_files: Output) -> None:
+def test_every_message_is_there(loaded: Output, loaded_as_files: Output, loaded_by_key: Output) -> None:
     """Each type that a run writes has a heading, and each of its keys a row; no others are described."""
     found: dict[str, set[str]] = {}
-    for message in [*loaded.messages, *loaded_as_files.messages]:
+    for message in [*loaded.messages, *loaded_as_files.messages, *loaded_by_key.messages]:
         found.setdefault(message["type"], set()).update(message)
     page = (_DOCS / "messages.md").read_text()
     described = re.findall(r"^## ([A-Z_]+)$", page, re.MULTILINE)
@@ -125,6 +147,13 @@ def load(tmp_path_factory: pytest.TempPathFactory) -> Output:
 def load_as_files(tmp_path_factory: pytest.TempPathFactory) -> Output:
     """What a run writes that puts the table into a file."""
     return _load(tmp_path_factory, batch_config=batch_config("jsonl", tmp_path_factory.mktemp("out")))
+
+
+@pytest.fixture(name="loaded_by_key", scope="module")
+def load_by_key(tmp_path_factory: pytest.TempPathFactory) -> Output:
+    """What a run writes of the table in INCREMENTAL mode."""
+    options = {"visits": {"key_properties": ["id"], "replication_key": "id"}}
+    return _load(tmp_path_factory, table_options=options)
 
 
 def _load(tmp_path_factory: pytest.TempPathFactory, **settings: Any) -> Output:
