@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from tests.faults.menu import Item
-from tests.faults.served import VERSIONS, served
+from tests.faults.served import SESSION_BYTES, VERSIONS, served
 from tests.faults.tap import check_rows
 from tests.support.environments import environment
 from tests.support.served import records_of
@@ -37,7 +37,7 @@ def outcome(item: Item, streams: int, folder: Path) -> str:
     table = folder / "table.arrow"
     command = [environment(_DISTRIBUTION).python, _SCRIPT, table]
     limit = [] if item.max_rows is None else [str(item.max_rows)]
-    with served(item, streams, folder / "served") as emulator:
+    with served(item, streams, folder / "served", SESSION_BYTES) as emulator:
         variables = {"REDIVIS_API_ENDPOINT": emulator.endpoint, "REDIVIS_API_TOKEN": emulator.token or ""}
         environ = {**os.environ, **variables, "REDIVIS_TMPDIR": str(folder)}
         try:

@@ -19,22 +19,23 @@ from tests.support.served import records_of, visits, write_note, write_table
 VERSIONS = {"v1.0": 0, "v1.1": 100}
 """The first id of the table in each version of its dataset."""
 
-# The official client opens read sessions for tables of this size only (redivis-api §10).
-_SESSION_BYTES = 900_000_000
+SESSION_BYTES = 900_000_000
+"""Size of tables for which the official client opens read sessions (redivis-api §10)."""
 
 
 @contextmanager
-def served(item: Item, streams: int, folder: Path) -> Iterator[Emulator]:
+def served(item: Item, streams: int, folder: Path, size: int | None = None) -> Iterator[Emulator]:
     """Serve `demo.visits.visits`, of which v1.0 is the current version, with an item's faults.
 
     Args:
         item: What goes wrong.
         streams: Read streams of a session.
         folder: Empty, or not there yet.
+        size: Bytes that the table is said to have; None: the truth, which is so few that the tap reads it by threads.
     """
     for version in VERSIONS:
         write_table(folder, f"demo/visits/{version}/visits", _table(version, item.rows))
-    note = {"num_bytes": _SESSION_BYTES, "num_rows": item.declared_rows or item.rows}
+    note = {"num_rows": item.declared_rows or item.rows, **({"num_bytes": size} if size else {})}
     write_note(folder, "demo/visits/dataset.yml", {"tables": {"visits": note}})
     with Emulator(folder, settings=Settings(streams=streams), rate_limit=item.rate_limit) as emulator:
         emulator.release("demo.visits", "v1.0")
