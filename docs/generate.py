@@ -29,6 +29,8 @@ _PAGES = {
     "api_token": "https://apidocs.redivis.com/rest-api/authorization",
     "stream_maps": "https://sdk.meltano.com/en/latest/stream_maps.html",
     "stream_map_config": "https://sdk.meltano.com/en/latest/stream_maps.html",
+    "faker_config": "https://faker.readthedocs.io/en/master/",
+    "batch_config": "https://sdk.meltano.com/en/latest/batch.html",
 }
 _HUB_TEXTS = {
     "prereq": "A Redivis account with access to the data, and a token of it with the scope `data.data`; "
@@ -201,7 +203,7 @@ def _setting(name: str, schema: dict[str, Any]) -> dict[str, Any]:
         setting["sensitive"] = True
     setting["label"] = schema.get("title") or name.replace("_", " ").capitalize()
     setting["description"] = _plain(schema)
-    if page := _PAGES.get(name):
+    if page := _PAGES.get(name.partition(".")[0]):
         setting["documentation"] = page
     return setting
 
