@@ -435,8 +435,11 @@ def has_escaped_nul(lines: bytes) -> bool:
 
 
 def _differ_in_spaces_only(lines: bytes, spelled: bytes) -> bool:
-    """Whether spelling changed nothing but the space between date and time; seven times faster than a search."""
-    return len(lines) == len(spelled) and lines.replace(b" ", b"T") == spelled.replace(b" ", b"T")
+    """Whether spelling changed nothing but the space between date and time; much faster than a search.
+
+    Of the two it is the T that is rare in text.
+    """
+    return len(lines) == len(spelled) and lines.replace(b"T", b" ") == spelled.replace(b"T", b" ")
 
 
 def too_large(table: str, offset: int) -> RowTooLarge:
