@@ -4,8 +4,6 @@ BIN := .venv/bin
 
 # Tests start hundreds of short processes: each would compile all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
-# What is written must arrive as it does elsewhere, where Python keeps it until it is told to write it.
-unexport PYTHONUNBUFFERED
 
 .PHONY: demo test check bench faults docs coverage
 
