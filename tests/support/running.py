@@ -7,20 +7,18 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
-from typing import IO
+from pathlib import Path
 
-from tests.support.pipes import Output, Program, started
+from tests.support.pipes import Output, Program, output_of, started
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    # pandas: where it is installed, pyarrow imports it at its first null.
-    [__name__, "tap_redivis.tap", "tap_redivis.wire.arrow", "tap_redivis.wire.csv", "tap_redivis.batch", "pandas"]
-)
+_CONTEXT.set_forkserver_preload(["tests.support.preloaded", __name__])
 
 
 @dataclass(frozen=True)
@@ -61,14 +59,17 @@ def forked(program: Program, *, processes: bool = False) -> Iterator[Running]:
     reader, writer = _CONTEXT.Pipe(duplex=False)
     with tempfile.NamedTemporaryFile() as errors, reader:
         ready = _CONTEXT.Event()
-        process = _CONTEXT.Process(target=_be_the_tap, args=(program, writer, errors.name, processes, ready))
+        surroundings = _Surroundings(Path.cwd(), {**os.environ, **program.variables}, errors.name, processes)
+        process = _CONTEXT.Process(target=_be_the_tap, args=(program.argv, surroundings, writer, ready))
+        started_at = time.monotonic()
         process.start()
-        ready.wait()  # a signal before that would hit what is no tap yet
+        while not ready.wait(1.0):  # a signal before that would hit what is no tap yet
+            assert process.is_alive(), "the tap could not be forked"
         writer.close()
 
         def end(stdout: bytes) -> Output:
             process.join()
-            return _output(stdout, errors, process.exitcode or 0)
+            return output_of(stdout, errors, process.exitcode or 0, started_at, program.secret)
 
         try:
             yield Running(process.pid or 0, reader.fileno(), end)
@@ -77,28 +78,37 @@ def forked(program: Program, *, processes: bool = False) -> Iterator[Running]:
             process.join()
 
 
-def _output(stdout: bytes, errors: IO[bytes], exit_code: int) -> Output:
-    return Output(stdout, errors.read().decode(), exit_code, 0.0)
+@dataclass(frozen=True)
+class _Surroundings:
+    """Where a forked tap finds itself.
+
+    Attributes:
+        folder: Its working directory.
+        variables: All of its environment.
+        stderr: The file that takes its stderr.
+        processes: Whether tables of any size are read by processes.
+    """
+
+    folder: Path
+    variables: Mapping[str, str]
+    stderr: str
+    processes: bool
 
 
-def _be_the_tap(
-    program: Program,
-    stdout: Connection,
-    stderr: str,
-    processes: bool,  # noqa: FBT001 - of a process, whose arguments have no names
-    ready: Event,
-) -> None:
+def _be_the_tap(argv: Sequence[str], surroundings: _Surroundings, stdout: Connection, ready: Event) -> None:
     os.dup2(stdout.fileno(), 1)
-    os.dup2(os.open(stderr, os.O_WRONLY), 2)
+    os.dup2(os.open(surroundings.stderr, os.O_WRONLY), 2)
     stdout.close()
-    sys.argv = list(program.argv)
-    os.environ.update(program.variables)
+    os.chdir(surroundings.folder)
+    sys.argv = list(argv)
+    os.environ.clear()
+    os.environ.update(surroundings.variables)
     from tap_redivis import streams  # noqa: PLC0415 - only in the process that was forked
     from tap_redivis.__main__ import main  # noqa: PLC0415 - the same
     from tap_redivis.shutdown import SHUTDOWN  # noqa: PLC0415 - the same
 
     SHUTDOWN.install()
     ready.set()
-    if processes:
+    if surroundings.processes:
         streams.PROCESSES_FROM_BYTES = 0
     main()
