@@ -54,9 +54,9 @@ class Program:
     secret: str | None = None
 
     @property
-    def is_tap(self) -> bool:
-        """Whether it is the tap of this environment, which can be forked instead of started."""
-        return self.argv[0] == _TAP
+    def can_be_forked(self) -> bool:
+        """Whether it is the tap of this environment, and depends on nothing that Python reads at its start."""
+        return self.argv[0] == _TAP and not any(name.startswith("PYTHON") for name in self.variables)
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def target(distribution: str, folder: Path, config: Json) -> Program:
 
 def run(program: Program) -> Output:
     """Run a program to its end; the tap is forked, which spares a thousand starts."""
-    if program.is_tap:
+    if program.can_be_forked:
         from tests.support.running import forked  # noqa: PLC0415 - it imports this module
 
         with forked(program) as running, open(running.stdout, "rb", closefd=False) as stdout:
