@@ -429,6 +429,8 @@ def _table_options(options: Mapping[str, Any]) -> TableOptions:
 
 def _query_options(options: Mapping[str, Any]) -> QueryOptions:
     values = {key: value for key, value in options.items() if value}
+    if missing := [name for name in ("name", "sql") if name not in values]:
+        raise ConfigError(f"a query has no {missing[0]}", where="queries", todo="Give it a name, and one SELECT as sql")
     query = QueryOptions(**{**values, "key_properties": tuple(values.get("key_properties", ()))})
     if query.default_dataset and query.default_workflow:
         raise ConfigError(

@@ -156,20 +156,20 @@ def changes() -> st.SearchStrategy[Change]:
 def _change(place: int, kind: str, value: Any) -> Change:
     def change(whole: Any) -> Any:
         root = [copy.deepcopy(whole)]
-        places = list(_places(root))
-        container, key = places[place % len(places)]
+        all_places = list(places(root))
+        container, key = all_places[place % len(all_places)]
         _KINDS[kind](container, key, value)
         return root[0] if root else None
 
     return change
 
 
-def _places(container: Any) -> Iterator[tuple[Any, Any]]:
+def places(container: Any) -> Iterator[tuple[Any, Any]]:
     """Give each container with each of its keys, from the outermost on."""
     for key in range(len(container)) if isinstance(container, list) else list(container):
         yield container, key
         if isinstance(container[key], list | dict):
-            yield from _places(container[key])
+            yield from places(container[key])
 
 
 def _replace(container: Any, key: Any, value: Any) -> None:

@@ -123,6 +123,13 @@ def test_an_empty_environment_variable_is_none(monkeypatch: pytest.MonkeyPatch, 
     assert _settings().api_endpoint == DEFAULT_ENDPOINT
 
 
+@pytest.mark.parametrize("query", [{"name": "", "sql": "SELECT 1"}, {"name": "q", "sql": ""}], ids=["name", "sql"])
+def test_a_query_without_words_is_a_clear_error(query: dict[str, str]) -> None:
+    """The schema asks for texts, which may be empty."""
+    with pytest.raises(ConfigError, match=r"^queries: a query has no (name|sql)\. Give it a name"):
+        _settings(queries=[query])
+
+
 def test_the_token_is_not_in_the_representation() -> None:
     """Settings that end up in a log or a traceback show no secret."""
     assert _TOKEN not in repr(_settings(api_token=_TOKEN))
