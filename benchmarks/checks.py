@@ -10,7 +10,7 @@ from benchmarks.cases import TAP
 from benchmarks.measuring import Measured
 
 _RECORD_MIB, _BATCH_MIB = 200, 250
-_FILE_SCENES = {"batch", "dask"}
+_FILE_SCENES = {"batch", "files", "dask"}
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,11 @@ PROMISES = (
     ),
     Promise("1,000 small tables, 50 ms, against one after another", "many", scenes.MANY, scenes.MANY_ONE_BY_ONE, 6),
     Promise(
-        "Arrow files, uncompressed, against `curl` of the same", "batch", scenes.FILES["arrow"], scenes.CURL_ARROW, 0.8
+        "Arrow files, uncompressed, against `curl` of the same", "files", scenes.FILES["arrow"], scenes.CURL_ARROW, 0.8
     ),
     Promise(
         "Parquet files (zstd), against the SDK's ParquetBatcher",
-        "batch",
+        "files",
         scenes.FILES["parquet"],
         scenes.BATCHERS["parquet"],
         10,

@@ -47,6 +47,8 @@ _LEAST_ROWS = 1_000  # more than a pipe holds, so that they do not come all at o
 _CLIENT_ROWS = 1_000_000
 _BATCH_ROWS = 1_000_000
 _FILE_ROWS = 100_000
+_LARGE_ROWS, _LARGE_REPEATS = 10_000_000, 10
+"""Rows of a table whose reading takes much longer than the start of a program; the same ones come so many times."""
 _STREAMS_ROWS = 300_000
 _DASK_ROWS = 2_000_000
 _DASK_WORKERS = 2
@@ -98,6 +100,7 @@ def scenes(scale: float) -> list[Scene]:
         _client(typical, scale),
         _networks(typical, scale),
         _batch(typical, scale),
+        _files(typical, scale),
         _dask(typical, scale),
         _many(scale),
         _discovery(scale),
@@ -181,11 +184,27 @@ def _batch(shape: Shape, scale: float) -> Scene:
     table = replace(shape, rows=_few(_BATCH_ROWS, scale))
     cases = [curl_case(table, "arrow")]
     cases += [batch_case(FILES[name], table, encoding, batch_size=_FILE_ROWS) for name, encoding in ENCODINGS.items()]
-    for encoding, name in BATCHERS.items():
-        batch = {"encoding": {"format": encoding}, "batch_size": _FILE_ROWS}
-        cases.append(replace(plain_case(table, "files", table.slow_rows, batch), name=name))
+    cases += [_batcher(encoding, table) for encoding in BATCHERS]
     words = f"{table.words}, {table.rows:,} rows, {table.slow_rows:,} for the SDK; files of {_FILE_ROWS:,} rows"
     return Scene("batch", words, _table(table), tuple(cases), CURL_ARROW)
+
+
+def _batcher(encoding: str, table: Shape) -> Case:
+    batch = {"encoding": {"format": encoding}, "batch_size": _FILE_ROWS}
+    return replace(plain_case(table, "files", table.slow_rows, batch), name=BATCHERS[encoding])
+
+
+def _files(shape: Shape, scale: float) -> Scene:
+    """Compare the same where the start of a program weighs little, with files as large as they are by themselves."""
+    part = replace(shape, rows=_few(_LARGE_ROWS // _LARGE_REPEATS, scale))
+    table = replace(part, rows=part.rows * _LARGE_REPEATS)
+    files = (batch_case(FILES[name], table, ENCODINGS[name]) for name in ("arrow", "parquet"))
+    cases = (curl_case(table, "arrow"), *files, _batcher("parquet", table))
+    words = (
+        f"{table.words}, {table.rows:,} rows, the same {part.rows:,} again and again, {table.slow_rows:,} for the SDK; "
+        "files of 128 MiB at most"
+    )
+    return Scene("files", words, lambda folder: write_shape(folder, part, part.rows, _LARGE_REPEATS), cases, CURL_ARROW)
 
 
 def _dask(shape: Shape, scale: float) -> Scene:

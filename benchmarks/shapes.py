@@ -98,12 +98,14 @@ SHAPES: Mapping[str, Shape] = {
 }
 
 
-def write_shape(folder: Path, shape: Shape, rows: int) -> None:
-    """Write a table of some shape below a folder for the emulator."""
+def write_shape(folder: Path, shape: Shape, rows: int, repeats: int = 1) -> None:
+    """Write a table of some shape below a folder for the emulator, which serves its rows so many times."""
     target = folder / "bench" / "shapes"
     target.mkdir(parents=True, exist_ok=True)
     select = f"SELECT {shape.columns} FROM range({rows}) AS numbers(i)"  # noqa: S608 - our own
     duckdb.sql(f"COPY ({select}) TO '{target / shape.name}.parquet' (FORMAT parquet)")
+    if repeats > 1:
+        (target / "dataset.yml").write_text(f"tables: {{{shape.name}: {{repeat: {repeats}}}}}\n")
 
 
 def write_many(folder: Path, tables: int, rows: int) -> None:

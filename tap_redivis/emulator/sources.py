@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -55,9 +56,9 @@ class Source:
         """Number of rows."""
         return int(self.rows.num_rows)
 
-    @property
+    @cached_property
     def num_bytes(self) -> int:
-        """Size of the rows in memory."""
+        """Size of the rows in memory; counted once, as each block of a read stream asks for it."""
         return int(self.rows.nbytes)
 
     @property

@@ -73,7 +73,8 @@ def _small(name: str, *cases: str) -> Scene:
     [
         _small("typical", CURL, JSONL, PLAIN),
         _small("client", CLIENT),
-        _small("batch", FILES["arrow"], BATCHERS["jsonl"]),
+        _small("batch", FILES["jsonl"], BATCHERS["jsonl"]),
+        _small("files", FILES["arrow"]),
         _small("dask", DASK),
     ],
     ids=lambda scene: scene.name,
