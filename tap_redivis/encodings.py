@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 import zlib
 from typing import IO, Protocol
@@ -19,6 +20,7 @@ from tap_redivis.wire.batches import ArrowRows, arrow_schema
 from tap_redivis.wire.rows import RowBlock, RowCodec, Rows
 
 _GROUPS_BYTES = 32 * 1024 * 1024
+_WRITE_BYTES = 256 * 1024
 _GZIP_LEVEL = 1
 _GZIP = 16 + zlib.MAX_WBITS
 _MOST_EXTRA = 2
@@ -130,9 +132,8 @@ class ArrowEncoder:
     """
 
     def __init__(self, sink: IO[bytes], schema: pa.Schema, columns: FileColumns, compression: str | None) -> None:
-        self._file = pa.PythonFile(sink, mode="w")
-        self._schema = schema
-        self._columns = columns
+        self._file = _arrow_file(sink)
+        self._extended = _Extended(schema, columns)
         self._writer = pa.ipc.new_file(
             self._file, schema, options=pa.ipc.IpcWriteOptions(compression=compression, use_threads=False)
         )
@@ -145,11 +146,12 @@ class ArrowEncoder:
 
     def write(self, rows: RowBlock, ordinal: int, offset: int) -> None:
         """Write rows as one record batch."""
-        self._writer.write_batch(_added(rows, self._schema, self._columns, ordinal, offset))
+        self._writer.write_batch(self._extended.batch(rows, ordinal, offset))
 
     def close(self) -> None:
         """Write the footer."""
         self._writer.close()
+        self._file.flush()
 
 
 class ParquetEncoder:
@@ -166,9 +168,9 @@ class ParquetEncoder:
     def __init__(
         self, sink: IO[bytes], schema: pa.Schema, columns: FileColumns, compression: str | None, group_bytes: int
     ) -> None:
-        self._file = pa.PythonFile(sink, mode="w")
+        self._file = _arrow_file(sink)
         self._schema = schema
-        self._columns = columns
+        self._extended = _Extended(schema, columns)
         self._group_bytes = group_bytes
         self._kept: list[pa.RecordBatch] = []
         self._kept_bytes = 0
@@ -183,7 +185,7 @@ class ParquetEncoder:
 
     def write(self, rows: RowBlock, ordinal: int, offset: int) -> None:
         """Keep rows until there are enough for a row group."""
-        batch = _added(rows, self._schema, self._columns, ordinal, offset)
+        batch = self._extended.batch(rows, ordinal, offset)
         step = max(1, batch.num_rows * self._group_bytes // max(batch.nbytes, self._group_bytes))
         for start in range(0, batch.num_rows, step):
             self._keep(batch.slice(start, step))
@@ -201,6 +203,7 @@ class ParquetEncoder:
         self._write_group()
         if self._writer is not None:
             self._writer.close()
+        self._file.flush()
 
     def _write_group(self) -> None:
         if not self._kept:
@@ -223,6 +226,11 @@ class ParquetEncoder:
         )
 
 
+def _arrow_file(sink: IO[bytes]) -> pa.NativeFile:
+    """Make the file that Arrow writes to: each write of Python's waits for its turn among the threads that compute."""
+    return pa.BufferedOutputStream(pa.PythonFile(sink, mode="w"), _WRITE_BYTES)
+
+
 def _with_columns(schema: pa.Schema, columns: FileColumns) -> pa.Schema:
     if columns.row_key:
         schema = schema.append(pa.field(ROW_KEY, pa.string()))
@@ -231,15 +239,50 @@ def _with_columns(schema: pa.Schema, columns: FileColumns) -> pa.Schema:
     return schema
 
 
-def _added(rows: RowBlock, schema: pa.Schema, columns: FileColumns, ordinal: int, offset: int) -> pa.RecordBatch:
-    assert isinstance(rows, ArrowRows)  # noqa: S101 - the wire format is chosen by the encoding
-    arrays, count = list(rows.batch.columns), rows.count
-    if columns.row_key:
-        numbers = pc.cumulative_sum(pa.repeat(pa.scalar(1, pa.int64()), count), start=offset - 1)
-        arrays.append(pc.binary_join_element_wise(f"{columns.load}-{ordinal}-", numbers.cast(pa.string()), ""))
-    for name, value in columns.constants.items():
-        arrays.append(pa.repeat(pa.scalar(value, schema.field(name).type), count))
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+class _Extended:
+    """Rows with what a file adds to them.
+
+    Args:
+        schema: Columns of the file.
+        columns: What is added to the table's.
+    """
+
+    def __init__(self, schema: pa.Schema, columns: FileColumns) -> None:
+        self._schema = schema
+        self._columns = columns
+        self._values = [_scalar(value, schema.field(name).type) for name, value in columns.constants.items()]
+        self._constants: list[pa.Array] = []
+        self._most = -1
+
+    def batch(self, rows: RowBlock, ordinal: int, offset: int) -> pa.RecordBatch:
+        """Give rows in the file's schema.
+
+        Args:
+            rows: The rows.
+            ordinal: Ordinal of their read stream.
+            offset: Offset of the first one in it.
+        """
+        assert isinstance(rows, ArrowRows)  # noqa: S101 - the wire format is chosen by the encoding
+        arrays, count = list(rows.batch.columns), rows.count
+        if self._columns.row_key:
+            numbers = pc.cumulative_sum(pa.repeat(pa.scalar(1, pa.int64()), count), start=offset - 1)
+            begin = f"{self._columns.load}-{ordinal}-"
+            arrays.append(pc.binary_join_element_wise(begin, numbers.cast(pa.string()), ""))
+        if count > self._most:  # what is the same in all rows is made once, for the largest batch
+            self._constants, self._most = [pa.repeat(value, count) for value in self._values], count
+        arrays += [array.slice(0, count) for array in self._constants]
+        return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+
+
+def _scalar(value: Constant, kind: pa.DataType) -> pa.Scalar:
+    """Make a scalar; ``pa.scalar`` imports pandas where that is installed, which takes as long as a million rows."""
+    if value is None:
+        return pa.nulls(1, kind)[0]
+    if isinstance(value, int):
+        return pa.Array.from_buffers(kind, 1, [None, pa.py_buffer(struct.pack("=q", value))])[0]
+    text = value.encode()
+    ends = struct.pack("=ii", 0, len(text))
+    return pa.Array.from_buffers(kind, 1, [None, pa.py_buffer(ends), pa.py_buffer(text)])[0]
 
 
 def _alone(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -186,17 +186,17 @@ def _finite(array: pa.Array, column: Column, codec: RowCodec) -> pa.Array:
 
 
 def _dates(array: pa.Array, column: Column, codec: RowCodec) -> pa.Array:  # noqa: ARG001 - one signature for all
-    _check_range(array.cast(pa.int32()), _FIRST_DAY, _LAST_DAY)
+    _check_range(array.view(pa.int32()), _FIRST_DAY, _LAST_DAY)
     return array
 
 
 def _moments(array: pa.Array, column: Column, codec: RowCodec) -> pa.Array:  # noqa: ARG001 - one signature for all
-    _check_range(array.cast(pa.int64()), _FIRST_MICROSECOND, _LAST_MICROSECOND)
+    _check_range(array.view(pa.int64()), _FIRST_MICROSECOND, _LAST_MICROSECOND)
     return array
 
 
 def _times(array: pa.Array, column: Column, codec: RowCodec) -> pa.Array:  # noqa: ARG001 - one signature for all
-    _check_range(array.cast(pa.int64()), 0, _MICROSECONDS_A_DAY - 1)
+    _check_range(array.view(pa.int64()), 0, _MICROSECONDS_A_DAY - 1)
     return array
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 
 import pyarrow as pa
 
@@ -41,26 +42,28 @@ class ArrowDecoder:
         """Decode one body, which begins with a schema of its own (see ``Decoder``)."""
         self.marked = False
         turn = Turn(self._codec.large_rows)
+        places: list[int | None] | None = None
         try:
             for batch in _gathered(_batches(_Source(pieces, turn))):
                 self.marked = batch.num_rows == 0  # the sentinel, if nothing follows
-                for rows in self._decode(batch, offset):
+                places = places or self._places(batch)  # all batches of a body have its one schema
+                arrays = [None if place is None else batch.column(place) for place in places]
+                for rows in self._cast(batch, arrays, self._codec, offset):
                     offset += rows.count
                     yield rows
                     del rows
-                del batch
+                del batch, arrays
                 turn.give()
         finally:
             turn.give()
 
-    def _decode(self, batch: pa.RecordBatch, offset: int) -> Iterator[RowBlock]:
+    def _places(self, batch: pa.RecordBatch) -> list[int | None]:
+        """Find the codec's columns in a body, by its first batch."""
         try:
             names = batch.schema.names
         except UnicodeDecodeError as error:
             raise DamagedRow("the names in an Arrow schema are no UTF-8") from error
-        places = place_columns(names, self._codec)
-        arrays = [None if place is None else batch.column(place) for place in places]
-        return self._cast(batch, arrays, self._codec, offset)
+        return place_columns(names, self._codec)
 
 
 class _Source:
@@ -78,12 +81,15 @@ class _Source:
         self._turn = turn
         self._piece = memoryview(b"")
 
-    def read(self, size: int) -> memoryview:
+    def read(self, size: int) -> bytes | memoryview:
         """Read as many bytes as are asked for, fewer at the end."""
         if size > MAX_BATCH_BYTES:
             raise DamagedRow(f"an Arrow message says that it has {size:,} bytes; the limit is {MAX_BATCH_BYTES:,}")
         self._turn.take(size)
-        wanted = memoryview(bytearray(size))
+        if size <= len(self._piece):  # a copy too: what Arrow computes with must not begin just anywhere in memory
+            part, self._piece = self._piece[:size], self._piece[size:]
+            return bytes(part)
+        wanted = memoryview(pa.allocate_buffer(size)).cast("B")
         filled = 0
         while filled < size and self._fetch():
             part = self._piece[: size - filled]
@@ -165,6 +171,9 @@ def _validate(batch: pa.RecordBatch) -> None:
 
     Text may be no UTF-8, for lone surrogates: whoever spells it sees to that.
     """
+    with suppress(pa.ArrowInvalid):  # mostly all is well, also text, and one call finds that
+        batch.validate(full=True)
+        return
     batch.validate()
     for column in batch.columns:
         _as_bytes(column).validate(full=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import pyarrow as pa
 
@@ -42,7 +42,7 @@ class ArrowRows:
         """Digest of the last row."""
         digest = hashlib.blake2b(digest_size=8)
         for value in (column[-1] for column in self.batch.columns):
-            if value.is_valid and pa.types.is_string(value.type):  # it may be large: no copy
+            if isinstance(value, pa.StringScalar) and value.is_valid:  # it may be large: no copy
                 text = value.as_buffer()
                 digest.update(b"%d:" % len(text))
                 digest.update(text)
@@ -59,6 +59,7 @@ class ArrowRows:
         return ArrowRows(self.batch.slice(count))
 
 
+@lru_cache(maxsize=8)
 def arrow_schema(codec: RowCodec) -> pa.Schema:
     """Say what each column is in Arrow; all may be null."""
     return pa.schema([(column.name, _type(column, codec)) for column in codec.columns])
@@ -79,14 +80,18 @@ def batches_of(
         InvalidValue: A value cannot be read as its variable's type; the rows before it have been given.
         RowTooLarge: A row is larger than ``MAX_ROW_BYTES``; the same.
     """
-    large = _first_too_large(arrays, 0, batch.num_rows)
-    count = batch.num_rows if large is None else large
-    if count:
-        yield from _cast_rows(
-            [None if array is None else array.slice(0, count) for array in arrays], codec, count, offset
-        )
-    if large is not None:
-        raise too_large(codec.table, offset + large)
+    large = None if batch.nbytes <= MAX_ROW_BYTES else _first_too_large(arrays, 0, batch.num_rows)
+    if large is None:
+        if batch.num_rows:
+            yield from _cast_rows(arrays, codec, batch.num_rows, offset)
+        return
+    if large:
+        yield from _cast_rows(_first(arrays, large), codec, large, offset)
+    raise too_large(codec.table, offset + large)
+
+
+def _first(arrays: Sequence[pa.Array | None], count: int) -> list[pa.Array | None]:
+    return [None if array is None else array.slice(0, count) for array in arrays]
 
 
 def _first_too_large(arrays: Sequence[pa.Array | None], start: int, count: int) -> int | None:
@@ -108,9 +113,7 @@ def _cast_rows(arrays: Sequence[pa.Array | None], codec: RowCodec, count: int, o
     except InvalidValue as error:
         if error.offset > offset:
             before = error.offset - offset
-            yield from _cast_rows(
-                [None if array is None else array.slice(0, before) for array in arrays], codec, before, offset
-            )
+            yield from _cast_rows(_first(arrays, before), codec, before, offset)
         raise
     rows = ArrowRows(pa.RecordBatch.from_arrays(columns, schema=arrow_schema(codec)))
     del columns
@@ -118,8 +121,9 @@ def _cast_rows(arrays: Sequence[pa.Array | None], codec: RowCodec, count: int, o
 
 
 def _column(array: pa.Array | None, column: Column, codec: RowCodec, count: int, offset: int) -> pa.Array:
+    kind = _type(column, codec)
     if array is None or array.null_count == count:
-        return pa.nulls(count, _type(column, codec))
+        return pa.nulls(count, kind)
     array = plain(array)
     try:
         values = None if column.arrives_as else checked(array, column, codec)
@@ -127,7 +131,7 @@ def _column(array: pa.Array | None, column: Column, codec: RowCodec, count: int,
         values = None
     if values is None:
         values = _array_of(codec.cast_column(json_values(array), column, offset), column)
-    return values if values.type == _type(column, codec) else values.view(_type(column, codec))
+    return values if values.type == kind else values.view(kind)
 
 
 def _array_of(values: Sequence[object], column: Column) -> pa.Array:
