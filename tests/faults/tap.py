@@ -11,7 +11,7 @@ from typing import Any, get_args
 from tap_redivis.wire import WireFormat
 from tests.faults.menu import Item
 from tests.faults.served import has_happened, rows_of, served
-from tests.support.batches import batch_config, with_rows
+from tests.support.batches import all_records_in, batch_config, files_of, with_rows
 from tests.support.pipes import Output, Program, tap
 from tests.support.running import forked
 from tests.support.served import assert_same_rows
@@ -56,6 +56,8 @@ def survive(  # noqa: PLR0913 - what a run is made of
         assert all(has_happened(fault, emulator.requests) for fault in item.faults), "the fault did not happen"
     check = _check_complete if item.ends == "transient" else _check_failed
     check(item, done)
+    if encoding is not None:
+        _check_files(folder / "out", done)
 
 
 def _run(program: Program, *, processes: bool) -> Output:
@@ -117,6 +119,13 @@ def _check_failed(item: Item, done: Output) -> None:
     assert "ACTIVATE_VERSION" not in {message["type"] for message in done.messages}
     assert "completed_at" not in _bookmark(done)
     assert not item.ends_at_once or not _lines(done, "WARNING"), "it was tried again"
+
+
+def _check_files(root: Path, done: Output) -> None:
+    """Nothing is left but files that messages name, and each of these can be read to its end."""
+    named = files_of(done.messages)
+    assert {path for path in root.rglob("*") if path.is_file()} == set(named)
+    assert all(map(all_records_in, named))
 
 
 def _errors(done: Output) -> list[str]:
