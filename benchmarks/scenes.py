@@ -55,7 +55,7 @@ _DASK_WORKERS = 2
 _FAR = Network(latency=0.05)
 _NETWORKS = (LOOPBACK, _FAR, replace(_FAR, rate=20_000_000))
 _STREAMS = (1, 2, 4, 8)
-_MANY_TABLES, _MANY_ROWS, _DISCOVERED_TABLES = 1_000, 100, 300
+_MANY_TABLES, _MANY_ROWS = 1_000, 100
 
 
 @dataclass(frozen=True)
@@ -229,7 +229,7 @@ def _many(scale: float) -> Scene:
 
 def _discovery(scale: float) -> Scene:
     """Discover many tables over a network with latency, several at once and one after another."""
-    tables = max(2, round(_DISCOVERED_TABLES * scale))
+    tables = max(2, round(_MANY_TABLES * scale))
     ahead = replace(discovery_case(tables), name=DISCOVERY, network=_FAR)
     one_by_one = replace(discovery_case(tables, max_requests=1), name=DISCOVERY_ONE_BY_ONE, network=_FAR)
     words = f"{tables:,} tables, which here are the rows; {_FAR.words} before each answer; one run each"

@@ -89,7 +89,7 @@ def _moments() -> str:
 SHAPES: Mapping[str, Shape] = {
     shape.name: shape
     for shape in (
-        Shape("typical", "10 columns, 220 bytes a row", _typical(), 2_000_000, 50_000),
+        Shape("typical", "10 columns, 220 bytes a row", _typical(), 4_000_000, 50_000),
         Shape("narrow", "3 columns, 60 bytes a row", _narrow(), 3_000_000, 80_000),
         Shape("wide", "200 columns, 5 KB a row", _wide(), 60_000, 3_000),
         Shape("text", "a text of 5 KB a row", _text(), 80_000, 20_000),
