@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import threading
 import zlib
 from typing import IO, Protocol
@@ -250,7 +249,7 @@ class _Extended:
     def __init__(self, schema: pa.Schema, columns: FileColumns) -> None:
         self._schema = schema
         self._columns = columns
-        self._values = [_scalar(value, schema.field(name).type) for name, value in columns.constants.items()]
+        self._values = [pa.scalar(value, schema.field(name).type) for name, value in columns.constants.items()]
         self._constants: list[pa.Array] = []
         self._most = -1
 
@@ -272,17 +271,6 @@ class _Extended:
             self._constants, self._most = [pa.repeat(value, count) for value in self._values], count
         arrays += [array.slice(0, count) for array in self._constants]
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
-
-
-def _scalar(value: Constant, kind: pa.DataType) -> pa.Scalar:
-    """Make a scalar; ``pa.scalar`` imports pandas where that is installed, which takes as long as a million rows."""
-    if value is None:
-        return pa.nulls(1, kind)[0]
-    if isinstance(value, int):
-        return pa.Array.from_buffers(kind, 1, [None, pa.py_buffer(struct.pack("=q", value))])[0]
-    text = value.encode()
-    ends = struct.pack("=ii", 0, len(text))
-    return pa.Array.from_buffers(kind, 1, [None, pa.py_buffer(ends), pa.py_buffer(text)])[0]
 
 
 def _alone(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

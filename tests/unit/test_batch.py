@@ -6,12 +6,9 @@ import errno
 import fcntl
 import os
 import pickle
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timezone
-from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote
@@ -176,37 +173,6 @@ def test_what_all_rows_have_in_common_stands_in_each(tmp_path: Path) -> None:
         encoder.close()
 
     assert records_in(path) == [{"id": number, "load": 7, "version": "v1.0 “ä”", "table": None} for number in range(10)]
-
-
-_WITHOUT_PANDAS = """
-import sys
-from tests.unit.test_batch import write_a_file
-before = "pandas" in sys.modules
-write_a_file(sys.argv[1], sys.argv[2])
-print(before, "pandas" in sys.modules)
-"""
-
-
-@pytest.mark.parametrize("encoding", ["arrow", "parquet"])
-def test_pandas_is_not_imported_to_write_files(tmp_path: Path, encoding: str) -> None:
-    """Arrow would do that for a single value, where it is installed: half a second, and fifty MiB."""
-    assert find_spec("pandas"), "else this proves nothing"
-    command = [sys.executable, "-c", _WITHOUT_PANDAS, str(tmp_path), encoding]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-
-    assert done.stdout == "False False\n"
-
-
-def write_a_file(root: str, encoding: str) -> None:
-    """Write a file from a record batch of the wire, version columns included."""
-    ids = pa.Array.from_buffers(pa.int64(), 2, [None, pa.py_buffer(bytes(16))])
-    batch = pa.RecordBatch.from_arrays([ids], schema=_SCHEMA)
-    added = FileColumns(7, row_key=False, constants={"load": 7, "version": "v1.0"})
-    kind = BatchSettings(encoding, None, root)  # type: ignore[arg-type]
-    output = BatchOutput(kind, "visits", _CODEC, _reading(), added, None, rows_left=None)
-    with output.writing():
-        for file in output.through("a", 0, iter(batches_of(batch, batch.columns, _CODEC, 0))):
-            output.publish(file)
 
 
 def test_row_groups_are_written_as_soon_as_they_are_large(tmp_path: Path) -> None:
