@@ -307,7 +307,7 @@ def test_the_rate_limit_is_kept_by_all_together(many: Site, catalog: Json) -> No
     with Emulator(many.folder, rate_limit=RateLimit(requests=30, seconds=2)) as emulator:
         site = Site(emulator, many.folder, many.files, DEFAULT_TOKEN)
 
-        done = _run(site, 20, catalog=catalog)
+        done = _run(site, 14, catalog=catalog)
 
     assert done.exit_code == 0, done.stderr
     assert "rate limit" in done.stderr
