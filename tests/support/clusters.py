@@ -122,6 +122,9 @@ def dask_cluster(
         cluster = DaskCluster(said["address"], f"http://127.0.0.1:{port}", folder, variables, scheduler)
         for _ in range(workers):
             cluster.add_worker()
+        if workers:
+            with cluster.client() as client:
+                client.wait_for_workers(workers, timeout=_START_SECONDS)
         yield cluster
     finally:
         for process in [scheduler, *(worker.process for worker in (cluster.workers if cluster else ()))]:

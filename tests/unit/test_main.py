@@ -125,9 +125,10 @@ _SOMETIMES = {
 def _started(emulator: Emulator, folder: Path, *arguments: str, **settings: object) -> tuple[str, set[str]]:
     """Run the tap; give what it wrote to stdout, and the names of the modules that it asked for."""
     (folder / "config.json").write_text(json.dumps({"datasets": ["demo.visits"], **settings}))
+    unmeasured = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "tap_redivis", *arguments],
-        env={**os.environ, "REDIVIS_API_ENDPOINT": emulator.endpoint, "REDIVIS_API_TOKEN": DEFAULT_TOKEN},
+        env={**unmeasured, "REDIVIS_API_ENDPOINT": emulator.endpoint, "REDIVIS_API_TOKEN": DEFAULT_TOKEN},
         cwd=folder,
         capture_output=True,
         text=True,
