@@ -163,7 +163,7 @@ def _together(waiting: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     if len(waiting) > 1:
         waiting[:] = pa.Table.from_batches(waiting).combine_chunks().to_batches()
     while waiting:
-        yield waiting.pop()
+        yield waiting.pop(0)
 
 
 def _validate(batch: pa.RecordBatch) -> None:
