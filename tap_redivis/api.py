@@ -81,9 +81,9 @@ class Api:
         self._token = token or ""
         self._auth = _BearerAuth(token)
         self._reached = False
-        self._rate = _RateLimit()
         self._warnings: set[str] = set()
         self.allowance = Allowance(PARALLEL_REQUESTS, max_requests)
+        self._rate = _RateLimit(self.allowance)
         self.workers = Workers(self.allowance, max_requests)
         self._http = requests.Session()
         agent = f"tap-redivis/{version('tap-redivis')}"
@@ -322,10 +322,15 @@ class _Nonsense(PassingFailure):
 
 
 class _RateLimit:
-    """Keeps requests back while the server's own count says that none are left (redivis-api §1.7)."""
+    """Keeps requests back while the server's own count says that none are left (redivis-api §1.7).
 
-    def __init__(self) -> None:
+    Args:
+        allowance: How many requests may be under way at once.
+    """
+
+    def __init__(self, allowance: Allowance) -> None:
         self._lock = threading.Lock()
+        self._allowance = allowance
         self._resume_at = 0.0
         self._told = 0.0
         self._under_way = 0
@@ -333,10 +338,10 @@ class _RateLimit:
     @contextmanager
     def request(self) -> Iterator[Callable[[Mapping[str, str]], None]]:
         """Wait until a request is allowed, and count it as under way; what is given reads the count of its response."""
-        if (seconds := self._enter()) > 0:
-            time.sleep(seconds)
-            with self._lock:
-                self._under_way += 1
+        waited_until = 0.0
+        while (resume_at := self._enter(waited_until)) is not None:
+            time.sleep(max(resume_at - time.time(), 0))
+            waited_until = resume_at
         try:
             yield self._note
         finally:
@@ -350,20 +355,25 @@ class _RateLimit:
         except (KeyError, ValueError):
             return
         with self._lock:
-            # The server may have counted this request before the others that are under way.
-            if remaining <= max(PARALLEL_REQUESTS, self._under_way - 1):
+            # The server may have counted this request before all others that are under way, or soon will be.
+            if remaining <= max(PARALLEL_REQUESTS, self._allowance.now, self._under_way - 1):
                 self._resume_at = min(reset, time.time() + _LONGEST_RATE_PAUSE)
 
-    def _enter(self) -> float:
-        """Count a request as under way if one is allowed; else say for how many seconds none is."""
+    def _enter(self, waited_until: float) -> float | None:
+        """Count a request as under way if one is allowed; else say until when none is.
+
+        Args:
+            waited_until: What this said before, if it did: others may have used up the next window since.
+        """
         with self._lock:
             seconds = self._resume_at - time.time()
-            if seconds <= 0:
+            if seconds <= 0 or self._resume_at == waited_until:
                 self._under_way += 1
-            elif self._told != self._resume_at:
+                return None
+            if self._told != self._resume_at:
                 self._told = self._resume_at
                 logger.info("the rate limit is nearly used up; going on in %.0f s", seconds)
-        return seconds
+            return self._resume_at
 
 
 def has_name(item: Any, known_by: str = "name") -> bool:  # noqa: ANN401 - any JSON value

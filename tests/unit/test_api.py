@@ -24,6 +24,7 @@ from tap_redivis.errors import (
     Unauthorized,
     Unavailable,
 )
+from tap_redivis.parallel import Allowance
 from tap_redivis.retry import PassingFailure
 from tests.unit.conftest import MakeApi
 
@@ -403,7 +404,7 @@ def test_requests_pause_before_the_rate_limit_is_used_up(limited: Api, waits: li
 def test_requests_pause_while_others_may_use_up_what_is_left(waits: list[float]) -> None:
     """An answer's count is older than the requests that were under way when it came."""
     headers = {"X-Ratelimit-Remaining": "9", "X-Ratelimit-Reset": str(time.time() + 30)}
-    limit = _RateLimit()
+    limit = _RateLimit(Allowance(4, 4))
     with ExitStack() as under_way:
         notes = [under_way.enter_context(limit.request()) for _ in range(9)]
         notes[0](headers)
