@@ -96,22 +96,22 @@ def _leave_out() -> None:
         stand_in = ModuleType(module)
         setattr(stand_in, name, type(name, (), {}))
         sys.modules.setdefault(module, stand_in)
-    sys.meta_path.insert(0, _WithoutPandas())
+    sys.meta_path.insert(0, _Hiding())
 
 
-class _WithoutPandas(MetaPathFinder):
-    """Hides pandas: Arrow imports it, where it is installed, to see whether a value is of its types.
+class _Hiding(MetaPathFinder):
+    """Hides NumPy and pandas: Arrow imports them, where they are installed, to see whether a value is of their types.
 
-    That takes as long as reading a million rows, and 25 MiB in each process that reads.
+    That takes as long as reading millions of rows, 35 MiB, and threads of NumPy's that wait for work by computing.
     """
 
     def find_spec(self, fullname: str, path: object, target: object = None) -> None:  # noqa: ARG002 - Python's signature
         """Find nothing.
 
         Raises:
-            ModuleNotFoundError: It is pandas, which then counts as not installed.
+            ModuleNotFoundError: It is one of them, which then counts as not installed.
         """
-        if fullname == "pandas":
+        if fullname in {"numpy", "pandas"}:
             raise ModuleNotFoundError(name=fullname)
 
 

@@ -92,6 +92,14 @@ class BatchOutput:
         self._version = reading.table_version if versioned else None
         self.storage: Storage = storage_at(Place(absolute(settings.root), self._names, settings.bytes))
 
+    @property
+    def is_for_processes(self) -> bool:
+        """Whether processes that are forked should write the files, each those of the streams that it reads.
+
+        Parquet takes turns in encoding, for its memory's sake, and does so without Python.
+        """
+        return self.storage.can_be_forked and self.settings.encoding != "parquet"
+
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Make room for files; at the end remove those that are not complete, or that nobody was told of.

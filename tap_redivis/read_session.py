@@ -19,16 +19,13 @@ from typing import TYPE_CHECKING, Protocol, cast
 from tap_redivis.api import Api, Body, Json
 from tap_redivis.bookmarks import StreamPosition
 from tap_redivis.errors import DataError, Incomplete
-from tap_redivis.read_stream import ROWS_STREAM, Make, Request, SessionGone, StreamReader
+from tap_redivis.read_stream import ROWS_STREAM, Make, Request, SessionGone, StreamReader, Through
 from tap_redivis.wire.rows import Counted, Decoder, Lines, Notices, RowBlock
 
 if TYPE_CHECKING:
     from tap_redivis.stream_process import StreamProcess
 
 logger = logging.getLogger("tap-redivis")
-
-Through = Callable[[str, int, Iterator[RowBlock]], Iterator[Counted]]
-"""What is done with the rows of a read stream in the thread that reads it: its id, the first offset, the rows."""
 
 
 class Reader(Protocol):
@@ -59,12 +56,14 @@ class Way:
     Attributes:
         make: What is made of them where they are read, in the processes if there are any; None: nothing. What cannot be
             cut must not be made where there is a limit of rows.
-        through: What is done with them before they are given, in the threads; None: nothing.
+        through: What is done with them before they are given; None: nothing.
+        through_in_processes: Whether that is done in the processes too, if there are any; else in the threads.
         elsewhere: Makes the reader of a stream that is read, and made something of, on another machine; None: here.
     """
 
     make: Make | None = None
     through: Through | None = None
+    through_in_processes: bool = False
     elsewhere: Callable[[str], Reader] | None = None
 
 
@@ -247,6 +246,8 @@ class SessionReader:
         waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
         for stream in streams:
             waiting.put(stream)
+        if self._notices is not None:
+            self._decoder()  # what it imports, all processes have from the begin
         processes = [self._process() for _ in range(min(self._request.max_streams, len(streams)))]
         for process in processes:
             threading.Thread(target=self._work, args=(waiting, process), daemon=True).start()
@@ -275,8 +276,11 @@ class SessionReader:
         from tap_redivis.stream_process import StreamProcess  # noqa: PLC0415 - only for large tables
 
         api = self._api.for_another_process()
+        through = self._way.through if self._way.through_in_processes else None
         try:
-            return StreamProcess(self._request.table, lambda stream: self._stream_reader(api, stream), self._notices)
+            return StreamProcess(
+                self._request.table, lambda stream: self._stream_reader(api, stream, through), self._notices
+            )
         except OSError as error:
             logger.warning("%s: no process can be started (%s); a thread reads instead", self._request.table, error)
             return None
@@ -295,7 +299,7 @@ class SessionReader:
             with closing(process) if process else nullcontext():
                 while not self._stop.is_set():
                     stream = waiting.get_nowait()
-                    self._read_stream(stream, self._reader(stream, process))
+                    self._read_stream(stream, process)
         except queue.Empty:
             return
         except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that writes
@@ -307,15 +311,18 @@ class SessionReader:
             return self._way.elsewhere(stream)
         return process.reader(stream) if process else self._stream_reader(self._api, stream)
 
-    def _stream_reader(self, api: Api, stream: str) -> StreamReader:
+    def _stream_reader(self, api: Api, stream: str, through: Through | None = None) -> StreamReader:
         make, body = self._way.make, self._bodies.pop(stream, None)
-        return StreamReader(api, self._request, stream, self._decoder(), self._stop, make=make, body=body)
+        decoder = self._decoder()
+        return StreamReader(api, self._request, stream, decoder, self._stop, make=make, through=through, body=body)
 
-    def _read_stream(self, stream: str, reader: Reader) -> None:
+    def _read_stream(self, stream: str, process: StreamProcess | None) -> None:
+        reader = self._reader(stream, process)
         self._readers.append(reader)
         position = self._positions[stream]
         given = self._wanted(reader.rows(position))
-        if self._way.through is not None:  # then nothing has been made of them before
+        is_through = process is not None and self._way.through_in_processes
+        if self._way.through is not None and not is_through:  # then nothing has been made of them before
             given = self._way.through(stream, position.offset, cast("Iterator[RowBlock]", given))
         for rows in given:
             self._queue.put(Block(stream, rows))

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import cast
 
 from tap_redivis.api import Api, Body
 from tap_redivis.bookmarks import StreamPosition
@@ -19,6 +20,9 @@ logger = logging.getLogger("tap-redivis")
 
 Make = Callable[[str, int, RowBlock], Counted]
 """What is made of some rows where they are read: the id of their read stream, the offset of the first one, the rows."""
+
+Through = Callable[[str, int, Iterator[RowBlock]], Iterator[Counted]]
+"""What is done with all rows of a read stream: its id, the offset of the first one, the rows."""
 
 ROWS_STREAM = "rows"
 """Id that stands for the whole body of ``/rows``, which is read like a session of one stream that cannot resume."""
@@ -80,6 +84,7 @@ class StreamReader:
         decoder: Decodes its bodies.
         stop: Set when nobody wants the rows any more.
         make: What is made of the rows; None: they are given as they are.
+        through: What is done with them then; None: nothing.
         body: The answer with all of its rows, if that has been awaited.
 
     Attributes:
@@ -97,6 +102,7 @@ class StreamReader:
         stop: threading.Event,
         *,
         make: Make | None = None,
+        through: Through | None = None,
         body: Body | None = None,
     ) -> None:
         self.before_waiting: Callable[[], None] | None = None
@@ -108,6 +114,7 @@ class StreamReader:
         self._decoder = decoder
         self._stop = stop
         self._make = make
+        self._through = through
         self._opened = body
         self._watch = Watch(request.timeout)
 
@@ -115,6 +122,11 @@ class StreamReader:
     def marked(self) -> bool:
         """Whether the stream's end was proved by a mark; otherwise only the count can prove it."""
         return self._decoder.marked
+
+    @property
+    def makes(self) -> bool:
+        """Whether something is made of the rows, block by block."""
+        return self._make is not None
 
     def rows(self, position: StreamPosition) -> Iterator[Counted]:
         """Give all rows from a position on, or what is made of them.
@@ -124,6 +136,12 @@ class StreamReader:
             ApiError: The server refused, or the retry budget is used up.
             DataError: A row is damaged twice, too large, or not of its type.
         """
+        rows = self._rows(position)
+        if self._through is None:
+            return rows
+        return self._through(self._stream, position.offset, cast("Iterator[RowBlock]", rows))  # nothing is made of them
+
+    def _rows(self, position: StreamPosition) -> Iterator[Counted]:
         budget = RetryBudget(self._api.max_retry_seconds)
         offset, last = position.offset, position.last
         damaged_at: int | None = None

@@ -262,7 +262,8 @@ def _give(
     """Send all rows of a stream, and how it ended."""
     error: Exception | None = None
     out.stream = stream
-    stream.before_waiting = out.flush
+    if stream.makes:  # what is made is gathered
+        stream.before_waiting = out.flush
     try:
         for rows in stream.rows(position):
             is_large = rows.size > LARGE_ROW_BYTES

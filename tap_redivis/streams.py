@@ -793,7 +793,9 @@ class TableStream(Stream):
         make = None if batch else self._make(load, reading)
         emit = self._files(batch) if batch else self._records(reading.table_version)
         through = batch.through if batch and not cluster else None
-        way = Way(make, through, cluster.reader if cluster else None)
+        way = Way(
+            make, through, batch is not None and batch.is_for_processes, elsewhere=cluster.reader if cluster else None
+        )
         reader = self._reader(load, reading.streams, reading.expected_rows, way)
         run = _Run(reader, before=reading.rows, started=time.monotonic())
         self._reading = reading
@@ -861,7 +863,7 @@ class TableStream(Stream):
             names = [column.name for column in codec.columns]
         # No process may be forked beside threads that are at work.
         here = way.elsewhere is None and not self.tap.api.workers.are_busy
-        if processes := here and _needs_processes(load):
+        if processes := here and _needs_processes(load, way):
             codec.share_turns()
         return SessionReader(
             self.tap.api,
@@ -1159,9 +1161,10 @@ def _rows_left(load: Load, reading: Reading) -> int | None:
     return None if limit is None else limit - reading.rows
 
 
-def _needs_processes(load: Load) -> bool:
+def _needs_processes(load: Load, way: Way) -> bool:
     """Whether a table is worth a process for each read stream: threads compute in turn."""
-    return load.request.wire_format == "jsonl" and _is_large(load) and has_processes()
+    computes = load.request.wire_format == "jsonl" or way.through_in_processes
+    return computes and _is_large(load) and has_processes()
 
 
 def _is_large(load: Load) -> bool:

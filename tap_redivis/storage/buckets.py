@@ -149,7 +149,12 @@ class Bucket:
     Args:
         place: Root and names.
         uploads: What the store can do.
+
+    Attributes:
+        can_be_forked: No: the store's client has a thread of its own, which a fork does not take along.
     """
+
+    can_be_forked = False
 
     def __init__(self, place: Place, uploads: Uploads) -> None:
         self._place = place

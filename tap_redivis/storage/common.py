@@ -78,7 +78,13 @@ class Draft(Protocol):
 
 
 class Storage(Protocol):
-    """A place for the files of one load."""
+    """A place for the files of one load.
+
+    Attributes:
+        can_be_forked: Whether processes that are forked after ``prepare`` may write drafts, for this one to publish.
+    """
+
+    can_be_forked: bool
 
     def prepare(self) -> None:
         """Make room, and remove what killed runs left unfinished; only the tap does it, before any file is begun.

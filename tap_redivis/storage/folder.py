@@ -91,7 +91,12 @@ class Folder:
     Args:
         root: The folder.
         prefix: What the names of the load's files begin with.
+
+    Attributes:
+        can_be_forked: Yes: what the processes leave lies in the load's folder, and its lock is theirs too.
     """
+
+    can_be_forked = True
 
     def __init__(self, root: Path, prefix: str) -> None:
         self._root = root

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -43,6 +44,8 @@ _KINDS: dict[str, Callable[[pa.DataType], bool]] = {
     "string": lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind),
     "geography": lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind),
 }
+_AS_BYTES = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary()}
+
 NOT_BY_COLUMN = (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError, OverflowError)
 """What a cast by column fails with where values must be cast one by one."""
 
@@ -121,6 +124,28 @@ def _texts(array: pa.Array, column: Column, codec: RowCodec, offset: int) -> Tex
         return texts_of_values(codec.spell_column(json_values(array), column, offset))
 
 
+def text_or_bytes(array: pa.Array) -> pa.Array:
+    """Check an array that may be damaged, and give text that is no UTF-8 as bytes, so that nobody takes it for text.
+
+    Raises:
+        ArrowInvalid: To read it would be to read outside of its buffers.
+    """
+    with suppress(pa.ArrowInvalid):
+        array.validate(full=True)
+        return array
+    array = _as_bytes(array)
+    array.validate(full=True)
+    return array
+
+
+def _as_bytes(array: pa.Array) -> pa.Array:
+    """View text as bytes, also that of a dictionary."""
+    if pa.types.is_dictionary(array.type):
+        return pa.DictionaryArray.from_arrays(array.indices, _as_bytes(array.dictionary), safe=False)
+    as_bytes = _AS_BYTES.get(array.type)
+    return array.view(as_bytes) if as_bytes else array
+
+
 def plain(array: pa.Array) -> pa.Array:
     """Resolve a dictionary, if the array has one."""
     return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
@@ -169,7 +194,6 @@ def _any(array: pa.Array, column: Column, codec: RowCodec) -> pa.Array:  # noqa:
 
 
 def _text(array: pa.Array, column: Column, codec: RowCodec) -> pa.Array:  # noqa: ARG001 - one signature for all
-    array.validate(full=True)
     if has_nul(array):
         raise pa.ArrowInvalid("it may have to be replaced")
     return array

@@ -10,7 +10,7 @@ from contextlib import suppress
 import pyarrow as pa
 
 from tap_redivis.retry import PassingFailure
-from tap_redivis.wire.arrays import SLICE_BYTES, place_columns, rows_of
+from tap_redivis.wire.arrays import SLICE_BYTES, place_columns, rows_of, text_or_bytes
 from tap_redivis.wire.rows import DamagedRow, RowBlock, RowCodec, Turn
 
 MAX_BATCH_BYTES = 64 * 1024 * 1024
@@ -18,8 +18,6 @@ MAX_BATCH_BYTES = 64 * 1024 * 1024
 
 _GATHERING_SECONDS = 0.1
 """A batch that takes longer to come is given at once."""
-
-_AS_BYTES = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary()}
 
 Casting = Callable[[pa.RecordBatch, Sequence[pa.Array | None], RowCodec, int], Iterator[RowBlock]]
 """Casts a record batch: the batch, its array for each column, the codec, and the offset of its first row."""
@@ -115,8 +113,7 @@ def _batches(source: _Source) -> Iterator[pa.RecordBatch]:
     try:
         with pa.ipc.open_stream(pa.PythonFile(source, mode="r")) as reader:
             for batch in reader:
-                _validate(batch)
-                yield batch
+                yield _validated(batch)
                 del batch
     except (pa.ArrowException, OSError, EOFError) as error:  # ArrowMemoryError too: a length may be damaged
         if source.ended:
@@ -131,18 +128,28 @@ def _gathered(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     right after the one before.
     """
     waiting: list[pa.RecordBatch] = []
+    waiting_bytes = 0
+    schema: pa.Schema | None = None
     asked = -math.inf
     failure: PassingFailure | None = None
     try:
         for batch in batches:
             is_late = time.monotonic() - asked > _GATHERING_SECONDS
-            if not _may_wait(batch):
+            if schema is None or not schema.equals(batch.schema):
+                yield from _together(waiting)
+                schema, waiting_bytes = batch.schema, 0
+                has_dictionary = any(map(pa.types.is_dictionary, schema.types))
+            size = batch.get_total_buffer_size()  # of all that it keeps in memory, and much faster than nbytes
+            if size >= SLICE_BYTES or has_dictionary or not batch.num_rows:
                 yield from _together(waiting)
                 yield batch
+                waiting_bytes = 0
             else:
                 waiting.append(batch)
-                if is_late or sum(each.nbytes for each in waiting) >= SLICE_BYTES:
+                waiting_bytes += size
+                if is_late or waiting_bytes >= SLICE_BYTES:
                     yield from _together(waiting)
+                    waiting_bytes = 0
             del batch
             asked = time.monotonic()
     except PassingFailure as error:
@@ -150,12 +157,6 @@ def _gathered(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     yield from _together(waiting)
     if failure:
         raise failure
-
-
-def _may_wait(batch: pa.RecordBatch) -> bool:
-    """Whether a batch may be put together with others: it has rows, all of them its own, and is not large."""
-    has_dictionary = any(pa.types.is_dictionary(kind) for kind in batch.schema.types)
-    return batch.num_rows > 0 and batch.nbytes < SLICE_BYTES and not has_dictionary
 
 
 def _together(waiting: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -166,22 +167,16 @@ def _together(waiting: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield waiting.pop(0)
 
 
-def _validate(batch: pa.RecordBatch) -> None:
+def _validated(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Check what would make Arrow read outside of its buffers if it were damaged, such as offsets.
 
-    Text may be no UTF-8, for lone surrogates: whoever spells it sees to that.
+    Returns:
+        The batch; text that is no UTF-8, for lone surrogates, as bytes: whoever spells it sees to that.
     """
     with suppress(pa.ArrowInvalid):  # mostly all is well, also text, and one call finds that
         batch.validate(full=True)
-        return
+        return batch
     batch.validate()
-    for column in batch.columns:
-        _as_bytes(column).validate(full=True)
-
-
-def _as_bytes(array: pa.Array) -> pa.Array:
-    """View text as bytes, also that of a dictionary."""
-    if pa.types.is_dictionary(array.type):
-        return pa.DictionaryArray.from_arrays(array.indices, _as_bytes(array.dictionary), safe=False)
-    as_bytes = _AS_BYTES.get(array.type)
-    return array.view(as_bytes) if as_bytes else array
+    columns = [text_or_bytes(column) for column in batch.columns]
+    fields = [field.with_type(column.type) for field, column in zip(batch.schema, columns, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))

@@ -10,7 +10,7 @@ from pyarrow import csv
 
 from tap_redivis.columns import Column
 from tap_redivis.retry import PassingFailure
-from tap_redivis.wire.arrays import TARGETS, place_columns, rows_of
+from tap_redivis.wire.arrays import TARGETS, place_columns, rows_of, text_or_bytes
 from tap_redivis.wire.rows import LARGE_ROW_BYTES, MAX_ROW_BYTES, DamagedRow, RowCodec, Rows, Turn, too_large
 
 _PART_BYTES = 1024 * 1024
@@ -94,7 +94,8 @@ class CsvDecoder:
         """Parse a part without any reading of values, to be cast by column or one by one."""
         batch, arrays = self._parsed(data, lambda _: pa.string(), is_text=True)
         columns = self._codec.columns
-        return batch, [_without_empty(array, column) for array, column in zip(arrays, columns, strict=True)]
+        filled = (_without_empty(array, column) for array, column in zip(arrays, columns, strict=True))
+        return batch, [None if array is None else text_or_bytes(array) for array in filled]
 
     def _parsed(
         self, data: pa.Buffer, kind: Callable[[Column], pa.DataType], *, is_text: bool = False
@@ -106,7 +107,7 @@ class CsvDecoder:
             for place, column in zip(places, self._codec.columns, strict=True)
             if place is not None
         }
-        # Text may hold lone surrogates, which are no UTF-8: whoever spells it sees to that.
+        # Text may hold lone surrogates, which are no UTF-8.
         batch = _read(data, [str(place) for place in range(len(self._names))], kinds, check_utf8=not is_text)
         return batch, [None if place is None else batch.column(str(place)) for place in places]
 

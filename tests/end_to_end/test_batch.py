@@ -29,18 +29,24 @@ from tests.support.batches import (
     table_in,
     table_of_files,
 )
-from tests.support.pipes import Json, Output, Program, Stop, run, run_stopped
+from tests.support.pipes import Json, Output, Program, run
+from tests.support.running import forked
 from tests.support.served import Site, assert_same_rows, records_of, visits, write_note
 
 _STREAM = "visits__visits"
 _COMPRESSION = {"arrow": {}, "parquet": {"compression": "zstd"}, "jsonl": {"compression": "gzip"}}
 _TYPES = "demo.types.all_types"
 
+_each_way = pytest.mark.parametrize(
+    ("encoding", "processes"), [*((encoding, False) for encoding in ENCODINGS), ("arrow", True), ("jsonl", True)]
+)
+"""Files of each encoding, written by threads, and by processes where they do that for large tables."""
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
-def test_the_files_hold_the_table(site: Site, encoding: str) -> None:
+
+@_each_way
+def test_the_files_hold_the_table(site: Site, encoding: str, processes: bool) -> None:  # noqa: FBT001 - by name
     """All rows, in files of as many rows as were allowed; no RECORD, and nothing is left under another name."""
-    done = site.sync(batch_config=_config(site, encoding, batch_size=300))
+    done = site.sync(batch_config=_config(site, encoding, batch_size=300), processes=processes)
 
     files = files_of(done.messages)
     assert_same_rows(records_of_files(files), records_of(VISITS))
@@ -51,10 +57,14 @@ def test_the_files_hold_the_table(site: Site, encoding: str) -> None:
     assert message["encoding"] == {"format": encoding, **_COMPRESSION[encoding]}
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
-def test_each_message_comes_as_its_file_is_complete_and_a_state_with_it(site: Site, encoding: str) -> None:
+@_each_way
+def test_each_message_comes_as_its_file_is_complete_and_a_state_with_it(
+    site: Site,
+    encoding: str,
+    processes: bool,  # noqa: FBT001 - by name
+) -> None:
     """The rows that STATE speaks of are those of the files before it; ACTIVATE_VERSION comes after the last."""
-    done = site.sync(batch_config=_config(site, encoding, batch_size=200))
+    done = site.sync(batch_config=_config(site, encoding, batch_size=200), processes=processes)
 
     rows = 0
     for before, message in zip(done.messages, done.messages[1:], strict=False):
@@ -244,17 +254,21 @@ def test_a_limit_of_rows_is_kept_exactly(site: Site, encoding: str) -> None:
     assert len(rows) == len({row["id"] for row in rows}) == 777
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
-def test_incremental_loads_go_on_from_the_highest_key(site: Site, encoding: str) -> None:
+@_each_way
+def test_incremental_loads_go_on_from_the_highest_key(
+    site: Site,
+    encoding: str,
+    processes: bool,  # noqa: FBT001 - by name
+) -> None:
     """The key's highest value is found in what the files hold."""
     settings: Json = {
         "table_options": {"visits": {"key_properties": ["id"], "replication_key": "seen_at"}},
         "batch_config": _config(site, encoding),
     }
-    first = site.sync(**settings)
+    first = site.sync(processes=processes, **settings)
     site.release("demo/visits/v1.1/visits", visits(2300))
 
-    second = site.sync(state=first.state, **settings)
+    second = site.sync(state=first.state, processes=processes, **settings)
 
     assert first.state["bookmarks"][_STREAM]["replication_key_value"] == records_of(VISITS)[-1]["seen_at"]
     assert {row["id"] for row in records_of_files(files_of(second.messages))} == set(range(1999, 2300))
@@ -277,10 +291,15 @@ def test_rows_say_which_load_they_are_of(site: Site, encoding: str) -> None:
     assert list(schema) == list(records[0])
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
-def test_the_columns_that_records_get_are_in_files_too(site: Site, encoding: str) -> None:
+@_each_way
+def test_the_columns_that_records_get_are_in_files_too(
+    site: Site,
+    encoding: str,
+    processes: bool,  # noqa: FBT001 - by name
+) -> None:
     """The row key, which tells each row of a load apart however the files are cut, and the lineage."""
-    done = site.sync(row_key=True, lineage=True, batch_config=_config(site, encoding, batch_size=123))
+    files = _config(site, encoding, batch_size=123)
+    done = site.sync(row_key=True, lineage=True, batch_config=files, processes=processes)
 
     [schema] = [message for message in done.messages if message["type"] == "SCHEMA"]
     [activated] = [message["version"] for message in done.messages if message["type"] == "ACTIVATE_VERSION"]
@@ -325,17 +344,27 @@ def test_a_table_with_a_column_of_that_name_is_refused(site: Site) -> None:
 # --- what goes wrong -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
-def test_a_stopped_load_leaves_no_unfinished_file_and_goes_on(site: Site, encoding: str) -> None:
+@_each_way
+def test_a_stopped_load_leaves_no_unfinished_file_and_goes_on(
+    site: Site,
+    encoding: str,
+    processes: bool,  # noqa: FBT001 - by name
+) -> None:
     """SIGTERM: STATE last, exit 143; the second run brings the rest, and each row once."""
     settings: Json = {"batch_config": _config(site, encoding, batch_size=100)}
     site.emulator.faults.add(Fault(kind="stall", path="/readStreams/*", nth="every", at_row=250))
 
-    first = run_stopped(site.tap(**settings), Stop(signal.SIGTERM, after_lines=17))  # SCHEMA, eight files with STATE
+    with (
+        forked(site.tap(**settings), processes=processes) as running,
+        open(running.stdout, "rb", closefd=False) as stdout,
+    ):
+        written = [stdout.readline() for _ in range(17)]  # SCHEMA, eight files with STATE
+        running.kill(signal.SIGTERM)
+        first = running.end(b"".join([*written, *stdout]))
     site.emulator.faults.clear()
     assert first.messages[-1]["type"] == "STATE"
     assert _left(site) == set(files_of(first.messages))
-    second = site.sync(state=first.state, **settings)
+    second = site.sync(state=first.state, processes=processes, **settings)
 
     assert first.exit_code == 143
     assert len(records_of_files(files_of(first.messages))) == _rows_said(first.state) == 800
@@ -343,7 +372,11 @@ def test_a_stopped_load_leaves_no_unfinished_file_and_goes_on(site: Site, encodi
     assert _left(site) == {*files_of(first.messages), *files_of(second.messages)}
 
 
-def test_an_invalid_value_ends_the_table_after_the_rows_before_it(site: Site) -> None:
+@pytest.mark.parametrize("processes", [False, True])
+def test_an_invalid_value_ends_the_table_after_the_rows_before_it(
+    site: Site,
+    processes: bool,  # noqa: FBT001 - by name
+) -> None:
     """They are in a file that a STATE speaks of; nothing says that the table is complete."""
     site.release("demo/visits/v1.1/visits", pa.table({"id": ["1"] * 29 + ["three"]}))
     write_note(
@@ -353,7 +386,7 @@ def test_an_invalid_value_ends_the_table_after_the_rows_before_it(site: Site) ->
     )
     site.emulator.reload()
 
-    failed = run(site.tap(batch_config=_config(site, "arrow")))
+    failed = run(site.tap(batch_config=_config(site, "arrow")), processes=processes)
     written = [row["id"] for row in records_of_files(files_of(failed.messages))]  # the next run may use their names
     nulls = site.sync(batch_config=_config(site, "arrow"), on_invalid_value="null")
 

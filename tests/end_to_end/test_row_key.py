@@ -7,7 +7,6 @@ import signal
 from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -15,7 +14,6 @@ import pytest
 from tap_redivis.emulator import Fault
 from tests.end_to_end.conftest import VISITS
 from tests.support.pipes import Json, Output, Stop, run, run_stopped
-from tests.support.running import forked
 from tests.support.served import Site, assert_same_rows, records_of, write_note
 
 _KEY, _TABLE, _VERSION = _ADDED = ("_redivis_row_key", "_redivis_table", "_redivis_version")
@@ -54,7 +52,7 @@ def test_who_has_keys_or_wants_none_does_not_get_it(site: Site, settings: Json) 
 
     assert list(stream["schema"]["properties"]) == VISITS.column_names
     assert stream["key_properties"] == ([] if settings["row_key"] is False else ["id"])
-    assert_same_rows(_sync(site, **settings).records(_STREAM), records_of(VISITS))
+    assert_same_rows(site.sync(**settings).records(_STREAM), records_of(VISITS))
 
 
 def test_a_variable_of_its_name_stays_what_it_is(site: Site) -> None:
@@ -62,14 +60,14 @@ def test_a_variable_of_its_name_stays_what_it_is(site: Site) -> None:
     table = VISITS.append_column(_KEY, pa.array(["old"] * 2000)).append_column(_TABLE.upper(), pa.array(["x"] * 2000))
     site.release("demo/visits/v1.1/visits", table)
 
-    done = _sync(site, row_key=True, lineage=True)
+    done = site.sync(row_key=True, lineage=True)
 
     expected = [{**record, _VERSION: "v1.1"} for record in records_of(table)]
     assert_same_rows(done.records(_STREAM), expected)
     assert _schema(done)["key_properties"] == []
     assert done.stderr.count("of its own: the tap's column of that name is left out") == 2
     catalog = {"streams": list(site.discover(row_key=True, lineage=True).values())}
-    assert_same_rows(_sync(site, catalog=catalog, row_key=True, lineage=True).records(_STREAM), expected)
+    assert_same_rows(site.sync(catalog=catalog, row_key=True, lineage=True).records(_STREAM), expected)
 
 
 # --- records ---------------------------------------------------------------------------------------------------------
@@ -79,7 +77,7 @@ def test_a_variable_of_its_name_stays_what_it_is(site: Site) -> None:
 @pytest.mark.parametrize("wire_format", ["jsonl", "arrow", "csv"])
 def test_each_row_has_a_key_of_its_own(site: Site, wire_format: str, processes: bool) -> None:  # noqa: FBT001
     """Made of the load's version, the ordinal of the stream, and the offset of the row; nothing else is changed."""
-    done = _sync(site, processes=processes, row_key=True, wire_format=wire_format)
+    done = site.sync(processes=processes, row_key=True, wire_format=wire_format)
 
     records, version = done.records(_STREAM), done.state["bookmarks"][_STREAM]["table_version"]
     keys = {tuple(map(int, record[_KEY].split("-"))) for record in records}
@@ -96,7 +94,7 @@ def test_it_is_not_asked_for(site: Site) -> None:
     for name in ("cost", *_ADDED):
         _metadata(catalog, name)["selected"] = False
 
-    done = _sync(site, catalog={"streams": [catalog]}, row_key=True, lineage=True)
+    done = site.sync(catalog={"streams": [catalog]}, row_key=True, lineage=True)
 
     [session] = [json.loads(request.body) for request in site.asked("/readSessions")]
     wanted = [name for name in VISITS.column_names if name != "cost"]
@@ -110,7 +108,7 @@ def test_the_lineage_says_where_a_row_was_read_from(site: Site) -> None:
     site.release("demo/study/result", VISITS.slice(0, 10))
     query = {"name": "few", "sql": "SELECT id FROM `demo.visits.visits` LIMIT 10"}
 
-    done = _sync(site, datasets=["demo.visits"], workflows=["demo.study"], queries=[query], lineage=True, row_key=True)
+    done = site.sync(datasets=["demo.visits"], workflows=["demo.study"], queries=[query], lineage=True, row_key=True)
 
     found = {
         stream: {(record[_TABLE], record[_VERSION]) for record in done.records(stream)}
@@ -126,12 +124,12 @@ def test_the_lineage_says_where_a_row_was_read_from(site: Site) -> None:
 
 def test_the_sdks_path_gives_the_same_records(site: Site) -> None:
     """Maps and flattening see the columns as they see variables."""
-    plain = _sync(site, row_key=True, lineage=True)
+    plain = site.sync(row_key=True, lineage=True)
     state = next(message["value"] for message in plain.messages if message["type"] == "STATE")
 
     maps = {_STREAM: {"__filter__": "id % 2 == 0", "key_again": _KEY}}
-    mapped = _sync(site, state=state, row_key=True, lineage=True, stream_maps=maps)
-    flat = _sync(site, state=state, row_key=True, lineage=True, flattening_enabled=True, flattening_max_depth=1)
+    mapped = site.sync(state=state, row_key=True, lineage=True, stream_maps=maps)
+    flat = site.sync(state=state, row_key=True, lineage=True, flattening_enabled=True, flattening_max_depth=1)
 
     expected = {record["id"]: record for record in plain.records(_STREAM)}
     assert {record["id"]: record for record in flat.records(_STREAM)} == expected
@@ -145,8 +143,8 @@ def test_a_map_that_keeps_only_what_it_names_keeps_the_key(site: Site) -> None:
     site.release("demo/visits/v1.0/others", VISITS.slice(0, 10))
     settings: Json = {"row_key": True, "table_options": {"others": {"key_properties": ["id"]}}}
 
-    done = _sync(site, **settings, stream_maps={"*": {"id": "id", "__else__": None}})
-    keyed = _sync(site, **settings, stream_maps={_STREAM: {"id": "id", "__else__": None, "__key_properties__": ["id"]}})
+    done = site.sync(**settings, stream_maps={"*": {"id": "id", "__else__": None}})
+    keyed = site.sync(**settings, stream_maps={_STREAM: {"id": "id", "__else__": None, "__key_properties__": ["id"]}})
 
     assert {tuple(sorted(record)) for record in done.records(_STREAM)} == {(_KEY, "id")}
     assert {tuple(record) for record in done.records("visits__others")} == {("id",)}
@@ -183,7 +181,7 @@ def test_at_sync_the_key_properties_decide(
     stream = site.discover(row_key=True)[_STREAM]
     edit(stream)
 
-    done = _sync(site, catalog={"streams": [stream]}, **settings)
+    done = site.sync(catalog={"streams": [stream]}, **settings)
 
     columns = [*VISITS.column_names, *([_KEY] if _KEY in keys else [])]
     assert _schema(done)["key_properties"] == keys
@@ -210,14 +208,14 @@ def test_incremental_needs_other_keys(site: Site) -> None:
 def test_a_row_that_is_sent_again_has_the_same_key(site: Site, wire_format: str) -> None:
     """From whatever STATE a load goes on, and also where what kept the state has sorted its keys (promise 10)."""
     settings: Json = {"row_key": True, "wire_format": wire_format, "state_interval_rows": 400}
-    first = _sync(site, **settings)
+    first = site.sync(**settings)
     keys = {record["id"]: record[_KEY] for record in first.records(_STREAM)}
     states = [message["value"] for message in first.messages if message["type"] == "STATE"]
     assert len(states) > 3
 
     for state in states[0], states[len(states) // 2]:
         kept = json.loads(json.dumps(state, sort_keys=True))
-        again = _sync(site, state=kept, **settings)
+        again = site.sync(state=kept, **settings)
 
         offsets = [position["offset"] for position in _reading({"value": state})["streams"].values()]
         assert len(again.records(_STREAM)) == 2000 - sum(offsets)
@@ -226,11 +224,11 @@ def test_a_row_that_is_sent_again_has_the_same_key(site: Site, wire_format: str)
 
 def test_a_load_that_is_begun_anew_has_other_keys(site: Site) -> None:
     """Else what is left of the first would take the place of other rows, or stay."""
-    first = _sync(site, row_key=True, state_interval_rows=400)
+    first = site.sync(row_key=True, state_interval_rows=400)
     state = _undone(first)
     site.emulator.pass_time(6 * 3600)
 
-    second = _sync(site, state=state, row_key=True)
+    second = site.sync(state=state, row_key=True)
 
     keys = [{record[_KEY] for record in done.records(_STREAM)} for done in (first, second)]
     assert [len(each) for each in keys] == [2000, 2000]
@@ -239,7 +237,7 @@ def test_a_load_that_is_begun_anew_has_other_keys(site: Site) -> None:
 
 def test_no_row_is_written_before_a_state_knows_its_session(site: Site) -> None:
     """Else a run killed at once, and another one in the same second, would give the same keys to other rows."""
-    kinds = [message["type"] for message in _sync(site, row_key=True).messages]
+    kinds = [message["type"] for message in site.sync(row_key=True).messages]
 
     assert kinds[:3] == ["SCHEMA", "STATE", "RECORD"]
 
@@ -251,10 +249,10 @@ def test_rows_without_the_columns_are_not_gone_on_from(site: Site, before: Json,
     stop = Stop(signal.SIGTERM, after_lines=1 + 1 + 4 * 300)
     first = run_stopped(site.tap(max_streams=4, **before), stop)
     site.emulator.faults.clear()
-    complete = _sync(site, **before)
+    complete = site.sync(**before)
 
     for state in first.state, complete.state:
-        second = _sync(site, state=state, **before, **after)
+        second = site.sync(state=state, **before, **after)
 
         assert_same_rows(_plain(second.records(_STREAM)), records_of(VISITS))
         bookmark = state["bookmarks"][_STREAM]
@@ -264,24 +262,15 @@ def test_rows_without_the_columns_are_not_gone_on_from(site: Site, before: Json,
 
 def test_a_state_of_before_row_keys_is_gone_on_from_where_there_are_none(site: Site) -> None:
     """One without ordinals, as earlier versions of this tap wrote it."""
-    first = _sync(site, state_interval_rows=400, table_options=_KEYS, row_key=True)
+    first = site.sync(state_interval_rows=400, table_options=_KEYS, row_key=True)
     state = _undone(first)
     for position in _reading({"value": state})["streams"].values():
         del position["ordinal"]
 
-    second = _sync(site, state=state, table_options=_KEYS, row_key=True)
+    second = site.sync(state=state, table_options=_KEYS, row_key=True)
 
     offsets = [position["offset"] for position in _reading({"value": state})["streams"].values()]
     assert len(second.records(_STREAM)) == 2000 - sum(offsets)
-
-
-def _sync(site: Site, *, processes: bool = False, **settings: Any) -> Output:
-    """Run the tap, forked, to an end that must be a success."""
-    with forked(site.tap(**settings), processes=processes) as running:
-        with open(running.stdout, "rb", closefd=False) as stdout:
-            done = running.end(stdout.read())
-        assert done.exit_code == 0, done.stderr
-        return done
 
 
 def _metadata(stream: Json, *column: str) -> Json:

@@ -39,7 +39,17 @@ _OF_EACH_KIND = {
 
 
 @pytest.mark.parametrize("item", _OF_EACH_KIND.values(), ids=_OF_EACH_KIND)
-@pytest.mark.parametrize("encoding", ENCODINGS)
-def test_it_is_the_same_where_rows_go_to_files(item: Item, encoding: str, tmp_path: Path) -> None:
-    """Of each kind a fault that passes and one that stays, where there are both, in each encoding."""
-    survive(item, "jsonl", 4, tmp_path, encoding=encoding)
+@pytest.mark.parametrize(
+    ("encoding", "processes"), [*((encoding, False) for encoding in ENCODINGS), ("arrow", True), ("jsonl", True)]
+)
+def test_it_is_the_same_where_rows_go_to_files(
+    item: Item,
+    encoding: str,
+    processes: bool,  # noqa: FBT001 - pytest gives it by name
+    tmp_path: Path,
+) -> None:
+    """Of each kind a fault that passes and one that stays, where there are both, in each encoding.
+
+    Also where processes write the files.
+    """
+    survive(item, "jsonl", 4, tmp_path, processes=processes, encoding=encoding)

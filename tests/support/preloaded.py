@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from tap_redivis.__main__ import _leave_out
 
 _leave_out()  # first: a tap that is started does without these parts of the SDK too
 
 from tap_redivis import batch, tap  # noqa: E402 - see above
 from tap_redivis.wire import arrow, csv  # noqa: E402 - see above
-
-with suppress(ImportError):
-    import pandas as pd  # noqa: F401 - where it is installed, pyarrow imports it at its first null
 
 __all__ = ["arrow", "batch", "csv", "tap"]

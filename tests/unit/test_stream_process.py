@@ -9,7 +9,7 @@ import os
 import pickle
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ from tap_redivis.api import Api
 from tap_redivis.bookmarks import StreamPosition
 from tap_redivis.columns import Column
 from tap_redivis.emulator import Emulator, Fault
-from tap_redivis.errors import Forbidden, InvalidValue, Unavailable
+from tap_redivis.errors import Forbidden, InvalidValue, StorageError, Unavailable
 from tap_redivis.read_session import Block, SessionReader, StreamEnd, Way, open_session
 from tap_redivis.read_stream import Make, Request, SessionGone, StreamReader
 from tap_redivis.shared_memory import SharedMemory
@@ -46,7 +46,11 @@ _REQUEST = Request(
 
 
 def _reader(
-    api: Api, notices: Notices | None = None, columns: tuple[Column, ...] = _COLUMNS, make: Make | None = None
+    api: Api,
+    notices: Notices | None = None,
+    columns: tuple[Column, ...] = _COLUMNS,
+    make: Make | None = None,
+    way: Way | None = None,
 ) -> SessionReader:
     notices = notices or Notices()
     session = open_session(api, _REQUEST)
@@ -54,7 +58,7 @@ def _reader(
     names = [column.name for column in columns]
     positions = dict.fromkeys(session.streams, StreamPosition())
     decoder = partial(decoder_for, "jsonl", codec, names)
-    return SessionReader(api, _REQUEST, positions, 1000, decoder, notices=notices, way=Way(make=make))
+    return SessionReader(api, _REQUEST, positions, 1000, decoder, notices=notices, way=way or Way(make=make))
 
 
 def _lines(_stream: str, _offset: int, rows: RowBlock) -> Lines:
@@ -128,6 +132,28 @@ def test_lines_that_are_there_together_come_together() -> None:
     assert (shared.count, shared.last_digest, shared.highest) == (6, "3", "z")
     assert memory.at(shared.place)[: shared.length] == b"abcdef"
     assert not answers.read()
+
+
+def _one_by_one(_stream: str, _offset: int, blocks: Iterator[RowBlock]) -> Iterator[Lines]:
+    """Give each block with the process that it went through, instead of its rows."""
+    for rows in blocks:
+        yield Lines(rows.count, (b"%d" % os.getpid(),), rows.last_digest, None)
+    raise StorageError("there is no more room", where="here", todo="Make some")
+
+
+@pytest.mark.parametrize("in_processes", [True, False])
+def test_what_is_done_with_all_rows_is_done_in_the_processes_or_not(
+    api: Api,
+    in_processes: bool,  # noqa: FBT001 - pytest gives it by name
+) -> None:
+    """As the way says; what goes wrong there ends the reading."""
+    way, found = Way(through=_one_by_one, through_in_processes=in_processes), set()
+
+    with pytest.raises(StorageError, match=r"^here: there is no more room"):
+        found.update(made for event in _reader(api, way=way).read() for made in _gathered([event]))
+
+    assert found
+    assert (b"%d" % os.getpid() in found) is not in_processes
 
 
 def test_what_is_there_is_not_held_back_while_the_server_is_silent(api: Api, emulator: Emulator) -> None:
