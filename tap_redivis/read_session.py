@@ -156,7 +156,8 @@ class SessionReader:
         positions: Where each stream stands, by id, in the session's order.
         expected: Rows that there are in all; None if nobody says.
         decoder: Makes the decoder of one stream.
-        notices: What the decoders count, if each stream is to be read by a process of its own; else None.
+        notices: What the decoders count.
+        processes: How many processes read at most, each one stream at a time; threads read what is left.
         way: What is made of the rows on their way, and where.
         bodies: Answers of which the rows have not been read, by read stream.
     """
@@ -170,6 +171,7 @@ class SessionReader:
         decoder: Callable[[], Decoder],
         *,
         notices: Notices | None = None,
+        processes: int = 0,
         way: Way = HERE,
         bodies: Mapping[str, Body] | None = None,
     ) -> None:
@@ -180,7 +182,8 @@ class SessionReader:
         self._decoder = decoder
         self._stop = threading.Event()
         self._queue = _BlockQueue(self._stop)
-        self._notices = notices
+        self._notices = notices or Notices()
+        self._most_processes = processes
         self._way = way
         self._bodies = dict(bodies or {})
         self._readers: list[Reader] = []
@@ -246,10 +249,9 @@ class SessionReader:
         waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
         for stream in streams:
             waiting.put(stream)
-        if self._notices is not None:
-            self._decoder()  # what it imports, all processes have from the begin
-        processes = [self._process() for _ in range(min(self._request.max_streams, len(streams)))]
-        for process in processes:
+        at_once = min(self._request.max_streams, len(streams))
+        processes = self._processes(min(self._most_processes, at_once))
+        for process in [*processes, *[None] * (at_once - len(processes))]:
             threading.Thread(target=self._work, args=(waiting, process), daemon=True).start()
         ended = 0
         try:
@@ -266,24 +268,29 @@ class SessionReader:
                     yield message
                 del message  # its rows may be large, and the next may be long in coming
         finally:
-            for process in filter(None, processes):
+            for process in processes:
                 process.kill()
 
-    def _process(self) -> StreamProcess | None:
-        """Fork a process that reads streams, if there are to be any."""
-        if self._notices is None:
-            return None
+    def _processes(self, count: int) -> list[StreamProcess]:
+        """Fork processes that read streams, as many as the system allows."""
+        if count:
+            self._decoder()  # what it imports, all of them have from the begin
+        processes: list[StreamProcess] = []
+        try:
+            for _ in range(count):
+                processes.append(self._process())  # noqa: PERF401 - those that there are, are good
+        except OSError as error:
+            logger.warning("%s: no process can be started (%s); a thread reads instead", self._request.table, error)
+        return processes
+
+    def _process(self) -> StreamProcess:
         from tap_redivis.stream_process import StreamProcess  # noqa: PLC0415 - only for large tables
 
         api = self._api.for_another_process()
         through = self._way.through if self._way.through_in_processes else None
-        try:
-            return StreamProcess(
-                self._request.table, lambda stream: self._stream_reader(api, stream, through), self._notices
-            )
-        except OSError as error:
-            logger.warning("%s: no process can be started (%s); a thread reads instead", self._request.table, error)
-            return None
+        return StreamProcess(
+            self._request.table, lambda stream: self._stream_reader(api, stream, through), self._notices
+        )
 
     def _count(self, block: Block) -> Block:
         if self._request.max_rows is not None:

@@ -89,6 +89,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tap-redivis")
 
+_ARROW_PROCESSES = 4
+"""Processes that read Arrow or CSV: each holds some 18 MiB, twice as much as one that reads JSON Lines."""
+
 PROCESSES_FROM_BYTES = 16 * 1024 * 1024
 """Size of a table (as Redivis counts it) from which on its read streams are read by processes of their own."""
 
@@ -863,7 +866,8 @@ class TableStream(Stream):
             names = [column.name for column in codec.columns]
         # No process may be forked beside threads that are at work.
         here = way.elsewhere is None and not self.tap.api.workers.are_busy
-        if processes := here and _needs_processes(load, way):
+        processes = _processes_for(load, way) if here else 0
+        if processes:
             codec.share_turns()
         return SessionReader(
             self.tap.api,
@@ -871,7 +875,8 @@ class TableStream(Stream):
             positions,
             expected,
             lambda: decoder_for(load.request.wire_format, codec, names),
-            notices=load.notices if processes else None,
+            notices=load.notices,
+            processes=processes,
             way=way,
             bodies=self._take_bodies(),
         )
@@ -1161,10 +1166,14 @@ def _rows_left(load: Load, reading: Reading) -> int | None:
     return None if limit is None else limit - reading.rows
 
 
-def _needs_processes(load: Load, way: Way) -> bool:
-    """Whether a table is worth a process for each read stream: threads compute in turn."""
-    computes = load.request.wire_format == "jsonl" or way.through_in_processes
-    return computes and _is_large(load) and has_processes()
+def _processes_for(load: Load, way: Way) -> int:
+    """Say how many processes a table is worth: threads compute in turn."""
+    is_text = load.request.wire_format == "jsonl"
+    if not _is_large(load) or not has_processes():
+        return 0
+    if way.through is not None and not way.through_in_processes and not is_text:
+        return 0  # record batches would be copied from process to process
+    return load.request.max_streams if is_text else _ARROW_PROCESSES
 
 
 def _is_large(load: Load) -> bool:

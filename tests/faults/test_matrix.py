@@ -24,18 +24,25 @@ def test_no_fault_loses_doubles_or_changes_a_row(
     survive(item, wire_format, streams, tmp_path)
 
 
-@pytest.mark.parametrize("item", _ITEMS)
-def test_it_is_the_same_where_processes_read(item: Item, tmp_path: Path) -> None:
-    """Each stream of a large JSON Lines table is read by a process of its own."""
-    survive(item, "jsonl", 4, tmp_path, processes=True)
-
-
 _OF_EACH_KIND = {
     item.name: item
     for items in MENU.values()
     for ends in ("transient", "permanent")
     for item in [each for each in items if each.ends == ends][-1:]
 }
+
+
+@pytest.mark.parametrize("item", _ITEMS)
+def test_it_is_the_same_where_processes_read(item: Item, tmp_path: Path) -> None:
+    """Each stream of a large table is read by a process of its own."""
+    survive(item, "jsonl", 4, tmp_path, processes=True)
+
+
+@pytest.mark.parametrize("item", _OF_EACH_KIND.values(), ids=_OF_EACH_KIND)
+@pytest.mark.parametrize("wire_format", ["arrow", "csv"])
+def test_it_is_the_same_where_processes_read_other_formats(item: Item, wire_format: WireFormat, tmp_path: Path) -> None:
+    """Of each kind a fault that passes and one that stays, where there are both."""
+    survive(item, wire_format, 4, tmp_path, processes=True)
 
 
 @pytest.mark.parametrize("item", _OF_EACH_KIND.values(), ids=_OF_EACH_KIND)

@@ -22,8 +22,8 @@ from tap_redivis.bookmarks import StreamPosition
 from tap_redivis.columns import Column
 from tap_redivis.emulator import Emulator, Fault
 from tap_redivis.errors import Forbidden, InvalidValue, StorageError, Unavailable
-from tap_redivis.read_session import Block, SessionReader, StreamEnd, Way, open_session
-from tap_redivis.read_stream import Make, Request, SessionGone, StreamReader
+from tap_redivis.read_session import HERE, Block, SessionReader, StreamEnd, Way, open_session
+from tap_redivis.read_stream import Request, SessionGone, StreamReader
 from tap_redivis.shared_memory import SharedMemory
 from tap_redivis.stream_process import _Out
 from tap_redivis.wire import decoder_for
@@ -49,8 +49,8 @@ def _reader(
     api: Api,
     notices: Notices | None = None,
     columns: tuple[Column, ...] = _COLUMNS,
-    make: Make | None = None,
-    way: Way | None = None,
+    way: Way = HERE,
+    processes: int = 4,
 ) -> SessionReader:
     notices = notices or Notices()
     session = open_session(api, _REQUEST)
@@ -58,7 +58,7 @@ def _reader(
     names = [column.name for column in columns]
     positions = dict.fromkeys(session.streams, StreamPosition())
     decoder = partial(decoder_for, "jsonl", codec, names)
-    return SessionReader(api, _REQUEST, positions, 1000, decoder, notices=notices, way=way or Way(make=make))
+    return SessionReader(api, _REQUEST, positions, 1000, decoder, notices=notices, processes=processes, way=way)
 
 
 def _lines(_stream: str, _offset: int, rows: RowBlock) -> Lines:
@@ -103,13 +103,24 @@ def test_every_row_comes_once(api: Api) -> None:
 _ALL = sorted(f'{{"id":{number},"half":{number / 2}}}'.encode() for number in range(1000))
 
 
+def test_threads_read_beside_processes_where_these_are_to_be_few(api: Api) -> None:
+    """Two streams at once, of which a process reads one."""
+    before = _children()
+    with closing(_reader(api, processes=1).read()) as events:
+        first = next(events)
+        assert len(_children() - before) == 1
+        blocks = [event for event in [first, *events] if isinstance(event, Block)]
+
+    assert sorted(line for block in blocks for line in block.rows.lines.splitlines()) == _ALL
+
+
 @pytest.mark.parametrize("place_bytes", [512 * 1024, 500, 64])
 def test_lines_come_as_they_were_made(api: Api, monkeypatch: pytest.MonkeyPatch, place_bytes: int) -> None:
     """In places that hold all of them, in places that are filled again and again, and where none of them fits."""
     monkeypatch.setattr("tap_redivis.api.PIECE_BYTES", 200)
     monkeypatch.setattr("tap_redivis.shared_memory.PLACE_BYTES", place_bytes)
     monkeypatch.setattr("tap_redivis.stream_process.PLACE_BYTES", place_bytes)
-    lines = b"".join(_gathered(_reader(api, make=_lines).read()))
+    lines = b"".join(_gathered(_reader(api, way=Way(make=_lines)).read()))
 
     assert sorted(line.strip(b"<>") for line in lines.splitlines()) == _ALL
     assert lines.count(b"<") == lines.count(b">\n") > 20
@@ -159,7 +170,7 @@ def test_what_is_done_with_all_rows_is_done_in_the_processes_or_not(
 def test_what_is_there_is_not_held_back_while_the_server_is_silent(api: Api, emulator: Emulator) -> None:
     """Lines are gathered only as long as more of them are there."""
     emulator.faults.add(Fault(kind="stall", path=_STREAMS, at_byte=1000, times=None))
-    reader = _reader(api, make=_lines)
+    reader = _reader(api, way=Way(make=_lines))
     with closing(reader.read()) as events:
         block = next(events)
 
