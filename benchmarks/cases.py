@@ -122,16 +122,17 @@ def discovery_case(tables: int, **settings: object) -> Case:
     return Case(TAP, _tap({"datasets": ["bench.many"], **settings}, "--discover"), tables, CATALOG)
 
 
-def curl_case(shape: Shape, wire_format: str) -> Case:
-    """Make a case of curl that reads the same bytes to /dev/null."""
+def curl_case(name: str, shape: Shape, wire_format: str, *, to_file: bool = False) -> Case:
+    """Make a case of curl that reads the same bytes: to /dev/null, or to a file where the tap's files go."""
 
     def program(place: Place) -> Program:
         address = place.server.read_stream(shape.reference, wire_format)
         bearer = f"Authorization: Bearer {place.server.token}"
-        options = ("--silent", "--fail", "--output", os.devnull, "--write-out", "%{size_download}")
+        place.out.mkdir(exist_ok=True)
+        output = str(place.out / "body") if to_file else os.devnull
+        options = ("--silent", "--fail", "--output", output, "--write-out", "%{size_download}")
         return Program((_found("curl"), *options, "--header", bearer, address), {})
 
-    name = f"curl of the same bytes, {wire_format}"
     return Case(name, program, shape.rows, SAID, body=_body(shape, wire_format))
 
 

@@ -86,6 +86,13 @@ PROMISES = (
         "Arrow files, uncompressed, against `curl` of the same", "files", scenes.FILES["arrow"], scenes.CURL_ARROW, 0.8
     ),
     Promise(
+        "Arrow files, uncompressed, against `curl` of the same to a file there",
+        "files",
+        scenes.FILES["arrow"],
+        scenes.CURL_TO_FILE,
+        0.8,
+    ),
+    Promise(
         "Parquet files (zstd), against the SDK's ParquetBatcher",
         "files",
         scenes.FILES["parquet"],

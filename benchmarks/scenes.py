@@ -24,6 +24,7 @@ from benchmarks.shapes import SHAPES, Shape, write_many, write_shape
 
 JSONL, AGAIN, ARROW, CSV = (f"{TAP}, {name}" for name in ("jsonl", "jsonl again", "arrow", "csv"))
 CURL, CURL_ARROW = "curl of the same bytes, jsonl", "curl of the same bytes, arrow"
+CURL_TO_FILE = f"{CURL_ARROW}, to a file"
 PLAIN, BEST = "plain singer-sdk tap", "singer-sdk tap, MsgSpecWriter, conformance NONE"
 NULL = ", to /dev/null"
 CLIENT = f"official client, to_arrow_table and JSON lines{NULL}"
@@ -125,8 +126,8 @@ def _whole(shape: Shape) -> Scene:
     jsonl = tap_case("jsonl", shape)
     again = replace(jsonl, name=AGAIN)
     cases = (
-        curl_case(shape, "jsonl"),
-        curl_case(shape, "arrow"),
+        curl_case(CURL, shape, "jsonl"),
+        curl_case(CURL_ARROW, shape, "arrow"),
         jsonl,
         again,
         to_null(jsonl),
@@ -155,7 +156,7 @@ def _client(shape: Shape, scale: float) -> Scene:
 def _shape(shape: Shape) -> Scene:
     """Compare the wire formats on a table of another shape."""
     formats = (tap_case(name, shape, wire_format=name) for name in ("jsonl", "arrow", "csv"))
-    return _scene(shape, (curl_case(shape, "jsonl"), *formats, *_sdk(shape)))
+    return _scene(shape, (curl_case(CURL, shape, "jsonl"), *formats, *_sdk(shape)))
 
 
 def _sdk(shape: Shape) -> tuple[Case, Case]:
@@ -182,7 +183,7 @@ def _streams(network: Network, count: int) -> str:
 def _batch(shape: Shape, scale: float) -> Scene:
     """Compare files with curl of the same Arrow bytes, and with the SDK's own batchers."""
     table = replace(shape, rows=_few(_BATCH_ROWS, scale))
-    cases = [curl_case(table, "arrow")]
+    cases = [curl_case(CURL_ARROW, table, "arrow")]
     cases += [batch_case(FILES[name], table, encoding, batch_size=_FILE_ROWS) for name, encoding in ENCODINGS.items()]
     cases += [_batcher(encoding, table) for encoding in BATCHERS]
     words = f"{table.words}, {table.rows:,} rows, {table.slow_rows:,} for the SDK; files of {_FILE_ROWS:,} rows"
@@ -199,7 +200,8 @@ def _files(shape: Shape, scale: float) -> Scene:
     part = replace(shape, rows=_few(_LARGE_ROWS // _LARGE_REPEATS, scale))
     table = replace(part, rows=part.rows * _LARGE_REPEATS)
     files = (batch_case(FILES[name], table, ENCODINGS[name]) for name in ("arrow", "parquet"))
-    cases = (curl_case(table, "arrow"), *files, _batcher("parquet", table))
+    curls = (curl_case(CURL_ARROW, table, "arrow"), curl_case(CURL_TO_FILE, table, "arrow", to_file=True))
+    cases = (*curls, *files, _batcher("parquet", table))
     words = (
         f"{table.words}, {table.rows:,} rows, the same {part.rows:,} again and again, {table.slow_rows:,} for the SDK; "
         "files of 128 MiB at most"

@@ -143,6 +143,31 @@ def test_streams_of_large_rows_need_no_more(large_site: Site, wire_format: str, 
     _assert_loaded(done, "large", rows=8)
 
 
+@pytest.fixture
+def eight_streams(_large_folder: Path, tmp_path: Path) -> Iterator[Site]:
+    """The same in eight read streams, as many as can be asked for."""
+    with Emulator(_large_folder, rate_limit=UNLIMITED, settings=Settings(streams=8)) as emulator:
+        yield Site(emulator, _large_folder, tmp_path, DEFAULT_TOKEN)
+
+
+@_IN_EACH_FORMAT
+def test_eight_read_streams_keep_within_it(eight_streams: Site, wire_format: str) -> None:
+    done = _measure(eight_streams, "many", _fast, wire_format=wire_format, max_streams=8)
+
+    _assert_loaded(done, "many", rows=_MANY_ROWS)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_files_of_eight_read_streams_keep_within_it(eight_streams: Site, encoding: str) -> None:
+    files = batch_config(encoding, eight_streams.files / "out")
+    program = eight_streams.tap(datasets=["demo.many"], max_streams=8, batch_config=files)
+
+    done = measured(program, eight_streams.files, _fast)
+
+    assert done.output.exit_code == 0, done.output.stderr
+    assert done.peak_mib < _FILES_LIMIT_MIB
+
+
 @_IN_EACH_FORMAT
 def test_a_row_that_is_too_large_is_refused(large_site: Site, wire_format: str) -> None:
     """A row of 200 MB is an error with its place, before it has filled the memory."""
@@ -156,7 +181,7 @@ def test_a_row_that_is_too_large_is_refused(large_site: Site, wire_format: str) 
     assert done.peak_mib < _LIMIT_MIB
 
 
-def _measure(site: Site, dataset: str, reader: Drain, **settings: str) -> Measured:
+def _measure(site: Site, dataset: str, reader: Drain, **settings: object) -> Measured:
     program = site.tap(datasets=[f"demo.{dataset}"], row_key=True, **settings)
     return measured(program, site.files, reader)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -80,14 +80,14 @@ def _watched(pid: int) -> Iterator[list[int]]:
 
 def _below(pid: int) -> Iterator[int]:
     """Give the processes that a process, or one of these, has started; those that end meanwhile are left out."""
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            found = [int(child) for child in children.read_text().split()]
-        except OSError:
-            continue
-        for child in found:
-            yield child
-            yield from _below(child)
+    found: list[int] = []
+    with suppress(OSError):  # the process has ended
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            with suppress(OSError):  # the thread has
+                found += map(int, children.read_text().split())
+    for child in found:
+        yield child
+        yield from _below(child)
 
 
 def _kilobytes(pid: int) -> int:
