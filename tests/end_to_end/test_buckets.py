@@ -41,8 +41,8 @@ class _Lake:
         program = self.site.tap(state=state, batch_config=config, **settings)  # type: ignore[arg-type]
         return replace(program, variables={**program.variables, **self.s3.variables})
 
-    def run(self, program: Program) -> Output:
-        return self.checked(run(program))
+    def run(self, program: Program, *, processes: bool = False) -> Output:
+        return self.checked(run(program, processes=processes))
 
     def checked(self, done: Output) -> Output:
         """See to it that no credentials are shown."""
@@ -66,10 +66,18 @@ def lake(s3: S3, site: Site) -> _Lake:
     return _Lake(s3, site, s3.bucket())
 
 
+@pytest.mark.parametrize("processes", [False, True])
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_the_files_in_the_bucket_hold_the_table(lake: _Lake, encoding: str) -> None:
-    """All rows, in files of as many rows as were allowed, and nothing else; no upload is left."""
-    done = lake.run(lake.tap(encoding, batch_size=300))
+def test_the_files_in_the_bucket_hold_the_table(
+    lake: _Lake,
+    encoding: str,
+    processes: bool,  # noqa: FBT001 - pytest gives it by name
+) -> None:
+    """All rows, in files of as many rows as were allowed, and nothing else; no upload is left.
+
+    Of large tables too, which processes would write if the client of the bucket could be forked.
+    """
+    done = lake.run(lake.tap(encoding, batch_size=300), processes=processes)
 
     assert done.exit_code == 0, done.stderr
     assert_same_rows(lake.rows(done), records_of(VISITS))

@@ -373,6 +373,18 @@ def test_batches_that_wait_are_given_before_an_error(clock: list[float]) -> None
     assert not decoder.marked
 
 
+def test_text_that_is_no_utf_8_hinders_none_that_waits(clock: list[float]) -> None:
+    """One of the batches that could be read together has a lone surrogate, and so is read by itself."""
+    assert clock
+    texts = [pa.array([text], pa.binary()).view(pa.string()) for text in (b"a", b"b", b"\xed\xa0\x80", b"c")]
+    style = Style("arrow")
+    tables = [pa.table({"v": text}) for text in texts]
+    body = [render.head(tables[0].schema, style), *(render.body(table, style) for table in tables)]
+    decoder = decoder_for("arrow", codec([Column("v", "string")]), ["v"])
+
+    assert _decoded(decoder, body).lines == '{"v":"a"}\n{"v":"b"}\n{"v":"\ufffd"}\n{"v":"c"}\n'.encode()
+
+
 @pytest.mark.parametrize("wire_format", _FORMATS)
 def test_rows_come_in_small_blocks_however_large_the_parts_of_the_body_are(wire_format: WireFormat) -> None:
     table = pa.table({"id": range(100_000), "v": ["some words"] * 100_000})
