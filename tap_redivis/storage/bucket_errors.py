@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tap_redivis.errors import StorageError
+from tap_redivis.storage.common import Closed
 
 _CREDENTIALS = "Check the credentials in the environment or the profile"
 _ACCESS = "Let the tap's credentials write there, or set batch_config.storage.root to another place"
@@ -14,6 +15,8 @@ _NETWORK = "Check the endpoint and the network, and run again: the load goes on 
 _AGAIN = "Run again: the load goes on after its last complete file"
 _OTHER_RUN = "End the other run that loads the same there, and run again"
 _CHECK = "Check batch_config.storage.root and the credentials, and run again"
+
+_FORBIDDEN = "Forbidden: "  # how gcsfs says 403, which it says in no other way
 
 _NO_BUCKET = ("the bucket does not exist", _BUCKET)
 _DENIED = ("access is denied", _ACCESS)
@@ -86,12 +89,22 @@ def bucket_errors(where: str) -> Iterator[None]:
     """
     try:
         yield
-    except StorageError:
+    except (StorageError, Closed):
         raise
     except Exception as error:
-        signs = [sign for each in _chain(error) for sign in _signs(each)]
-        what, todo = next((_SAID[sign] for sign in signs if sign in _SAID), (f"{signs[0]}", _CHECK))
+        what, todo = _said(error)
         raise StorageError(f"a BATCH file cannot be written: {what}", where=where, todo=todo) from error
+
+
+def is_denied(error: BaseException | None) -> bool:
+    """Whether an error of a library says that we have no right to do what was asked for."""
+    return error is not None and _said(error) == _DENIED
+
+
+def _said(error: BaseException) -> tuple[str, str]:
+    """Say what an error is, and what to do."""
+    signs = [sign for each in _chain(error) for sign in _signs(each)]
+    return next((_SAID[sign] for sign in signs if sign in _SAID), (signs[0], _CHECK))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -110,4 +123,6 @@ def _signs(error: BaseException) -> Iterator[str]:
         value = getattr(error, name, None)
         if isinstance(value, (str, int)):
             yield str(getattr(value, "value", value))
+    if str(error).startswith(_FORBIDDEN):
+        yield "403"
     yield from (kind.__name__ for kind in type(error).__mro__)

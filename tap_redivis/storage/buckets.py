@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import IO, Protocol
 
 from tap_redivis.errors import ConfigError, StorageError
-from tap_redivis.storage.bucket_errors import bucket_errors
+from tap_redivis.storage.bucket_errors import bucket_errors, is_denied
 from tap_redivis.storage.common import Closed, Place, Sealed, is_a_file_of_ours
 
 logger = logging.getLogger("tap-redivis")
@@ -177,7 +177,7 @@ class Bucket:
             with bucket_errors(self._place.root):
                 self._abort_unfinished(of_others=True)
         except StorageError as error:
-            if not isinstance(error.__cause__, PermissionError):
+            if not is_denied(error.__cause__):
                 raise
             logger.debug("%s: unfinished uploads cannot be listed", self._place.root, exc_info=True)
 
@@ -256,8 +256,8 @@ def bucket_at(place: Place) -> Bucket:
             where="batch_config.storage.root",
             todo=f"pip install 'tap-redivis[{kind.extra}]'",
         ) from error
-    for name in _TALKATIVE:  # what they say of requests may hold credentials
-        logging.getLogger(name).setLevel(logging.ERROR)
+    for name in _TALKATIVE:  # what they say of requests may hold credentials; gcsfs tells errors too that it raises
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     module, name = kind.uploads
     with bucket_errors(place.root):
         return Bucket(place, getattr(import_module(module), name)(place))

@@ -73,9 +73,10 @@ def test_what_killed_runs_left_is_aborted_and_nothing_else() -> None:
     assert store.aborted == [(own.path, own.upload), (old.path, old.upload)]
 
 
-def test_without_the_right_to_list_uploads_a_load_goes_on() -> None:
+@pytest.mark.parametrize("denied", [PermissionError("AccessDenied"), OSError("Forbidden: b/{}/o\nno access")])
+def test_without_the_right_to_list_uploads_a_load_goes_on(denied: OSError) -> None:
     """Other errors are errors: they would come at the first file anyway."""
-    Bucket(_PLACE, _Store(error=PermissionError("AccessDenied"))).prepare()
+    Bucket(_PLACE, _Store(error=denied)).prepare()
 
     with pytest.raises(StorageError, match="the bucket does not exist"):
         Bucket(_PLACE, _Store(error=FileNotFoundError("no bucket"))).prepare()
@@ -180,6 +181,7 @@ class NoCredentialsError(Exception):
         (_HttpError(403), "access is denied. Let the tap's credentials write there"),
         (NoCredentialsError(), "there are no credentials. Check the credentials"),
         (PermissionError("Forbidden SECRET"), "access is denied"),
+        (OSError("Forbidden: https://server/b/SECRET"), "access is denied"),
         (KeyError("SECRET"), "a BATCH file cannot be written: KeyError. Check"),
     ],
 )
@@ -189,6 +191,11 @@ def test_errors_say_what_to_do_and_nothing_of_what_was_sent(error: Exception, wo
 
     assert words in str(caught.value)
     assert "SECRET" not in str(caught.value)
+
+
+def test_that_nobody_wants_files_any_more_is_no_error_of_the_store() -> None:
+    with pytest.raises(Closed), bucket_errors("s3://bucket/file"):
+        raise Closed
 
 
 def test_the_first_error_of_a_chain_knows_most() -> None:

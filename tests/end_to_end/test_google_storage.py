@@ -1,0 +1,280 @@
+"""BATCH files in Google Cloud Storage: what is promised of a folder's files holds for them, proved by a local one."""
+
+from __future__ import annotations
+
+import pickle
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import quote
+
+import pyarrow as pa
+import pytest
+
+from tap_redivis.emulator import Fault
+from tap_redivis.errors import StorageError
+from tap_redivis.storage import Closed, storage_at
+from tap_redivis.storage.common import Place
+from tests.end_to_end.conftest import VISITS
+from tests.support.batches import ENCODINGS, batch_config, records_of_files
+from tests.support.google_storage import GoogleStorage, serving_google_storage
+from tests.support.pipes import Json, Output, Program, Stop, run, run_stopped
+from tests.support.served import Site, assert_same_rows, records_of
+
+_STREAM = "visits__visits"
+_FILE = "visits-7-00-000000000000.jsonl"
+
+
+@dataclass(frozen=True)
+class _Lake:
+    """A bucket, and the tap that writes to it."""
+
+    google: GoogleStorage
+    site: Site
+    bucket: str
+
+    def tap(self, encoding: str = "parquet", root: str = "gs://{bucket}/lake", **settings: object) -> Program:
+        state = settings.pop("state", None)
+        config = batch_config(encoding, root.format(bucket=self.bucket), **settings)
+        program = self.site.tap(state=state, batch_config=config)  # type: ignore[arg-type]
+        return replace(program, variables={**program.variables, **self.google.variables})
+
+    def run(self, program: Program) -> Output:
+        return self.checked(run(program))
+
+    def checked(self, done: Output) -> Output:
+        """See to it that no credentials are shown."""
+        assert self.google.token not in done.stderr
+        assert self.google.token.encode() not in done.stdout
+        return done
+
+    def rows(self, *outputs: Output) -> list[Json]:
+        """Read the rows of the files that messages name, in their order."""
+        urls = dict.fromkeys(url for done in outputs for url in _urls_of(done))  # one without its STATE comes again
+        return records_of_files([self.google.download(url, self.site.files) for url in urls])
+
+    def files(self) -> set[str]:
+        """List the URLs of all objects."""
+        return {f"gs://{self.bucket}/{name}" for name in self.google.files(self.bucket)}
+
+    def unfinished(self) -> set[str]:
+        """List the objects under temporary names."""
+        return {name for name in self.google.files(self.bucket) if "/.partial/" in name}
+
+
+def _urls_of(done: Output) -> list[str]:
+    return [url for message in done.messages if message["type"] == "BATCH" for url in message["manifest"]]
+
+
+@pytest.fixture(scope="module")
+def shared_google(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GoogleStorage]:
+    """One server for the tests of this file; each has a bucket of its own."""
+    with serving_google_storage(tmp_path_factory.mktemp("google")) as server:
+        yield server
+
+
+@pytest.fixture
+def google(shared_google: GoogleStorage) -> Iterator[GoogleStorage]:
+    """The server, with all rights for everybody whom it knows."""
+    yield shared_google
+    shared_google.denied.clear()
+
+
+@pytest.fixture
+def lake(google: GoogleStorage, site: Site) -> _Lake:
+    """A bucket of the test's own."""
+    return _Lake(google, site, google.bucket())
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_the_files_in_the_bucket_hold_the_table(lake: _Lake, encoding: str) -> None:
+    """All rows, in files of as many rows as were allowed, and nothing else, under whatever name."""
+    done = lake.run(lake.tap(encoding, batch_size=300))
+
+    assert done.exit_code == 0, done.stderr
+    assert_same_rows(lake.rows(done), records_of(VISITS))
+    assert set(_urls_of(done)) == lake.files()
+    assert len(_urls_of(done)) >= 8
+    assert all(url.startswith(f"gs://{lake.bucket}/lake/{_STREAM}/") for url in _urls_of(done))
+
+
+@pytest.mark.parametrize("root", ["gs://{bucket}", "gs://{bucket}/a b/č/", "gs://{bucket}/a[b]*c"])
+def test_a_root_is_a_bucket_or_a_part_of_one(lake: _Lake, root: str) -> None:
+    """Whatever its name: nothing in it is a pattern."""
+    done = lake.run(lake.tap("jsonl", root))
+
+    assert done.exit_code == 0, done.stderr
+    assert_same_rows(lake.rows(done), records_of(VISITS))
+    assert set(_urls_of(done)) == lake.files()
+    assert all(url.startswith(root.format(bucket=lake.bucket).rstrip("/") + f"/{_STREAM}/") for url in _urls_of(done))
+
+
+def test_files_of_several_parts_are_whole(lake: _Lake) -> None:
+    """A part has 8 MiB."""
+    table = pa.table({"id": range(500), "text": [f"{number:05}" * 16_000 for number in range(500)]})
+    lake.site.release("demo/visits/v1.1/visits", table)
+
+    done = lake.run(lake.tap("arrow"))
+
+    assert_same_rows(lake.rows(done), records_of(table))
+    assert max(lake.google.files(lake.bucket).values()) > 8 * 1024 * 1024
+
+
+# --- what is interrupted ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_stopped_load_leaves_nothing_unfinished_and_goes_on(lake: _Lake, encoding: str) -> None:
+    """SIGTERM: only what messages name is there; the second run brings the rest, and each row once."""
+    lake.site.emulator.faults.add(Fault(kind="stall", path="/readStreams/*", nth="every", at_row=250))
+
+    first = lake.checked(run_stopped(lake.tap(encoding, batch_size=100), Stop(signal.SIGTERM, after_lines=17)))
+    lake.site.emulator.faults.clear()
+    assert not lake.unfinished()
+    second = lake.run(lake.tap(encoding, batch_size=100, state=first.state))
+
+    assert (first.exit_code, second.exit_code) == (143, 0), second.stderr
+    assert_same_rows(lake.rows(first, second), records_of(VISITS))
+    assert lake.files() == {*_urls_of(first), *_urls_of(second)}
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next_one(lake: _Lake) -> None:
+    """Objects that wait for their messages are removed; what others put there is left alone."""
+    lake.google.put(lake.bucket, "lake/.partial/of-somebody-else.parquet")
+    lake.site.emulator.faults.add(Fault(kind="stall", path="/readStreams/*", nth="every", at_row=250))
+
+    first = run_stopped(lake.tap("jsonl", batch_size=100), Stop(signal.SIGKILL, after_lines=5))
+    lake.site.emulator.faults.clear()
+    name = quote(_urls_of(first)[0].removeprefix(f"gs://{lake.bucket}/lake/"), safe="")
+    lake.google.put(lake.bucket, f"lake/.partial/{name}.{'0' * 32}")  # whether there is another one is left to chance
+    second = lake.run(lake.tap("jsonl", batch_size=100, state=first.state))
+
+    assert lake.unfinished() == {"lake/.partial/of-somebody-else.parquet"}
+    assert_same_rows(lake.rows(first, second), records_of(VISITS))
+
+
+def test_a_failed_table_leaves_nothing_unfinished(lake: _Lake) -> None:
+    lake.site.emulator.faults.add(Fault(kind="status", path="/readStreams/*", nth="every", status=400))
+
+    done = lake.run(lake.tap())
+
+    assert done.exit_code == 1
+    assert lake.files() == set(_urls_of(done))
+
+
+# --- what goes wrong -------------------------------------------------------------------------------------------------
+
+
+def _error(done: Output) -> str:
+    assert done.exit_code == 1
+    assert "Traceback" not in done.stderr
+    [error] = [line for line in done.stderr.splitlines() if "| ERROR " in line]
+    return error
+
+
+def test_a_bucket_that_is_not_there_is_an_error_before_anything_is_read(lake: _Lake) -> None:
+    done = lake.run(lake.tap(root="gs://no-such-bucket/lake"))
+
+    assert "gs://no-such-bucket/lake: a BATCH file cannot be written: the bucket does not exist" in _error(done)
+    assert not lake.site.asked("/readStreams/")
+
+
+def test_whom_the_server_does_not_know_gets_an_error_in_one_line(lake: _Lake, tmp_path: Path) -> None:
+    """401: without credentials all is asked for anonymously."""
+    program = lake.tap()
+    nobody = {"GOOGLE_APPLICATION_CREDENTIALS": "", "NO_GCE_CHECK": "true", "HOME": str(tmp_path)}
+
+    done = lake.run(replace(program, variables={**program.variables, **nobody}))
+
+    assert "the credentials are not valid. Check the credentials" in _error(done)
+
+
+@pytest.mark.parametrize("denied", [("POST", "/upload/"), ("POST", "/storage/v1/b/")])
+def test_without_the_right_to_write_there_is_an_error_in_one_line(lake: _Lake, denied: tuple[str, str]) -> None:
+    """403: at the first part of a file, or when it should be moved to its name."""
+    lake.google.denied.append(denied)
+
+    done = lake.run(lake.tap())
+
+    assert "access is denied. Let the tap's credentials write there" in _error(done)
+
+
+def test_without_the_right_to_list_objects_a_load_goes_on(lake: _Lake) -> None:
+    lake.google.denied.append(("GET", "/storage/v1/b/"))
+
+    done = lake.run(lake.tap())
+
+    assert done.exit_code == 0, done.stderr
+    assert_same_rows(lake.rows(done), records_of(VISITS))
+
+
+def test_debug_lines_show_no_credentials(lake: _Lake) -> None:
+    """The libraries say at that level what they send: ``run`` looks for the token."""
+    program = lake.tap()
+
+    done = lake.run(replace(program, variables={**program.variables, "TAP_REDIVIS_LOG_LEVEL": "debug"}))
+
+    assert done.exit_code == 0
+    assert "| DEBUG " in done.stderr
+    assert "PRIVATE KEY" not in done.stderr
+    assert "upload_id=" not in done.stderr  # who knows it may write
+
+
+# --- one process ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def place(google: GoogleStorage, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """The part of a new bucket that a load writes to."""
+    for name, value in google.variables.items():
+        monkeypatch.setenv(name, value)
+    return Place(f"gs://{google.bucket()}/lake", "visits-7-", 1)
+
+
+def _bucket(place: Place) -> str:
+    return place.root.split("/")[2]
+
+
+def test_a_sealed_file_is_published_by_another_process_and_again_if_the_answer_was_lost(
+    place: Place, google: GoogleStorage
+) -> None:
+    """Where the answer to the first try was lost, the object has its name already."""
+    tap, worker = storage_at(place), storage_at(place)
+    draft = worker.draft(_FILE)
+    draft.sink.write(b"rows")
+    file = pickle.loads(pickle.dumps(draft.seal()))  # noqa: S301 - what this test is about
+
+    tap.publish(file)
+    tap.publish(file)
+
+    assert google.files(_bucket(place)) == {f"lake/{_FILE}": 4}
+    with pytest.raises(StorageError, match=r"the upload was aborted by another run\. End the other run"):
+        tap.publish(replace(file, size=5))
+
+
+def test_a_file_that_is_completed_after_the_end_leaves_nothing(place: Place, google: GoogleStorage) -> None:
+    """A thread that writes may not have heard yet that nobody wants its file."""
+    storage = storage_at(place)
+    draft = storage.draft(_FILE)
+    draft.sink.write(b"rows")
+
+    storage.close(others=False)
+
+    with pytest.raises(Closed):
+        draft.seal()
+    assert not google.files(_bucket(place))
+
+
+def test_what_waited_for_its_message_when_a_run_was_killed_is_removed(place: Place, google: GoogleStorage) -> None:
+    """Of the same load; what another load has there is left to it."""
+    other = replace(place, prefix="calls-9-")
+    for mine, name in ((place, _FILE), (other, "calls-9-00-000000000000.jsonl")):
+        draft = storage_at(mine).draft(name)
+        draft.sink.write(b"rows")
+        draft.seal()
+
+    storage_at(place).prepare()
+
+    [left] = google.files(_bucket(place))
+    assert left.startswith("lake/.partial/calls-9-")
