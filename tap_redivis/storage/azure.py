@@ -18,16 +18,27 @@ from tap_redivis.storage.common import Place, Sealed
 from tap_redivis.storage.parts import PartsUpload, part_bytes
 
 
+class NoAccount(Exception):
+    """The environment does not say which account it is."""
+
+
 class AzureUploads:
     """Blocks of blobs.
 
     Args:
         place: The root; which account it is and who we are, adlfs knows from the environment.
+
+    Raises:
+        NoAccount: It does not.
     """
 
     def __init__(self, place: Place) -> None:
-        self._azure: Any = fsspec.filesystem("az", skip_instance_cache=True)
+        try:
+            self._azure: Any = fsspec.filesystem("az", skip_instance_cache=True)
+        except ValueError as error:  # all that adlfs says of what is missing, and of what cannot be understood
+            raise NoAccount from error
         self._part_bytes = part_bytes(place.file_bytes)
+        self._container = place.root.partition("://")[2].partition("/")[0]
 
     def begin(self, path: str) -> PartsUpload:
         """Begin a file."""
@@ -47,14 +58,20 @@ class AzureUploads:
         """Leave blocks to be forgotten."""
 
     def unfinished(self) -> Iterator[Unfinished]:
-        """List nothing: nobody can remove blocks."""
+        """List nothing: nobody can remove blocks. But ask for the container, as other stores do when they list."""
+        _call(self._azure, self._azure.service_client.get_container_client(self._container), "get_container_properties")
         return iter(())
 
     def _of_blob(self, path: str, method: str, *arguments: object) -> None:
         container, _, name = path.partition("/")
+        _call(self._azure, self._azure.service_client.get_blob_client(container, name), method, *arguments)
 
-        async def call() -> None:
-            async with self._azure.service_client.get_blob_client(container, name) as blob:
-                await getattr(blob, method)(*arguments)
 
-        sync(self._azure.loop, call)
+def _call(azure: Any, client: Any, method: str, *arguments: object) -> None:  # noqa: ANN401 - adlfs and its clients
+    """Let a client of Azure do something, in the thread of adlfs."""
+
+    async def call() -> None:
+        async with client:
+            await getattr(client, method)(*arguments)
+
+    sync(azure.loop, call)

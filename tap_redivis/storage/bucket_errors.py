@@ -63,6 +63,10 @@ _SAID: dict[str, tuple[str, str]] = {
     "GoogleAuthError": _WRONG,
     "RefreshError": ("the credentials have expired", _CREDENTIALS),
     "CredentialUnavailableError": _NONE,
+    "NoAccount": (
+        "no account is named, or the connection string is not valid",
+        "Set AZURE_STORAGE_ACCOUNT_NAME, or AZURE_STORAGE_CONNECTION_STRING, and run again",
+    ),
     "ClientAuthenticationError": _WRONG,
     "ServiceRequestError": _UNREACHABLE,
     "ParamValidationError": ("that is no name of a bucket", _CHECK),
@@ -108,8 +112,8 @@ def _said(error: BaseException) -> tuple[str, str]:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Give an error and what it came of, the first one first: it knows most."""
-    if (cause := error.__cause__ or error.__context__) is not None:
+    """Give an error and what it came of, the first one first: it knows most, unless another one took its place."""
+    if (cause := error.__cause__ or (None if error.__suppress_context__ else error.__context__)) is not None:
         yield from _chain(cause)
     yield error
 

@@ -17,9 +17,10 @@ from tap_redivis.errors import StorageError
 from tap_redivis.storage import Closed, storage_at
 from tap_redivis.storage.common import Place
 from tests.end_to_end.conftest import VISITS
-from tests.support.batches import ENCODINGS, batch_config, records_of_files
+from tests.support.batches import ENCODINGS
 from tests.support.google_storage import GoogleStorage, serving_google_storage
-from tests.support.pipes import Json, Output, Program, Stop, run, run_stopped
+from tests.support.lakes import Lake, error_of, urls_of
+from tests.support.pipes import Stop, run_stopped
 from tests.support.served import Site, assert_same_rows, records_of
 
 _STREAM = "visits__visits"
@@ -27,44 +28,14 @@ _FILE = "visits-7-00-000000000000.jsonl"
 
 
 @dataclass(frozen=True)
-class _Lake:
-    """A bucket, and the tap that writes to it."""
+class _Lake(Lake):
+    """A bucket of Google Cloud Storage, and the tap that writes to it."""
 
-    google: GoogleStorage
-    site: Site
-    bucket: str
-
-    def tap(self, encoding: str = "parquet", root: str = "gs://{bucket}/lake", **settings: object) -> Program:
-        state = settings.pop("state", None)
-        config = batch_config(encoding, root.format(bucket=self.bucket), **settings)
-        program = self.site.tap(state=state, batch_config=config)  # type: ignore[arg-type]
-        return replace(program, variables={**program.variables, **self.google.variables})
-
-    def run(self, program: Program) -> Output:
-        return self.checked(run(program))
-
-    def checked(self, done: Output) -> Output:
-        """See to it that no credentials are shown."""
-        assert self.google.token not in done.stderr
-        assert self.google.token.encode() not in done.stdout
-        return done
-
-    def rows(self, *outputs: Output) -> list[Json]:
-        """Read the rows of the files that messages name, in their order."""
-        urls = dict.fromkeys(url for done in outputs for url in _urls_of(done))  # one without its STATE comes again
-        return records_of_files([self.google.download(url, self.site.files) for url in urls])
-
-    def files(self) -> set[str]:
-        """List the URLs of all objects."""
-        return {f"gs://{self.bucket}/{name}" for name in self.google.files(self.bucket)}
+    store: GoogleStorage
 
     def unfinished(self) -> set[str]:
         """List the objects under temporary names."""
-        return {name for name in self.google.files(self.bucket) if "/.partial/" in name}
-
-
-def _urls_of(done: Output) -> list[str]:
-    return [url for message in done.messages if message["type"] == "BATCH" for url in message["manifest"]]
+        return {name for name in self.store.files(self.bucket) if "/.partial/" in name}
 
 
 @pytest.fixture(scope="module")
@@ -94,20 +65,20 @@ def test_the_files_in_the_bucket_hold_the_table(lake: _Lake, encoding: str) -> N
 
     assert done.exit_code == 0, done.stderr
     assert_same_rows(lake.rows(done), records_of(VISITS))
-    assert set(_urls_of(done)) == lake.files()
-    assert len(_urls_of(done)) >= 8
-    assert all(url.startswith(f"gs://{lake.bucket}/lake/{_STREAM}/") for url in _urls_of(done))
+    assert set(urls_of(done)) == lake.files()
+    assert len(urls_of(done)) >= 8
+    assert all(url.startswith(f"gs://{lake.bucket}/lake/{_STREAM}/") for url in urls_of(done))
 
 
-@pytest.mark.parametrize("root", ["gs://{bucket}", "gs://{bucket}/a b/č/", "gs://{bucket}/a[b]*c"])
-def test_a_root_is_a_bucket_or_a_part_of_one(lake: _Lake, root: str) -> None:
+@pytest.mark.parametrize("path", ["", "/a b/č/", "/a[b]*c"])
+def test_a_root_is_a_bucket_or_a_part_of_one(lake: _Lake, path: str) -> None:
     """Whatever its name: nothing in it is a pattern."""
-    done = lake.run(lake.tap("jsonl", root))
+    done = lake.run(lake.tap("jsonl", path))
 
     assert done.exit_code == 0, done.stderr
     assert_same_rows(lake.rows(done), records_of(VISITS))
-    assert set(_urls_of(done)) == lake.files()
-    assert all(url.startswith(root.format(bucket=lake.bucket).rstrip("/") + f"/{_STREAM}/") for url in _urls_of(done))
+    assert set(urls_of(done)) == lake.files()
+    assert all(url.startswith(f"gs://{lake.bucket}{path.rstrip('/')}/{_STREAM}/") for url in urls_of(done))
 
 
 def test_files_of_several_parts_are_whole(lake: _Lake) -> None:
@@ -118,7 +89,7 @@ def test_files_of_several_parts_are_whole(lake: _Lake) -> None:
     done = lake.run(lake.tap("arrow"))
 
     assert_same_rows(lake.rows(done), records_of(table))
-    assert max(lake.google.files(lake.bucket).values()) > 8 * 1024 * 1024
+    assert max(lake.store.files(lake.bucket).values()) > 8 * 1024 * 1024
 
 
 # --- what is interrupted ---------------------------------------------------------------------------------------------
@@ -136,18 +107,18 @@ def test_a_stopped_load_leaves_nothing_unfinished_and_goes_on(lake: _Lake, encod
 
     assert (first.exit_code, second.exit_code) == (143, 0), second.stderr
     assert_same_rows(lake.rows(first, second), records_of(VISITS))
-    assert lake.files() == {*_urls_of(first), *_urls_of(second)}
+    assert lake.files() == {*urls_of(first), *urls_of(second)}
 
 
 def test_what_a_killed_run_left_is_removed_by_the_next_one(lake: _Lake) -> None:
     """Objects that wait for their messages are removed; what others put there is left alone."""
-    lake.google.put(lake.bucket, "lake/.partial/of-somebody-else.parquet")
+    lake.store.put(lake.bucket, "lake/.partial/of-somebody-else.parquet")
     lake.site.emulator.faults.add(Fault(kind="stall", path="/readStreams/*", nth="every", at_row=250))
 
     first = run_stopped(lake.tap("jsonl", batch_size=100), Stop(signal.SIGKILL, after_lines=5))
     lake.site.emulator.faults.clear()
-    name = quote(_urls_of(first)[0].removeprefix(f"gs://{lake.bucket}/lake/"), safe="")
-    lake.google.put(lake.bucket, f"lake/.partial/{name}.{'0' * 32}")  # whether there is another one is left to chance
+    name = quote(urls_of(first)[0].removeprefix(f"gs://{lake.bucket}/lake/"), safe="")
+    lake.store.put(lake.bucket, f"lake/.partial/{name}.{'0' * 32}")  # whether there is another one is left to chance
     second = lake.run(lake.tap("jsonl", batch_size=100, state=first.state))
 
     assert lake.unfinished() == {"lake/.partial/of-somebody-else.parquet"}
@@ -160,23 +131,16 @@ def test_a_failed_table_leaves_nothing_unfinished(lake: _Lake) -> None:
     done = lake.run(lake.tap())
 
     assert done.exit_code == 1
-    assert lake.files() == set(_urls_of(done))
+    assert lake.files() == set(urls_of(done))
 
 
 # --- what goes wrong -------------------------------------------------------------------------------------------------
 
 
-def _error(done: Output) -> str:
-    assert done.exit_code == 1
-    assert "Traceback" not in done.stderr
-    [error] = [line for line in done.stderr.splitlines() if "| ERROR " in line]
-    return error
-
-
 def test_a_bucket_that_is_not_there_is_an_error_before_anything_is_read(lake: _Lake) -> None:
-    done = lake.run(lake.tap(root="gs://no-such-bucket/lake"))
+    done = lake.run(lake.tap(bucket="no-such-bucket"))
 
-    assert "gs://no-such-bucket/lake: a BATCH file cannot be written: the bucket does not exist" in _error(done)
+    assert "gs://no-such-bucket/lake: a BATCH file cannot be written: the bucket does not exist" in error_of(done)
     assert not lake.site.asked("/readStreams/")
 
 
@@ -187,21 +151,21 @@ def test_whom_the_server_does_not_know_gets_an_error_in_one_line(lake: _Lake, tm
 
     done = lake.run(replace(program, variables={**program.variables, **nobody}))
 
-    assert "the credentials are not valid. Check the credentials" in _error(done)
+    assert "the credentials are not valid. Check the credentials" in error_of(done)
 
 
 @pytest.mark.parametrize("denied", [("POST", "/upload/"), ("POST", "/storage/v1/b/")])
 def test_without_the_right_to_write_there_is_an_error_in_one_line(lake: _Lake, denied: tuple[str, str]) -> None:
     """403: at the first part of a file, or when it should be moved to its name."""
-    lake.google.denied.append(denied)
+    lake.store.denied.append(denied)
 
     done = lake.run(lake.tap())
 
-    assert "access is denied. Let the tap's credentials write there" in _error(done)
+    assert "access is denied. Let the tap's credentials write there" in error_of(done)
 
 
 def test_without_the_right_to_list_objects_a_load_goes_on(lake: _Lake) -> None:
-    lake.google.denied.append(("GET", "/storage/v1/b/"))
+    lake.store.denied.append(("GET", "/storage/v1/b/"))
 
     done = lake.run(lake.tap())
 

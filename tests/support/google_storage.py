@@ -37,15 +37,16 @@ class GoogleStorage:
         endpoint: Its URL.
         storage: What is in it.
         credentials: Path of a service account's file.
-        token: What the server gives to that account, and asks for; it must not be shown.
+        secret: The token that the server gives to that account, and asks for; it must not be shown.
         denied: What the account has no right to do: methods, with the beginning of the paths that they are denied for.
     """
 
     endpoint: str
     storage: Storage
     credentials: Path
-    token: str = field(repr=False)
+    secret: str = field(repr=False)
     denied: list[tuple[str, str]] = field(default_factory=list)
+    scheme = "gs"
 
     @property
     def variables(self) -> Mapping[str, str]:
@@ -68,17 +69,14 @@ class GoogleStorage:
         requests.post(
             f"{self.endpoint}/upload/storage/v1/b/{bucket}/o",
             params={"uploadType": "media", "name": name},
-            headers={"Authorization": f"Bearer {self.token}"},
+            headers={"Authorization": f"Bearer {self.secret}"},
             data=b"bytes",
             timeout=20,
         ).raise_for_status()
 
-    def download(self, url: str, folder: Path) -> Path:
-        """Copy an object, of which a message says where it is, to a folder, under its last name."""
-        bucket, _, name = url.removeprefix("gs://").partition("/")
-        target = folder / name.rpartition("/")[2]
-        target.write_bytes(self.storage.get_file(bucket, name))
-        return target
+    def read(self, bucket: str, name: str) -> bytes:
+        """Return what is in an object."""
+        return self.storage.get_file(bucket, name)
 
 
 class _Handler(RequestHandler):
@@ -99,7 +97,7 @@ class _Handler(RequestHandler):
 
     def do_POST(self) -> None:  # noqa: N802 - the same
         if self.path == _TOKEN_PATH:
-            self._answer(200, {"access_token": self.server.google.token, "expires_in": 3600, "token_type": "Bearer"})
+            self._answer(200, {"access_token": self.server.google.secret, "expires_in": 3600, "token_type": "Bearer"})
         elif self._is_refused():
             pass
         elif _MOVE in self.path:
@@ -110,7 +108,7 @@ class _Handler(RequestHandler):
     def _is_refused(self) -> bool:
         """Answer whom the server does not know, and who has no right to do that."""
         google = self.server.google
-        if self.headers["Authorization"] != f"Bearer {google.token}":
+        if self.headers["Authorization"] != f"Bearer {google.secret}":
             status, words = _UNAUTHORIZED
         elif any(self.command == method and self.path.startswith(start) for method, start in google.denied):
             status, words = _FORBIDDEN

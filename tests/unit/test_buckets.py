@@ -11,6 +11,7 @@ import pytest
 
 from tap_redivis.errors import StorageError
 from tap_redivis.storage import Closed, Sealed
+from tap_redivis.storage.azure import NoAccount
 from tap_redivis.storage.bucket_errors import bucket_errors
 from tap_redivis.storage.buckets import Bucket, Unfinished
 from tap_redivis.storage.common import Place, is_a_file_of_ours
@@ -182,6 +183,7 @@ class NoCredentialsError(Exception):
         (NoCredentialsError(), "there are no credentials. Check the credentials"),
         (PermissionError("Forbidden SECRET"), "access is denied"),
         (OSError("Forbidden: https://server/b/SECRET"), "access is denied"),
+        (NoAccount(), "no account is named, or the connection string is not valid. Set AZURE_STORAGE_"),
         (KeyError("SECRET"), "a BATCH file cannot be written: KeyError. Check"),
     ],
 )
@@ -204,4 +206,13 @@ def test_the_first_error_of_a_chain_knows_most() -> None:
     error.__cause__ = _ClientError("ExpiredToken")
 
     with pytest.raises(StorageError, match="the credentials have expired"), bucket_errors("s3://bucket/file"):
+        raise error
+
+
+def test_an_error_that_another_one_took_the_place_of_says_nothing() -> None:
+    """Azure's library knows the status first, and then the code, which tells more."""
+    error = _ClientError("AuthenticationFailed")
+    error.__context__, error.__suppress_context__ = _HttpError(403), True  # raised from None
+
+    with pytest.raises(StorageError, match="the credentials are not valid"), bucket_errors("az://container/file"):
         raise error
