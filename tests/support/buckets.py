@@ -36,6 +36,7 @@ class S3:
     endpoint: str
     key: str
     secret: str = field(repr=False)
+    scheme = "s3"
 
     @property
     def variables(self) -> Mapping[str, str]:
@@ -83,11 +84,15 @@ class S3:
 
     def download(self, url: str, folder: Path) -> Path:
         """Copy a file, of which a message says where it is, to a folder, under its last name."""
-        path = url.removeprefix("s3://")
-        target = folder / path.rpartition("/")[2]
-        with self.file_system.open_input_stream(path, compression=None) as source:
-            target.write_bytes(source.read())
+        bucket, _, name = url.removeprefix("s3://").partition("/")
+        target = folder / name.rpartition("/")[2]
+        target.write_bytes(self.read(bucket, name))
         return target
+
+    def read(self, bucket: str, name: str) -> bytes:
+        """Return what is in a file."""
+        with self.file_system.open_input_stream(f"{bucket}/{name}", compression=None) as source:
+            return bytes(source.read())
 
     @property
     def file_system(self) -> pyarrow.fs.FileSystem:

@@ -11,6 +11,8 @@ from tests.support.batches import batch_config, records_of_files
 from tests.support.pipes import Json, Output, Program, run
 from tests.support.served import Site
 
+_SIZES = ("batch_size", "batch_bytes")
+
 
 class Store(Protocol):
     """An object store that runs on this machine."""
@@ -50,15 +52,15 @@ class Lake:
     bucket: str
 
     def tap(self, encoding: str = "parquet", path: str = "/lake", *, bucket: str = "", **settings: object) -> Program:
-        """Describe a call of the tap; ``state`` and settings of ``batch_config`` by keyword."""
-        state = settings.pop("state", None)
-        config = batch_config(encoding, f"{self.store.scheme}://{bucket or self.bucket}{path}", **settings)
-        program = self.site.tap(state=state, batch_config=config)  # type: ignore[arg-type]
+        """Describe a call of the tap, with settings and ``state`` by keyword."""
+        sizes = {name: settings.pop(name) for name in _SIZES if name in settings}
+        config = batch_config(encoding, f"{self.store.scheme}://{bucket or self.bucket}{path}", **sizes)
+        program = self.site.tap(batch_config=config, **settings)  # type: ignore[arg-type]
         return replace(program, variables={**program.variables, **self.store.variables})
 
-    def run(self, program: Program) -> Output:
-        """Run the tap to its end."""
-        return self.checked(run(program))
+    def run(self, program: Program, *, processes: bool = False) -> Output:
+        """Run the tap to its end (see ``pipes.run``)."""
+        return self.checked(run(program, processes=processes))
 
     def checked(self, done: Output) -> Output:
         """See to it that no credentials are shown."""

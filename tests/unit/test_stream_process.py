@@ -103,15 +103,27 @@ def test_every_row_comes_once(api: Api) -> None:
 _ALL = sorted(f'{{"id":{number},"half":{number / 2}}}'.encode() for number in range(1000))
 
 
-def test_threads_read_beside_processes_where_these_are_to_be_few(api: Api) -> None:
-    """Two streams at once, of which a process reads one."""
-    before = _children()
-    with closing(_reader(api, processes=1).read()) as events:
-        first = next(events)
-        assert len(_children() - before) == 1
-        blocks = [event for event in [first, *events] if isinstance(event, Block)]
+def _who(_stream: str, _offset: int, blocks: Iterator[RowBlock]) -> Iterator[Lines]:
+    """Give, instead of the rows of each block, the process that it went through."""
+    for rows in blocks:
+        yield Lines(rows.count, (b"%d" % os.getpid(),), rows.last_digest, None)
 
-    assert sorted(line for block in blocks for line in block.rows.lines.splitlines()) == _ALL
+
+def _who_and_fail(stream: str, offset: int, blocks: Iterator[RowBlock]) -> Iterator[Lines]:
+    yield from _who(stream, offset, blocks)
+    raise StorageError("there is no more room", where="here", todo="Make some")
+
+
+def test_threads_read_beside_processes_where_these_are_to_be_few(api: Api, emulator: Emulator) -> None:
+    """Two streams at once, of which a process reads one; the first of each take a while."""
+    emulator.faults.add(Fault(kind="stall", path=_STREAMS, nth="every", seconds=0.3))
+    reader = _reader(api, way=Way(through=_who, through_in_processes=True), processes=1)
+
+    who = set(_gathered(reader.read()))
+
+    assert len(who) == 2
+    assert b"%d" % os.getpid() in who
+    assert reader.received == 1000
 
 
 @pytest.mark.parametrize("place_bytes", [512 * 1024, 500, 64])
@@ -145,20 +157,13 @@ def test_lines_that_are_there_together_come_together() -> None:
     assert not answers.read()
 
 
-def _one_by_one(_stream: str, _offset: int, blocks: Iterator[RowBlock]) -> Iterator[Lines]:
-    """Give each block with the process that it went through, instead of its rows."""
-    for rows in blocks:
-        yield Lines(rows.count, (b"%d" % os.getpid(),), rows.last_digest, None)
-    raise StorageError("there is no more room", where="here", todo="Make some")
-
-
 @pytest.mark.parametrize("in_processes", [True, False])
 def test_what_is_done_with_all_rows_is_done_in_the_processes_or_not(
     api: Api,
     in_processes: bool,  # noqa: FBT001 - pytest gives it by name
 ) -> None:
     """As the way says; what goes wrong there ends the reading."""
-    way, found = Way(through=_one_by_one, through_in_processes=in_processes), set()
+    way, found = Way(through=_who_and_fail, through_in_processes=in_processes), set()
 
     with pytest.raises(StorageError, match=r"^here: there is no more room"):
         found.update(made for event in _reader(api, way=way).read() for made in _gathered([event]))
