@@ -7,7 +7,6 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import pyarrow as pa
 import pytest
 
 from tap_redivis.emulator import Fault
@@ -17,7 +16,7 @@ from tap_redivis.storage.common import Place
 from tests.end_to_end.conftest import VISITS
 from tests.support.azure_storage import AzureStorage, serving_azure_storage
 from tests.support.batches import ENCODINGS
-from tests.support.lakes import Lake, error_of, urls_of
+from tests.support.lakes import Lake, assert_several_parts_make_a_file, error_of, urls_of
 from tests.support.pipes import Stop, run_stopped
 from tests.support.served import Site, assert_same_rows, records_of
 
@@ -67,13 +66,7 @@ def test_a_root_is_a_container_or_a_part_of_one(lake: _Lake, path: str) -> None:
 
 def test_files_of_several_blocks_are_whole(lake: _Lake) -> None:
     """A block has 8 MiB."""
-    table = pa.table({"id": range(500), "text": [f"{number:05}" * 16_000 for number in range(500)]})
-    lake.site.release("demo/visits/v1.1/visits", table)
-
-    done = lake.run(lake.tap("arrow"))
-
-    assert_same_rows(lake.rows(done), records_of(table))
-    assert max(lake.store.files(lake.bucket).values()) > 8 * 1024 * 1024
+    assert_several_parts_make_a_file(lake)
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)

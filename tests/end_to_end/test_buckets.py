@@ -7,7 +7,6 @@ import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from botocore.exceptions import ClientError
@@ -20,7 +19,7 @@ from tap_redivis.storage.common import Place
 from tests.end_to_end.conftest import VISITS
 from tests.support.batches import ENCODINGS, batch_config, table_in
 from tests.support.buckets import S3, serving_s3
-from tests.support.lakes import Lake, error_of, urls_of
+from tests.support.lakes import Lake, assert_several_parts_make_a_file, error_of, urls_of
 from tests.support.pipes import Stop, run, run_stopped
 from tests.support.served import Site, assert_same_rows, records_of
 
@@ -72,13 +71,7 @@ def test_a_root_is_a_bucket_or_a_part_of_one(lake: _Lake, path: str) -> None:
 
 def test_files_of_several_parts_are_whole(lake: _Lake) -> None:
     """A part has 8 MiB."""
-    table = pa.table({"id": range(500), "text": [f"{number:05}" * 16_000 for number in range(500)]})
-    lake.site.release("demo/visits/v1.1/visits", table)
-
-    done = lake.run(lake.tap("arrow"))
-
-    assert_same_rows(lake.rows(done), records_of(table))
-    assert max(lake.store.files(lake.bucket).values()) > 8 * 1024 * 1024
+    assert_several_parts_make_a_file(lake)
 
 
 def test_types_and_values_are_those_of_the_source(s3: S3, demo_site: Site) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
-import pyarrow as pa
 import pytest
 
 from tap_redivis.emulator import Fault
@@ -19,7 +18,7 @@ from tap_redivis.storage.common import Place
 from tests.end_to_end.conftest import VISITS
 from tests.support.batches import ENCODINGS
 from tests.support.google_storage import GoogleStorage, serving_google_storage
-from tests.support.lakes import Lake, error_of, urls_of
+from tests.support.lakes import Lake, assert_several_parts_make_a_file, error_of, urls_of
 from tests.support.pipes import Stop, run_stopped
 from tests.support.served import Site, assert_same_rows, records_of
 
@@ -83,13 +82,7 @@ def test_a_root_is_a_bucket_or_a_part_of_one(lake: _Lake, path: str) -> None:
 
 def test_files_of_several_parts_are_whole(lake: _Lake) -> None:
     """A part has 8 MiB."""
-    table = pa.table({"id": range(500), "text": [f"{number:05}" * 16_000 for number in range(500)]})
-    lake.site.release("demo/visits/v1.1/visits", table)
-
-    done = lake.run(lake.tap("arrow"))
-
-    assert_same_rows(lake.rows(done), records_of(table))
-    assert max(lake.store.files(lake.bucket).values()) > 8 * 1024 * 1024
+    assert_several_parts_make_a_file(lake)
 
 
 # --- what is interrupted ---------------------------------------------------------------------------------------------

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+import pyarrow as pa
+
 from tests.support.batches import batch_config, records_of_files
 from tests.support.pipes import Json, Output, Program, run
-from tests.support.served import Site
+from tests.support.served import Site, assert_same_rows, records_of
 
 _SIZES = ("batch_size", "batch_bytes")
 
@@ -82,6 +84,17 @@ class Lake:
     def files(self) -> set[str]:
         """List the URLs of all objects."""
         return {f"{self.store.scheme}://{self.bucket}/{name}" for name in self.store.files(self.bucket)}
+
+
+def assert_several_parts_make_a_file(lake: Lake) -> None:
+    """Load a table whose file is larger than a part, which has 8 MiB, and find all of it there."""
+    table = pa.table({"id": range(500), "text": [f"{number:05}" * 16_000 for number in range(500)]})
+    lake.site.release("demo/visits/v1.1/visits", table)
+
+    done = lake.run(lake.tap("arrow"))
+
+    assert_same_rows(lake.rows(done), records_of(table))
+    assert max(lake.store.files(lake.bucket).values()) > 8 * 1024 * 1024
 
 
 def urls_of(done: Output) -> list[str]:
