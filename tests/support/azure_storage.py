@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.etree import ElementTree as ET
+
+from tests.support.servers import in_a_thread
 
 _FORBIDDEN = (403, "AuthorizationPermissionMismatch")
 
@@ -134,10 +135,5 @@ def serving_azure_storage() -> Iterator[AzureStorage]:
     """Run the server, on a port that it chooses."""
     with _Server(("127.0.0.1", 0), _Handler) as server:
         server.azure = AzureStorage(f"http://127.0.0.1:{server.server_port}/tests")
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
+        with in_a_thread(server):
             yield server.azure
-        finally:
-            server.shutdown()
-            thread.join()

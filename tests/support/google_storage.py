@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +21,8 @@ from gcp_storage_emulator.exceptions import NotFound
 from gcp_storage_emulator.handlers.buckets import create_bucket
 from gcp_storage_emulator.server import RequestHandler
 from gcp_storage_emulator.storage import Storage
+
+from tests.support.servers import in_a_thread
 
 _TOKEN_PATH = "/token"  # noqa: S105 - a path
 _MOVE = "/moveTo/o/"
@@ -162,13 +163,8 @@ def serving_google_storage(folder: Path) -> Iterator[GoogleStorage]:
         endpoint = f"http://127.0.0.1:{server.server_port}"
         credentials = _service_account(folder, f"{endpoint}{_TOKEN_PATH}")
         server.google = GoogleStorage(endpoint, storage, credentials, secrets.token_hex(20))
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
+        with in_a_thread(server):
             yield server.google
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def _service_account(folder: Path, token_uri: str) -> Path:
