@@ -56,36 +56,48 @@ class Sampler:
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._used: dict[int, float] = {}
-        self._used_by_all = 0.0
+        self._written = 0.0
+        self._is_sampling = False
         self._is_forked = False
 
     def start(self) -> None:
         """Begin."""
         threading.setprofile(_leave_signal_to_main_thread)
         os.register_at_fork(after_in_child=self._start_again)
-        atexit.register(
-            signal.setitimer, signal.ITIMER_PROF, 0
-        )  # Python drops handlers at its end; the signal would kill
+        atexit.register(self._stop)
         self._set_timer()
+
+    def _stop(self) -> None:
+        """Write what has been used since the last sample: the system may be late with the timer."""
+        signal.setitimer(signal.ITIMER_PROF, 0)  # Python drops handlers at its end; the signal would kill
+        self._sample()
 
     def _start_again(self) -> None:
         """Begin in a process that was forked: timers are not inherited, and threads neither."""
         self._is_forked = True
         self._used.clear()
-        self._used_by_all = 0.0
+        self._written = 0.0
+        self._is_sampling = False
         self._set_timer()
 
     def _set_timer(self) -> None:
         signal.signal(signal.SIGPROF, self._sample)
         signal.setitimer(signal.ITIMER_PROF, _SECONDS, _SECONDS)
 
-    def _sample(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature of handlers
+    def _sample(self, *_: object) -> None:
+        if self._is_sampling:  # the timer can ring again before this has ended, on a processor that others use too
+            return
+        self._is_sampling = True
+        used = time.process_time()
         main = threading.main_thread().ident
         frames = sys._current_frames()  # noqa: SLF001 - documented
         samples = [self._of_thread(thread, each, is_main=thread == main) for thread, each in frames.items()]
-        samples.append(self._of_others(sum(sample.seconds for sample in samples)))
-        lines = [msgspec.json.encode(sample) + b"\n" for sample in samples if sample.seconds > _LEAST_SECONDS]
-        os.write(self._file, b"".join(lines))
+        others = used - self._written - sum(sample.seconds for sample in samples)
+        samples.append(Sample(self._is_forked, False, others, "", "native", 0))  # noqa: FBT003 - the order of the fields
+        written = [sample for sample in samples if sample.seconds > _LEAST_SECONDS]
+        self._written += sum(sample.seconds for sample in written)
+        os.write(self._file, b"".join(msgspec.json.encode(sample) + b"\n" for sample in written))
+        self._is_sampling = False
 
     def _of_thread(self, thread: int, frame: FrameType, *, is_main: bool) -> Sample:
         used = time.clock_gettime(time.pthread_getcpuclockid(thread))
@@ -93,13 +105,6 @@ class Sampler:
         spent = used if used < before else used - before  # less than before: a new thread of the same number
         self._used[thread] = used
         return Sample(self._is_forked, is_main, spent, *_where(frame))
-
-    def _of_others(self, known: float) -> Sample:
-        """Give what the process used beyond what is known of its threads."""
-        used = time.process_time()
-        spent = used - self._used_by_all - known
-        self._used_by_all = used
-        return Sample(self._is_forked, False, spent, "", "native", 0)  # noqa: FBT003 - the order of the fields
 
 
 def _leave_signal_to_main_thread(*_: object) -> None:
