@@ -15,6 +15,7 @@ import threading
 import time
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 import msgspec
 
@@ -59,9 +60,11 @@ class Sampler:
         self._written = 0.0
         self._is_sampling = False
         self._is_forked = False
+        self._end = os._exit
 
     def start(self) -> None:
         """Begin."""
+        os._exit = self._exit  # how processes end that were forked
         threading.setprofile(_leave_signal_to_main_thread)
         os.register_at_fork(after_in_child=self._start_again)
         atexit.register(self._stop)
@@ -71,6 +74,10 @@ class Sampler:
         """Write what has been used since the last sample: the system may be late with the timer."""
         signal.setitimer(signal.ITIMER_PROF, 0)  # Python drops handlers at its end; the signal would kill
         self._sample()
+
+    def _exit(self, status: int) -> NoReturn:
+        self._stop()
+        self._end(status)
 
     def _start_again(self) -> None:
         """Begin in a process that was forked: timers are not inherited, and threads neither."""

@@ -225,7 +225,12 @@ class _Files:
     def end(self) -> Iterator[BatchFile]:
         """Complete the file under way, if there is one."""
         if self._file is not None:
-            file, self._file = self._file.finish(), None
+            try:
+                file = self._file.finish()
+            except BaseException:
+                self.discard()
+                raise
+            self._file = None
             yield file
 
     def discard(self) -> None:
@@ -267,6 +272,7 @@ class _File:
         return BatchFile(self._draft.seal(), self.count, self._digest, self._highest)
 
     def discard(self) -> None:
+        self._encoder.discard()
         self._draft.discard()
 
 

@@ -47,6 +47,10 @@ class Encoder(Protocol):
         """Write what has been kept, and the file's end; the sink stays open."""
         ...
 
+    def discard(self) -> None:
+        """Write nothing any more."""
+        ...
+
     @property
     def size(self) -> int:
         """Bytes of the file so far, with what has been kept."""
@@ -115,6 +119,9 @@ class JsonlEncoder:
         if self._compressor:
             self._write(self._compressor.flush())
 
+    def discard(self) -> None:
+        """Write nothing any more: there is nothing that would."""
+
     def _write(self, data: bytes) -> None:
         self._sink.write(data)
         self._size += len(data)
@@ -131,7 +138,8 @@ class ArrowEncoder:
     """
 
     def __init__(self, sink: IO[bytes], schema: pa.Schema, columns: FileColumns, compression: str | None) -> None:
-        self._file = _arrow_file(sink)
+        self._sink = _ArrowSink(sink)
+        self._file = self._sink.file()
         self._extended = _Extended(schema, columns)
         self._writer = pa.ipc.new_file(
             self._file, schema, options=pa.ipc.IpcWriteOptions(compression=compression, use_threads=False)
@@ -152,6 +160,10 @@ class ArrowEncoder:
         self._writer.close()
         self._file.flush()
 
+    def discard(self) -> None:
+        """Write nothing any more."""
+        self._sink.is_wanted = False
+
 
 class ParquetEncoder:
     """Parquet, in row groups of so many bytes.
@@ -167,7 +179,8 @@ class ParquetEncoder:
     def __init__(
         self, sink: IO[bytes], schema: pa.Schema, columns: FileColumns, compression: str | None, group_bytes: int
     ) -> None:
-        self._file = _arrow_file(sink)
+        self._sink = _ArrowSink(sink)
+        self._file = self._sink.file()
         self._schema = schema
         self._extended = _Extended(schema, columns)
         self._group_bytes = group_bytes
@@ -204,6 +217,10 @@ class ParquetEncoder:
             self._writer.close()
         self._file.flush()
 
+    def discard(self) -> None:
+        """Write nothing any more."""
+        self._sink.is_wanted = False
+
     def _write_group(self) -> None:
         if not self._kept:
             return
@@ -225,9 +242,37 @@ class ParquetEncoder:
         )
 
 
-def _arrow_file(sink: IO[bytes]) -> pa.NativeFile:
-    """Make the file that Arrow writes to: each write of Python's waits for its turn among the threads that compute."""
-    return pa.BufferedOutputStream(pa.PythonFile(sink, mode="w"), _WRITE_BYTES)
+class _ArrowSink:
+    """What Arrow writes to, as a file of Python's.
+
+    Args:
+        sink: The file; Arrow does not close it.
+
+    Attributes:
+        is_wanted: Whether somebody wants the file: Arrow writes what it still holds even when it is forgotten.
+        closed: As files have it.
+    """
+
+    def __init__(self, sink: IO[bytes]) -> None:
+        self.is_wanted = True
+        self.closed = False
+        self._sink = sink
+
+    def file(self) -> pa.NativeFile:
+        """Make Arrow's file: it is buffered, since each write of Python's waits for its turn among the threads."""
+        return pa.BufferedOutputStream(pa.PythonFile(self, mode="w"), _WRITE_BYTES)
+
+    def write(self, data: bytes) -> None:
+        """Write what Arrow gives."""
+        if self.is_wanted:
+            self._sink.write(data)
+
+    def flush(self) -> None:
+        """Be a file: whoever owns the sink flushes it."""
+
+    def close(self) -> None:
+        """Be a file."""
+        self.closed = True
 
 
 def _with_columns(schema: pa.Schema, columns: FileColumns) -> pa.Schema:

@@ -105,6 +105,6 @@ def urls_of(done: Output) -> list[str]:
 def error_of(done: Output) -> str:
     """Return the one line that says why a run failed."""
     assert done.exit_code == 1
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
     [error] = [line for line in done.stderr.splitlines() if "| ERROR " in line]
     return error
