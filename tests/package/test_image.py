@@ -66,7 +66,8 @@ class _Image:
     def variables(self) -> dict[str, str]:
         """Return the environment of a process in the image."""
         path = f"{self.root}/python/bin:{self.root}/stubs:{os.environ['PATH']}"
-        return {**os.environ, "PATH": path, "HOME": str(self.folder)}
+        quickly = {"PIP_NO_COMPILE": "0"}  # which is how pip spells yes: most modules are never imported here
+        return {**os.environ, **quickly, "PATH": path, "HOME": str(self.folder)}
 
     def _from(self, base: str) -> None:
         self.base = base
