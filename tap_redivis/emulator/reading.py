@@ -140,14 +140,18 @@ class RowsResponse(Response):
             yield self._rows.head
         row = 0
         ahead = self._render(0)
-        for number, run in enumerate(self._runs):
-            if row == self._rows.mark:
-                yield b""
-            data = await ahead
-            ahead = self._render(number + 1)
-            row += run.rows
-            self._deliver(row)
-            yield data
+        try:
+            for number, run in enumerate(self._runs):
+                if row == self._rows.mark:
+                    yield b""
+                data = await ahead
+                ahead = self._render(number + 1)
+                row += run.rows
+                self._deliver(row)
+                yield data
+        finally:  # the client may have gone away
+            ahead.cancel()
+            await asyncio.gather(ahead, return_exceptions=True)
         if row == self._rows.mark:
             yield b""
         if self._rows.tail:
