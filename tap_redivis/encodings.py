@@ -22,6 +22,9 @@ _GROUPS_BYTES = 32 * 1024 * 1024
 _WRITE_BYTES = 256 * 1024
 _GZIP_LEVEL = 1
 _GZIP = 16 + zlib.MAX_WBITS
+_DICTIONARY_BYTES = 128 * 1024
+"""Bytes of the largest dictionary of a column: one with more values is better off with them as they are."""
+
 _MOST_EXTRA = 2
 _LARGE_ROW_BYTES = 64 * 1024
 _ENCODING = threading.BoundedSemaphore(2)
@@ -238,7 +241,12 @@ class ParquetEncoder:
         """Begin the file; of large values neither dictionaries nor the least and highest are kept in memory."""
         is_usual = first.nbytes < first.num_rows * _LARGE_ROW_BYTES
         return pq.ParquetWriter(
-            self._file, self._schema, compression=self._compression, use_dictionary=is_usual, write_statistics=is_usual
+            self._file,
+            self._schema,
+            compression=self._compression,
+            use_dictionary=is_usual,
+            dictionary_pagesize_limit=_DICTIONARY_BYTES,
+            write_statistics=is_usual,
         )
 
 

@@ -28,6 +28,7 @@ _FILES_LIMIT_MIB = 250
 _FEW_ROWS = 62_000  # 100 MB of JSON Lines
 _REPEATS = 20  # 2 GB
 _MANY_ROWS = 1_200_000  # small ones, 324 MB
+_MIDDLE_ROW = 1_000_000
 _LARGE_ROW = 15_000_000
 _HUGE_ROW = 200_000_000
 _IN_EACH_FORMAT = pytest.mark.parametrize("wire_format", ["jsonl", "arrow", "csv"])
@@ -44,6 +45,8 @@ def _large_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_note(folder, f"demo/{name}/dataset.yml", {"tables": {"rows": {"repeat": _REPEATS}}})
     large = [letter * _LARGE_ROW for letter in "abcdefgh"]
     write_table(folder, "demo/large/v1.0/rows", pa.table({"id": range(8), "text": large}))
+    middle = [chr(ord("a") + number % 26) * _MIDDLE_ROW for number in range(120)]
+    write_table(folder, "demo/middle/v1.0/rows", pa.table({"id": range(120), "text": middle}))
     write_table(folder, "demo/huge/v1.0/rows", pa.table({"id": range(3), "text": ["a", "b" * _HUGE_ROW, "c"]}))
     return folder
 
@@ -115,12 +118,13 @@ def test_files_of_many_rows_need_little_memory(large_site: Site, encoding: str) 
     assert done.peak_mib < _FILES_LIMIT_MIB
 
 
+@pytest.mark.parametrize("dataset", ["middle", "large"])
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_files_of_large_rows_need_no_more(large_site: Site, encoding: str) -> None:
-    """Four streams of rows of 15 MB each."""
+def test_files_of_large_rows_need_no_more(large_site: Site, encoding: str, dataset: str) -> None:
+    """Four streams of rows of 15 MB each, or of 1 MB, of which blocks of every size are made."""
     files = batch_config(encoding, large_site.files / "out")
 
-    done = measured(large_site.tap(datasets=["demo.large"], batch_config=files), large_site.files, _fast)
+    done = measured(large_site.tap(datasets=[f"demo.{dataset}"], batch_config=files), large_site.files, _fast)
 
     assert done.output.exit_code == 0, done.output.stderr
     assert done.peak_mib < _FILES_LIMIT_MIB

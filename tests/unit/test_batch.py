@@ -189,6 +189,17 @@ def test_row_groups_are_written_as_soon_as_they_are_large(tmp_path: Path) -> Non
     assert pq.read_table(path)["id"].to_pylist() == list(range(1000))
 
 
+def test_a_dictionary_that_saves_nothing_is_given_up_soon(tmp_path: Path) -> None:
+    """To look for values among those that were there costs more than to write them where nearly all differ."""
+    with (tmp_path / "x").open("wb") as sink:
+        encoder = ParquetEncoder(sink, _SCHEMA, _NO_COLUMNS, None, 10**9)
+        encoder.write(_rows("parquet", 0, 100_000), 0, 0)
+        encoder.close()
+
+    column = pq.read_metadata(tmp_path / "x").row_group(0).column(0)
+    assert 100_000 < column.data_page_offset - column.dictionary_page_offset < 200_000
+
+
 def test_a_small_part_of_a_large_batch_does_not_keep_it_in_memory() -> None:
     large = _rows("parquet", 0, 100_000)
     with Path(os.devnull).open("wb") as sink:
