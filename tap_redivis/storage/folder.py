@@ -73,6 +73,8 @@ class FolderDraft:
         """Remove what was written."""
         with suppress(OSError):
             self._partial.unlink()
+        with suppress(OSError):  # what it still holds may not fit on the disk
+            self.sink.close()
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
