@@ -17,7 +17,7 @@ import msgspec
 from tap_redivis.batch_columns import FileColumns
 from tap_redivis.batch_settings import BatchSettings
 from tap_redivis.bookmarks import Reading
-from tap_redivis.encodings import Encoder, encoder_for, extension
+from tap_redivis.encodings import Encoder, Sink, encoder_for, extension
 from tap_redivis.errors import RedivisError, StorageError
 from tap_redivis.replication import HighestKey, KeyValue, is_higher
 from tap_redivis.storage import Draft, Sealed, Storage, storage_at
@@ -246,8 +246,9 @@ class _File:
         self.count = 0
         self._output = output
         self._draft: Draft = output.storage.draft(name)
+        self._sink = Sink(self._draft.sink)
         self._encoder: Encoder = encoder_for(
-            output.settings, output.codec, output.columns, self._draft.sink, files=output.files_at_once
+            output.settings, output.codec, output.columns, self._sink, files=output.files_at_once
         )
         self._digest = ""
         self._highest: KeyValue | None = None
@@ -272,7 +273,7 @@ class _File:
         return BatchFile(self._draft.seal(), self.count, self._digest, self._highest)
 
     def discard(self) -> None:
-        self._encoder.discard()
+        self._sink.is_wanted = False
         self._draft.discard()
 
 

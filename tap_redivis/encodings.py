@@ -33,6 +33,35 @@ _ENCODING = threading.BoundedSemaphore(2)
 EXTENSIONS = {"jsonl": ".jsonl", "parquet": ".parquet", "arrow": ".arrow"}
 
 
+class Sink:
+    """What an encoder writes to, until nobody wants the file any more.
+
+    Args:
+        file: The file; whoever owns it flushes and closes it.
+
+    Attributes:
+        is_wanted: Whether somebody wants the file: Arrow writes what it still holds even when it is forgotten.
+        closed: As files have it.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.is_wanted = True
+        self.closed = False
+        self._file = file
+
+    def write(self, data: bytes) -> None:
+        """Write what an encoder gives."""
+        if self.is_wanted:
+            self._file.write(data)
+
+    def flush(self) -> None:
+        """Be a file."""
+
+    def close(self) -> None:
+        """Be a file."""
+        self.closed = True
+
+
 class Encoder(Protocol):
     """Writes rows to one file."""
 
@@ -50,10 +79,6 @@ class Encoder(Protocol):
         """Write what has been kept, and the file's end; the sink stays open."""
         ...
 
-    def discard(self) -> None:
-        """Write nothing any more."""
-        ...
-
     @property
     def size(self) -> int:
         """Bytes of the file so far, with what has been kept."""
@@ -65,9 +90,7 @@ def extension(settings: BatchSettings) -> str:
     return EXTENSIONS[settings.encoding] + (".gz" if settings.described.get("compression") == "gzip" else "")
 
 
-def encoder_for(
-    settings: BatchSettings, codec: RowCodec, columns: FileColumns, sink: IO[bytes], *, files: int
-) -> Encoder:
+def encoder_for(settings: BatchSettings, codec: RowCodec, columns: FileColumns, sink: Sink, *, files: int) -> Encoder:
     """Make the encoder of one file.
 
     Args:
@@ -94,7 +117,7 @@ class JsonlEncoder:
         gzip: Whether it is compressed.
     """
 
-    def __init__(self, sink: IO[bytes], columns: FileColumns, *, gzip: bool) -> None:
+    def __init__(self, sink: Sink, columns: FileColumns, *, gzip: bool) -> None:
         self._sink = sink
         self._added = b"".join(
             b"," + _spelled(name) + b":" + _spelled(value) for name, value in columns.constants.items()
@@ -122,9 +145,6 @@ class JsonlEncoder:
         if self._compressor:
             self._write(self._compressor.flush())
 
-    def discard(self) -> None:
-        """Write nothing any more: there is nothing that would."""
-
     def _write(self, data: bytes) -> None:
         self._sink.write(data)
         self._size += len(data)
@@ -140,9 +160,8 @@ class ArrowEncoder:
         compression: Of the buffers; None: none.
     """
 
-    def __init__(self, sink: IO[bytes], schema: pa.Schema, columns: FileColumns, compression: str | None) -> None:
-        self._sink = _ArrowSink(sink)
-        self._file = self._sink.file()
+    def __init__(self, sink: Sink, schema: pa.Schema, columns: FileColumns, compression: str | None) -> None:
+        self._file = _arrow_file(sink)
         self._extended = _Extended(schema, columns)
         self._writer = pa.ipc.new_file(
             self._file, schema, options=pa.ipc.IpcWriteOptions(compression=compression, use_threads=False)
@@ -163,10 +182,6 @@ class ArrowEncoder:
         self._writer.close()
         self._file.flush()
 
-    def discard(self) -> None:
-        """Write nothing any more."""
-        self._sink.is_wanted = False
-
 
 class ParquetEncoder:
     """Parquet, in row groups of so many bytes.
@@ -180,10 +195,9 @@ class ParquetEncoder:
     """
 
     def __init__(
-        self, sink: IO[bytes], schema: pa.Schema, columns: FileColumns, compression: str | None, group_bytes: int
+        self, sink: Sink, schema: pa.Schema, columns: FileColumns, compression: str | None, group_bytes: int
     ) -> None:
-        self._sink = _ArrowSink(sink)
-        self._file = self._sink.file()
+        self._file = _arrow_file(sink)
         self._schema = schema
         self._extended = _Extended(schema, columns)
         self._group_bytes = group_bytes
@@ -220,10 +234,6 @@ class ParquetEncoder:
             self._writer.close()
         self._file.flush()
 
-    def discard(self) -> None:
-        """Write nothing any more."""
-        self._sink.is_wanted = False
-
     def _write_group(self) -> None:
         if not self._kept:
             return
@@ -250,37 +260,9 @@ class ParquetEncoder:
         )
 
 
-class _ArrowSink:
-    """What Arrow writes to, as a file of Python's.
-
-    Args:
-        sink: The file; Arrow does not close it.
-
-    Attributes:
-        is_wanted: Whether somebody wants the file: Arrow writes what it still holds even when it is forgotten.
-        closed: As files have it.
-    """
-
-    def __init__(self, sink: IO[bytes]) -> None:
-        self.is_wanted = True
-        self.closed = False
-        self._sink = sink
-
-    def file(self) -> pa.NativeFile:
-        """Make Arrow's file: it is buffered, since each write of Python's waits for its turn among the threads."""
-        return pa.BufferedOutputStream(pa.PythonFile(self, mode="w"), _WRITE_BYTES)
-
-    def write(self, data: bytes) -> None:
-        """Write what Arrow gives."""
-        if self.is_wanted:
-            self._sink.write(data)
-
-    def flush(self) -> None:
-        """Be a file: whoever owns the sink flushes it."""
-
-    def close(self) -> None:
-        """Be a file."""
-        self.closed = True
+def _arrow_file(sink: Sink) -> pa.NativeFile:
+    """Make the file that Arrow writes to: each write of Python's waits for its turn among the threads that compute."""
+    return pa.BufferedOutputStream(pa.PythonFile(sink, mode="w"), _WRITE_BYTES)
 
 
 def _with_columns(schema: pa.Schema, columns: FileColumns) -> pa.Schema:
