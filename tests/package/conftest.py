@@ -15,6 +15,9 @@ import pytest
 
 from tests.support.environments import environment
 
+PIP_QUICKLY = {"PIP_NO_COMPILE": "0"}
+"""Variables of a pip that compiles nothing, since most modules are never imported here; 0 is how it spells yes."""
+
 
 @dataclass(frozen=True)
 class Dist:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tap_redivis.emulator import Emulator
-from tests.package.conftest import Dist
+from tests.package.conftest import PIP_QUICKLY, Dist
 from tests.support.served import visits, write_table
 
 pytestmark = pytest.mark.xdist_group("image")  # one worker builds it, beside the one of the other tests of the package
@@ -66,8 +66,7 @@ class _Image:
     def variables(self) -> dict[str, str]:
         """Return the environment of a process in the image."""
         path = f"{self.root}/python/bin:{self.root}/stubs:{os.environ['PATH']}"
-        quickly = {"PIP_NO_COMPILE": "0"}  # which is how pip spells yes: most modules are never imported here
-        return {**os.environ, **quickly, "PATH": path, "HOME": str(self.folder)}
+        return {**os.environ, **PIP_QUICKLY, "PATH": path, "HOME": str(self.folder)}
 
     def _from(self, base: str) -> None:
         self.base = base

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tap_redivis.emulator import Emulator, demo
-from tests.package.conftest import Dist
+from tests.package.conftest import PIP_QUICKLY, Dist
 
 pytestmark = pytest.mark.xdist_group("package")
 
@@ -37,7 +37,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, str
             "REDIVIS_API_ENDPOINT": emulator.endpoint,
             "PIP_CONSTRAINT": str(_ROOT / "constraints.txt"),
             "PIP_BUILD_CONSTRAINT": str(_ROOT / "tests/support/constraints-hatchling.txt"),
-            "PIP_NO_COMPILE": "0",  # which is how pip spells yes: most modules are never imported here
+            **PIP_QUICKLY,
         }
 
 
