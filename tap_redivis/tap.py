@@ -63,7 +63,7 @@ class TapRedivis(Tap):
         TapCapabilities.CATALOG,
         TapCapabilities.STATE,
         TapCapabilities.DISCOVER,
-        TapCapabilities.ACTIVATE_VERSION,
+        PluginCapabilities.ACTIVATE_VERSION,
         TapCapabilities.LOG_BASED,
         PluginCapabilities.BATCH,
         PluginCapabilities.ABOUT,

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 _HERE = Path(__file__).parent
 _COMPLETE = "complete"
@@ -62,7 +62,7 @@ class Environment:
         return path
 
 
-def environment(distribution: str, extra: str = "") -> Environment:
+def environment(distribution: str, extra: str = "", beside: Sequence[str] = ()) -> Environment:
     """Return the environment of a distribution such as `target-jsonl`; build it if the cache does not hold it.
 
     Processes that want the same environment at once wait for the one that builds it.
@@ -70,6 +70,7 @@ def environment(distribution: str, extra: str = "") -> Environment:
     Args:
         distribution: Its name; its constraints have it too.
         extra: The extra that is wanted, if one is.
+        beside: Distributions to install beside it.
 
     Raises:
         FileNotFoundError: There are no constraints for the distribution.
@@ -80,7 +81,7 @@ def environment(distribution: str, extra: str = "") -> Environment:
     if not (path / _COMPLETE).exists():
         with _locked(path.with_suffix(".lock")):
             if not (path / _COMPLETE).exists():
-                _build(path, f"{distribution}[{extra}]" if extra else distribution, constraints)
+                _build(path, [f"{distribution}[{extra}]" if extra else distribution, *beside], constraints)
     return Environment(path)
 
 
@@ -105,17 +106,17 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _build(path: Path, requirement: str, constraints: Path) -> None:
+def _build(path: Path, requirements: Sequence[str], constraints: Path) -> None:
     """Build an environment where it will stay, since its programs hold its path; a marker tells that it is whole."""
     shutil.rmtree(path, ignore_errors=True)
     venv.create(path, symlinks=True, with_pip=False)
     install = [sys.executable, "-m", "pip", "--python", str(path / "bin" / "python"), "install", "--quiet"]
     # Old source distributions declare no build system: without this option some versions of pip build them unisolated.
-    install += ["--use-pep517", requirement]
+    install += ["--use-pep517", *requirements]
     # Variables, not options: they reach the isolated environments in which pip builds (newer pip reads the second).
     pins = {"PIP_CONSTRAINT": str(constraints), "PIP_BUILD_CONSTRAINT": str(constraints)}
     done = subprocess.run(install, env={**os.environ, **pins}, capture_output=True, text=True, check=False)
     if done.returncode:
-        message = f"cannot install {requirement}:\n{done.stderr}"
+        message = f"cannot install {' '.join(requirements)}:\n{done.stderr}"
         raise EnvironmentBuildError(message)
     (path / _COMPLETE).touch()
