@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tap_redivis.emulator import demo as data
+from redivis_emulator import demo as data
 
 
 def main() -> int:

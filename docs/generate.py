@@ -17,7 +17,7 @@ import yaml
 
 from docs.lines import error_classes, error_lines, log_lines
 from tap_redivis import errors
-from tap_redivis.settings import CONFIG_SCHEMA, SOURCES
+from tap_redivis.model.settings import CONFIG_SCHEMA, SOURCES
 from tap_redivis.tap import TapRedivis
 
 ROOT = Path(__file__).parent.parent
@@ -120,9 +120,7 @@ def errors_page() -> str:
 def modules_table() -> str:
     """Make the rows of the table of modules: the first sentence of each one's docstring."""
     package = Path(errors.__file__).parent
-    paths = sorted(
-        path for path in package.rglob("*.py") if "emulator" not in path.parts and path.parent != package.parent
-    )
+    paths = sorted(package.rglob("*.py"))
     rows = []
     for path in paths:
         words = " ".join((ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n\n")[0].split())

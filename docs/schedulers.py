@@ -16,7 +16,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from docs.generate import ROOT, filled
-from tap_redivis.emulator import Emulator
+from redivis_emulator import Emulator
 from tests.support.environments import environment
 from tests.support.pipes import Program, run
 from tests.support.served import visits, write_table

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from docs.generate import ROOT, filled
-from tap_redivis.emulator import Emulator, demo
+from redivis_emulator import Emulator, demo
 from tests.support.batches import batch_config
 from tests.support.pipes import Json, Piped, Program, pipe, tap, target
 from tests.support.postgres import Postgres

@@ -15,7 +15,7 @@ from typing import Any
 
 from docs.generate import ROOT, filled
 from docs.targets import TARGETS, Place, Target
-from tap_redivis.emulator import Emulator
+from redivis_emulator import Emulator
 from tests.support.pipes import Json, pipe, tap, target
 from tests.support.postgres import Postgres
 from tests.support.served import visits, write_table

@@ -11,8 +11,8 @@ from types import ModuleType
 from typing import NoReturn
 
 from tap_redivis.errors import RedivisError, one_line
-from tap_redivis.logs import redact_handlers, redacted
-from tap_redivis.shutdown import SHUTDOWN, Termination
+from tap_redivis.runtime.logs import redact_handlers, redacted
+from tap_redivis.runtime.shutdown import SHUTDOWN, Termination
 
 logger = logging.getLogger("tap-redivis")
 
@@ -52,7 +52,7 @@ def _run() -> None:
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     _leave_out()
     gc.disable()  # what modules make stays: looking through it again and again is a tenth of the start-up
-    from tap_redivis.messages import OutputClosed  # noqa: PLC0415 - these import singer_sdk
+    from tap_redivis.singer.messages import OutputClosed  # noqa: PLC0415 - these import singer_sdk
     from tap_redivis.tap import TapRedivis  # noqa: PLC0415 - the same
 
     gc.freeze()

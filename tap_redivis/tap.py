@@ -19,32 +19,32 @@ from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities
 from singer_sdk.plugin_base import _ConfigInput
 from singer_sdk.singerlib import Catalog, CatalogEntry, StateMessage
 
-from tap_redivis.about import about_text
-from tap_redivis.added_columns import ROW_KEY, properties_to_add, settle, with_row_key
-from tap_redivis.api import Api
-from tap_redivis.bookmarks import from_state, is_of_dictionary, to_state
-from tap_redivis.catalog import DICTIONARY, UPLOAD, name_warnings, replication_keys, schema_of
+from tap_redivis.client.http import Api
+from tap_redivis.client.metadata import Metadata, TableInfo, Variable
+from tap_redivis.client.parallel import PARALLEL_REQUESTS, Allowance, Pending, Workers
+from tap_redivis.client.queries import check_versions, query_columns
+from tap_redivis.client.uploads import find_uploads
 from tap_redivis.errors import ConfigError, Forbidden, NotFound, RedivisError, one_line
-from tap_redivis.logs import hide
-from tap_redivis.look_ahead import LookAhead, Opened, Opening, open_ahead
-from tap_redivis.memory import give_back_large_blocks
-from tap_redivis.messages import ChangedStateWriter, MessageWriter
-from tap_redivis.metadata import Metadata, TableInfo, Variable
-from tap_redivis.parallel import PARALLEL_REQUESTS, Allowance, Pending, Workers
-from tap_redivis.progress import Result, TableView, show_tables, summarize
-from tap_redivis.queries import check_versions, query_columns
-from tap_redivis.query_stream import QueryStream, query_of
-from tap_redivis.references import STREAM_NAME_LIMIT, TableRef, UploadRef, parse_table, parse_upload, stream_name
-from tap_redivis.settings import CONFIG_SCHEMA, QueryOptions, Settings, TableOptions
-from tap_redivis.shutdown import SHUTDOWN, Termination
-from tap_redivis.streams import TableStream
-from tap_redivis.upload_stream import UploadStream
-from tap_redivis.uploads import find_uploads
+from tap_redivis.model.json_schema import DICTIONARY, UPLOAD, name_warnings, replication_keys, schema_of
+from tap_redivis.model.references import STREAM_NAME_LIMIT, TableRef, UploadRef, parse_table, parse_upload, stream_name
+from tap_redivis.model.settings import CONFIG_SCHEMA, QueryOptions, Settings, TableOptions
+from tap_redivis.planning.bookmarks import from_state, is_of_dictionary, to_state
+from tap_redivis.runtime.logs import hide
+from tap_redivis.runtime.memory import give_back_large_blocks
+from tap_redivis.runtime.progress import Result, TableView, show_tables, summarize
+from tap_redivis.runtime.shutdown import SHUTDOWN, Termination
+from tap_redivis.singer.about import about_text
+from tap_redivis.singer.added_columns import ROW_KEY, properties_to_add, settle, with_row_key
+from tap_redivis.singer.messages import ChangedStateWriter, MessageWriter
+from tap_redivis.singer.prefetch import LookAhead, Opened, Opening, open_ahead
+from tap_redivis.singer.query_stream import QueryStream, query_of
+from tap_redivis.singer.streams import TableStream
+from tap_redivis.singer.upload_stream import UploadStream
 
 if TYPE_CHECKING:  # what most runs do not need is imported where it is needed
-    from tap_redivis.dictionary import Dictionary
-    from tap_redivis.dictionary_stream import DictionaryStream
-    from tap_redivis.plan import Planned, Rate
+    from tap_redivis.singer.dictionary import Dictionary
+    from tap_redivis.singer.dictionary_stream import DictionaryStream
+    from tap_redivis.singer.plan_report import Planned, Rate
 
 logger = logging.getLogger("tap-redivis")
 
@@ -123,7 +123,7 @@ class TapRedivis(Tap):
     def dictionary(self) -> Dictionary:
         """The data dictionary of all that the settings name."""
         if self._dictionary is None:
-            from tap_redivis.dictionary_stream import dictionary_of  # noqa: PLC0415 - few settings ask for it
+            from tap_redivis.singer.dictionary_stream import dictionary_of  # noqa: PLC0415 - few settings ask for it
 
             self._dictionary = dictionary_of(self)
         return self._dictionary
@@ -235,8 +235,8 @@ class TapRedivis(Tap):
     def _dictionary_streams(self) -> list[DictionaryStream]:
         if not self.settings.include_dictionary:
             return []
-        from tap_redivis.dictionary import TOPICS  # noqa: PLC0415 - few settings ask for it
-        from tap_redivis.dictionary_stream import DictionaryStream  # noqa: PLC0415 - the same
+        from tap_redivis.singer.dictionary import TOPICS  # noqa: PLC0415 - few settings ask for it
+        from tap_redivis.singer.dictionary_stream import DictionaryStream  # noqa: PLC0415 - the same
 
         return [DictionaryStream(self, topic) for topic in TOPICS]
 
@@ -538,7 +538,7 @@ class TapRedivis(Tap):
         elif discover:
             tap.run_discovery()
         elif plan:
-            from tap_redivis.plan import show_plan  # noqa: PLC0415 - a run needs no plan
+            from tap_redivis.singer.plan_report import show_plan  # noqa: PLC0415 - a run needs no plan
 
             show_plan(tap.make_plan(given_rate), as_json=plan == "json")
         elif test == "schema":
@@ -564,7 +564,7 @@ class TapRedivis(Tap):
         Args:
             rate: What the estimates go by, if the user gave it.
         """
-        from tap_redivis.plan import failed, plan_of  # noqa: PLC0415 - a run needs no plan
+        from tap_redivis.singer.plan_report import failed, plan_of  # noqa: PLC0415 - a run needs no plan
 
         plans: list[Planned] = []
         for stream in self._own_streams:
@@ -608,7 +608,7 @@ class TapRedivis(Tap):
 def _given_rate(text: str | None) -> Rate | None:
     if text is None:
         return None
-    from tap_redivis.plan import rate_of  # noqa: PLC0415 - a run needs no plan
+    from tap_redivis.singer.plan_report import rate_of  # noqa: PLC0415 - a run needs no plan
 
     return rate_of(text)
 
@@ -687,7 +687,7 @@ def _readable_bookmark(item: tuple[str, Any]) -> tuple[str, dict[str, Any]] | No
     try:
         if not is_of_dictionary(state):
             return stream, to_state(from_state(state))
-        from tap_redivis.dictionary_stream import readable  # noqa: PLC0415 - few states have it
+        from tap_redivis.singer.dictionary_stream import readable  # noqa: PLC0415 - few states have it
 
         return stream, readable(state)
     except ValueError as error:

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pyarrow as pa
 
-from tap_redivis.retry import PassingFailure
+from tap_redivis.client.retry import PassingFailure
 from tap_redivis.wire.arrays import SLICE_BYTES, place_columns, rows_of, text_or_bytes
 from tap_redivis.wire.rows import DamagedRow, RowBlock, RowCodec, Turn
 

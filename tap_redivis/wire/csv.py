@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from tap_redivis.columns import Column
-from tap_redivis.retry import PassingFailure
+from tap_redivis.client.retry import PassingFailure
+from tap_redivis.model.columns import Column
 from tap_redivis.wire.arrays import TARGETS, place_columns, rows_of, text_or_bytes
 from tap_redivis.wire.rows import LARGE_ROW_BYTES, MAX_ROW_BYTES, DamagedRow, RowCodec, Rows, Turn, too_large
 

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from tap_redivis.client.retry import PassingFailure
 from tap_redivis.errors import InvalidValue
-from tap_redivis.retry import PassingFailure
-from tap_redivis.values import Number
+from tap_redivis.wire.casts import Number
 from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, RowCodec, Rows, Turn, too_large
 
 

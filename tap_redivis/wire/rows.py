@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 import msgspec
 
-from tap_redivis.columns import INT64_MAX, INT64_MIN, Column
+from tap_redivis.client.retry import PassingFailure
 from tap_redivis.errors import InvalidValue, RowTooLarge, SchemaChanged, one_line
-from tap_redivis.replication import KeyValue
-from tap_redivis.retry import PassingFailure
-from tap_redivis.values import Number, Value, cast, is_finite, recast
+from tap_redivis.model.columns import INT64_MAX, INT64_MIN, Column
+from tap_redivis.planning.replication import KeyValue
+from tap_redivis.wire.casts import Number, Value, cast, is_finite, recast
 
 if TYPE_CHECKING:
     from typing_extensions import Self

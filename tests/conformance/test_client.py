@@ -15,8 +15,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tap_redivis.emulator import Emulator
-from tap_redivis.emulator.log import Request
+from redivis_emulator import Emulator
+from redivis_emulator.log import Request
 from tests.conformance import library
 from tests.support.environments import environment
 

@@ -14,7 +14,7 @@ import pytest
 
 from demo import story
 from demo.figures import Figures
-from tap_redivis.emulator import demo
+from redivis_emulator import demo
 
 pytestmark = pytest.mark.xdist_group("demo")  # the story is told once
 

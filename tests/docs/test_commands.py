@@ -12,7 +12,7 @@ from pathlib import Path
 from jsonschema import Draft7Validator
 
 from docs import tuning
-from tap_redivis.settings import CONFIG_SCHEMA, SOURCES, Settings
+from tap_redivis.model.settings import CONFIG_SCHEMA, SOURCES, Settings
 from tests.support.environments import environment
 
 _ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tap_redivis.emulator import Emulator, demo
+from redivis_emulator import Emulator, demo
 from tests.support.pipes import pipe, tap, target
 from tests.support.postgres import Postgres
 

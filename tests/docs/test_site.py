@@ -14,11 +14,11 @@ import pyarrow as pa
 import pytest
 
 from docs.lines import error_classes
-from tap_redivis import bookmarks
-from tap_redivis.dictionary_stream import PartMark, Writing, Written
-from tap_redivis.emulator import Emulator, Fault
-from tap_redivis.plan import Planned
-from tap_redivis.settings import CONFIG_SCHEMA
+from redivis_emulator import Emulator, Fault
+from tap_redivis.model.settings import CONFIG_SCHEMA
+from tap_redivis.planning import bookmarks
+from tap_redivis.singer.dictionary_stream import PartMark, Writing, Written
+from tap_redivis.singer.plan_report import Planned
 from tap_redivis.tap import TapRedivis
 from tests.support.batches import batch_config
 from tests.support.pipes import Output, run, tap

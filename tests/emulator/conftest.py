@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import requests
 
-from tap_redivis.emulator import Emulator, RateLimit
+from redivis_emulator import Emulator, RateLimit
 
 Json = dict[str, Any]
 MANY = RateLimit(requests=1_000_000)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tap_redivis.emulator import RateLimit, Settings, Token
+from redivis_emulator import RateLimit, Settings, Token
 from tests.emulator.conftest import Client, write
 
 TOKENS = {

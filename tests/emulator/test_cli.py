@@ -14,7 +14,7 @@ import requests
 
 from tests.emulator.conftest import write
 
-EMULATOR = [sys.executable, "-c", "import sys; from tap_redivis.emulator.cli import main; sys.exit(main())"]
+EMULATOR = [sys.executable, "-c", "import sys; from redivis_emulator.cli import main; sys.exit(main())"]
 
 
 def call(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

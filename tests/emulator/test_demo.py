@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tap_redivis.emulator import Emulator, demo
+from redivis_emulator import Emulator, demo
 from tests.emulator.conftest import Client, read_arrow
 
 

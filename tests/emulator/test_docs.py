@@ -15,9 +15,9 @@ from typing import get_args
 import msgspec
 import pytest
 
-from tap_redivis import emulator
-from tap_redivis.emulator import Emulator, Fault, RateLimit, Settings, Token, cli, control, notes, routes
-from tap_redivis.emulator.faults import Kind
+import redivis_emulator as emulator
+from redivis_emulator import Emulator, Fault, RateLimit, Settings, Token, cli, control, notes, routes
+from redivis_emulator.faults import Kind
 from tests.support import curl
 
 PAGE = (Path(__file__).parents[2] / "docs" / "emulator.md").read_text()

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from tap_redivis.emulator import Fault
+from redivis_emulator import Fault
 from tests.emulator.conftest import Client, read_arrow, write
 
 STREAMS = "/readStreams/*"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from tap_redivis.emulator import Emulator, FolderError
+from redivis_emulator import Emulator, FolderError
 from tests.emulator.conftest import Client, read_arrow, write
 
 ServeFolder = Callable[..., Client]

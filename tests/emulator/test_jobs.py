@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tap_redivis.emulator import Fault, sql
+from redivis_emulator import Fault, sql
 from tests.emulator.conftest import NUMBERS, Client, read_arrow, write
 
 

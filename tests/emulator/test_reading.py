@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tap_redivis.emulator import Settings
+from redivis_emulator import Settings
 from tests.emulator.conftest import NUMBERS, Client, read_arrow, read_csv, write
 
 FORMATS = ("arrow", "csv", "jsonl")

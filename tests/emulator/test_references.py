@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tap_redivis.emulator.references import Reference, TableName, escape, make_id, parse, version_tag
+from redivis_emulator.references import Reference, TableName, escape, make_id, parse, version_tag
 
 
 @pytest.mark.parametrize(

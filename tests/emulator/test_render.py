@@ -11,9 +11,9 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tap_redivis.emulator import demo, render
-from tap_redivis.emulator.render import CsvLineEnds, CsvQuotes, Style
-from tap_redivis.emulator.variable_types import ARROW_TYPES
+from redivis_emulator import demo, render
+from redivis_emulator.render import CsvLineEnds, CsvQuotes, Style
+from redivis_emulator.variable_types import ARROW_TYPES
 from tests.emulator.conftest import read_arrow, read_csv
 
 # NUL ends no string in JSON or CSV, but pyarrow's CSV reader stops there; lone surrogates are not UTF-8.

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tap_redivis.emulator import DEFAULT_TOKEN, Emulator, demo
-from tap_redivis.emulator.access import RateLimit
-from tap_redivis.emulator.service import Settings
+from redivis_emulator import DEFAULT_TOKEN, Emulator, demo
+from redivis_emulator.access import RateLimit
+from redivis_emulator.service import Settings
 from tests.support.served import Site, visits, write_table
 
 VISITS = visits(2000)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from tap_redivis.emulator import Fault
+from redivis_emulator import Fault
+from tap_redivis.batch.storage import storage_at
+from tap_redivis.batch.storage.common import Place
 from tap_redivis.errors import StorageError
-from tap_redivis.storage import storage_at
-from tap_redivis.storage.common import Place
 from tests.end_to_end.conftest import VISITS
 from tests.support.azure_storage import AzureStorage, serving_azure_storage
 from tests.support.batches import ENCODINGS

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tap_redivis.emulator import Fault
+from redivis_emulator import Fault
 from tests.end_to_end.conftest import VISITS
 from tests.support.batches import (
     ENCODINGS,

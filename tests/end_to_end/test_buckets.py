@@ -12,10 +12,10 @@ import pytest
 from botocore.exceptions import ClientError
 from s3fs import S3FileSystem
 
-from tap_redivis.emulator import Fault
+from redivis_emulator import Fault
+from tap_redivis.batch.storage import storage_at
+from tap_redivis.batch.storage.common import Place
 from tap_redivis.errors import StorageError
-from tap_redivis.storage import storage_at
-from tap_redivis.storage.common import Place
 from tests.end_to_end.conftest import VISITS
 from tests.support.batches import ENCODINGS, batch_config, table_in
 from tests.support.buckets import S3, serving_s3

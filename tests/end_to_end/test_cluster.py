@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 import requests
 
-from tap_redivis.emulator import DEFAULT_TOKEN, Fault
+from redivis_emulator import DEFAULT_TOKEN, Fault
 from tests.end_to_end.conftest import VISITS
 from tests.support.batches import ENCODINGS, all_records_in, batch_config, files_of, records_of_files
 from tests.support.buckets import S3

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tap_redivis.emulator import DEFAULT_TOKEN, Emulator, Fault
-from tap_redivis.emulator.access import RateLimit
+from redivis_emulator import DEFAULT_TOKEN, Emulator, Fault
+from redivis_emulator.access import RateLimit
 from tests.end_to_end.conftest import VISITS
 from tests.support.pipes import Json, Output, run
 from tests.support.served import Site, assert_same_rows, records_of, visits, write_note

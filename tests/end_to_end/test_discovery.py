@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tap_redivis.emulator import Emulator, Fault
-from tap_redivis.emulator.access import Token
+from redivis_emulator import Emulator, Fault
+from redivis_emulator.access import Token
 from tests.end_to_end.conftest import UNLIMITED, VISITS
 from tests.support.pipes import Json, Output, run
 from tests.support.served import Site, assert_same_rows, records_of, streams_of, visits, write_note, write_table

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from tap_redivis.emulator import DEFAULT_TOKEN, Emulator, Fault
+from redivis_emulator import DEFAULT_TOKEN, Emulator, Fault
 from tests.support.pipes import Json, Program, pipe, run, target
 from tests.support.postgres import Postgres
 from tests.support.served import Site, assert_same_rows, records_of, visits, write_table

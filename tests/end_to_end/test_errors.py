@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tap_redivis.emulator import Emulator
-from tap_redivis.emulator.access import Token
+from redivis_emulator import Emulator
+from redivis_emulator.access import Token
 from tests.end_to_end.conftest import UNLIMITED, VISITS
 from tests.support.pipes import Json, Output, Program, run
 from tests.support.served import Site, write_note, write_table

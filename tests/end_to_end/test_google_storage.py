@@ -11,10 +11,10 @@ from urllib.parse import quote
 
 import pytest
 
-from tap_redivis.emulator import Fault
+from redivis_emulator import Fault
+from tap_redivis.batch.storage import Closed, storage_at
+from tap_redivis.batch.storage.common import Place
 from tap_redivis.errors import StorageError
-from tap_redivis.storage import Closed, storage_at
-from tap_redivis.storage.common import Place
 from tests.end_to_end.conftest import VISITS
 from tests.support.batches import ENCODINGS
 from tests.support.google_storage import GoogleStorage, serving_google_storage

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tap_redivis.emulator import Fault
+from redivis_emulator import Fault
 from tests.end_to_end.conftest import VISITS
 from tests.support.pipes import Json, Output, Stop, run, run_stopped
 from tests.support.running import forked

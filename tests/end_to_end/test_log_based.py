@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tap_redivis.emulator import Fault
+from redivis_emulator import Fault
 from tests.end_to_end.conftest import VISITS
 from tests.support.pipes import Json, Output, Stop, run, run_stopped
 from tests.support.served import Site, assert_same_rows, records_of, visits, write_note, write_table

@@ -16,8 +16,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tap_redivis.emulator import DEFAULT_TOKEN, Emulator, Fault
-from tap_redivis.emulator.access import RateLimit
+from redivis_emulator import DEFAULT_TOKEN, Emulator, Fault
+from redivis_emulator.access import RateLimit
 from tests.end_to_end.conftest import UNLIMITED
 from tests.support.measuring import measured
 from tests.support.pipes import Json, Output, Process, run
@@ -120,7 +120,7 @@ def test_state_speaks_of_no_session_before_its_table_has_its_turn(many: Site) ->
 
 _HOURS_AGO = """
 import datetime as dt
-from tap_redivis import look_ahead
+from tap_redivis.singer import prefetch
 from tap_redivis.__main__ import main
 
 class Earlier(dt.datetime):
@@ -128,7 +128,7 @@ class Earlier(dt.datetime):
     def now(cls, zone):
         return dt.datetime.now(zone) - dt.timedelta(hours=2)
 
-look_ahead.datetime = Earlier
+prefetch.datetime = Earlier
 main()
 """
 

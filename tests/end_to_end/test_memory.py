@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from tap_redivis.emulator import DEFAULT_TOKEN, Emulator
-from tap_redivis.emulator.service import Settings
+from redivis_emulator import DEFAULT_TOKEN, Emulator
+from redivis_emulator.service import Settings
 from tests.end_to_end.conftest import UNLIMITED
 from tests.support.batches import ENCODINGS, batch_config
 from tests.support.measuring import Drain, Measured, measured

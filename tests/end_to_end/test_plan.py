@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tap_redivis.emulator import DEFAULT_TOKEN, Emulator, Fault
-from tap_redivis.emulator.service import Settings
+from redivis_emulator import DEFAULT_TOKEN, Emulator, Fault
+from redivis_emulator.service import Settings
 from tests.end_to_end.conftest import UNLIMITED
 from tests.support.pipes import Json, Output, run
 from tests.support.served import Site, visits, write_note, write_table

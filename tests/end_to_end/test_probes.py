@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tap_redivis.emulator import Emulator, Fault
-from tap_redivis.emulator.access import Token
+from redivis_emulator import Emulator, Fault
+from redivis_emulator.access import Token
 from tests.end_to_end.conftest import UNLIMITED, VISITS
 from tests.support.pipes import Output, run
 from tests.support.served import Site, write_note, write_table

@@ -9,7 +9,7 @@ import subprocess
 import threading
 from dataclasses import dataclass
 
-from tap_redivis.emulator import Fault
+from redivis_emulator import Fault
 from tests.support.pipes import Program, run
 from tests.support.served import Site, visits, write_table
 

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tap_redivis.emulator import Fault
-from tap_redivis.read_session import has_processes
+from redivis_emulator import Fault
+from tap_redivis.reading.read_session import has_processes
 from tests.end_to_end.conftest import VISITS
 from tests.support.pipes import Json, Stop, pipe, run, run_stopped, started, target
 from tests.support.postgres import Postgres

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tap_redivis.emulator import DEFAULT_TOKEN, Emulator, Fault
-from tap_redivis.emulator.service import Settings
+from redivis_emulator import DEFAULT_TOKEN, Emulator, Fault
+from redivis_emulator.service import Settings
 from tests.end_to_end.conftest import VISITS
 from tests.support.pipes import Json, Output, run
 from tests.support.served import Site, assert_same_rows, records_of, visits, write_note, write_table

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tap_redivis.emulator import Emulator, Fault
+from redivis_emulator import Emulator, Fault
 from tests.end_to_end.conftest import UNLIMITED, VISITS
 from tests.support.pipes import Program, run
 from tests.support.served import Site, assert_same_rows, records_of

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tap_redivis.emulator import Fault
+from redivis_emulator import Fault
 from tests.support.batches import batch_config
 from tests.support.pipes import Json, Piped, Program, Stop, pipe, pipe_stopped, pipe_watched, target
 from tests.support.postgres import Postgres

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tap_redivis.emulator import DEFAULT_TOKEN, Emulator, Fault
+from redivis_emulator import DEFAULT_TOKEN, Emulator, Fault
 from tests.end_to_end.conftest import UNLIMITED
 from tests.support.pipes import Json, run
 from tests.support.served import Site, assert_same_rows, records_of, visits, write_note, write_table

@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tap_redivis.emulator import Emulator, Fault
-from tap_redivis.emulator.access import Token
-from tap_redivis.emulator.service import Settings
+from redivis_emulator import Emulator, Fault
+from redivis_emulator.access import Token
+from redivis_emulator.service import Settings
 from tests.end_to_end.conftest import UNLIMITED, VISITS
 from tests.support.pipes import Json, Output, Stop, pipe, run, run_stopped, target
 from tests.support.postgres import Postgres

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tap_redivis.api import Api
-from tap_redivis.emulator import Emulator, Fault
+from redivis_emulator import Emulator, Fault
+from tap_redivis.client.http import Api
 from tests.end_to_end.conftest import UNLIMITED, VISITS
 from tests.support.pipes import Json, Output, Stop, pipe, run, run_stopped, target
 from tests.support.postgres import Postgres

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 import requests
 
-from tap_redivis.emulator import DEFAULT_TOKEN, Emulator, Fault
-from tap_redivis.emulator.service import Settings
+from redivis_emulator import DEFAULT_TOKEN, Emulator, Fault
+from redivis_emulator.service import Settings
 from tests.end_to_end.conftest import UNLIMITED
 from tests.support.pipes import Json, Output, Stop, run_stopped, run_unread
 from tests.support.readers import Reader, fast, interrupted, interrupted_unread, interrupted_when, slow

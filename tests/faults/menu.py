@@ -9,7 +9,7 @@ from typing import Literal
 
 from msgspec import structs
 
-from tap_redivis.emulator import Fault, RateLimit
+from redivis_emulator import Fault, RateLimit
 
 # Each answer names the limit's reset, and the tap waits for it after a 429 without a `Retry-After` that it can read.
 _UNLIMITED = RateLimit(requests=10**9, seconds=0.3)

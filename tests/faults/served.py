@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tap_redivis.emulator import Emulator, Fault, Settings
-from tap_redivis.emulator.log import Request
+from redivis_emulator import Emulator, Fault, Settings
+from redivis_emulator.log import Request
 from tests.faults.menu import Item
 from tests.support.pipes import Json
 from tests.support.served import records_of, visits, write_note, write_table

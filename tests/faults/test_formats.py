@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from tap_redivis.emulator import Emulator, Fault, RateLimit, Settings, demo
+from redivis_emulator import Emulator, Fault, RateLimit, Settings, demo
 from tests.faults import made
 from tests.faults.tap import FORMATS
 from tests.support.pipes import Output, run, tap

@@ -10,9 +10,9 @@ import pyarrow as pa
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from tap_redivis.columns import Column
-from tap_redivis.emulator import render
-from tap_redivis.emulator.render import Style
+from redivis_emulator import render
+from redivis_emulator.render import Style
+from tap_redivis.model.columns import Column
 from tap_redivis.wire import WireFormat
 from tap_redivis.wire.rows import Notices, RowCodec, ValueRules
 

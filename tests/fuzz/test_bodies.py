@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_redivis.api import Api
-from tap_redivis.bookmarks import StreamPosition
-from tap_redivis.emulator.render import Style
+from redivis_emulator.render import Style
+from tap_redivis.client.http import Api
 from tap_redivis.errors import RedivisError
-from tap_redivis.read_session import Block, SessionReader
-from tap_redivis.read_stream import Request, SessionGone
+from tap_redivis.planning.bookmarks import StreamPosition
+from tap_redivis.reading.read_session import Block, SessionReader
+from tap_redivis.reading.read_stream import Request, SessionGone
 from tap_redivis.wire import decoder_for
 from tests.fuzz.bodies import COLUMNS, FUZZ, ROWS, STRUCTURAL, TABLE, Edit, body, codec, styles
 from tests.fuzz.served import Answer, Asked, serving

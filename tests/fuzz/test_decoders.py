@@ -8,9 +8,9 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_redivis.emulator.render import Style
+from redivis_emulator.render import Style
+from tap_redivis.client.retry import PassingFailure
 from tap_redivis.errors import DataError
-from tap_redivis.retry import PassingFailure
 from tap_redivis.wire import decoder_for
 from tap_redivis.wire.rows import Rows
 from tests.fuzz.bodies import COLUMNS, EDITS, FUZZ, Edit, body, codec, styles

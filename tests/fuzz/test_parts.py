@@ -15,12 +15,12 @@ import pytest
 import requests
 from singer_sdk.exceptions import ConfigValidationError
 
-from tap_redivis.api import Api
-from tap_redivis.bookmarks import Bookmark, Changes, Reading, StreamPosition, from_state, to_state
-from tap_redivis.emulator import DEFAULT_TOKEN, Emulator
+from redivis_emulator import DEFAULT_TOKEN, Emulator
+from tap_redivis.client.http import Api
+from tap_redivis.client.metadata import Metadata
 from tap_redivis.errors import RedivisError
-from tap_redivis.metadata import Metadata
-from tap_redivis.settings import Settings
+from tap_redivis.model.settings import Settings
+from tap_redivis.planning.bookmarks import Bookmark, Changes, Reading, StreamPosition, from_state, to_state
 from tap_redivis.tap import TapRedivis
 from tests.fuzz.bodies import TABLE
 from tests.fuzz.served import Answer, Asked, serving

@@ -17,7 +17,7 @@ from urllib.parse import quote
 import requests
 from hypothesis import strategies as st
 
-from tap_redivis.emulator import DEFAULT_TOKEN, Emulator, RateLimit, Settings
+from redivis_emulator import DEFAULT_TOKEN, Emulator, RateLimit, Settings
 from tests.fuzz.bodies import TABLE, Edit
 from tests.fuzz.served import Answer, Asked, serving
 from tests.support.pipes import Json, Output, Program, tap

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tap_redivis.emulator import DEFAULT_TOKEN, Emulator
-from tap_redivis.emulator.access import RateLimit
-from tap_redivis.emulator.service import Settings
+from redivis_emulator import DEFAULT_TOKEN, Emulator
+from redivis_emulator.access import RateLimit
+from redivis_emulator.service import Settings
 from tests.support.pipes import Json, Output, Program, started, target
 from tests.support.postgres import Postgres
 from tests.support.running import forked

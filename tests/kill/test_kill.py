@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from tap_redivis.emulator import DEFAULT_TOKEN, Emulator
-from tap_redivis.emulator.access import RateLimit
-from tap_redivis.emulator.service import Settings
+from redivis_emulator import DEFAULT_TOKEN, Emulator
+from redivis_emulator.access import RateLimit
+from redivis_emulator.service import Settings
 from tests.kill.loads import FileLoads, Loads, Table, table_of
 from tests.support.batches import ENCODINGS, batch_config, records_of_files
 from tests.support.pipes import Output, Program

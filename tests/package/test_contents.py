@@ -41,19 +41,19 @@ def read_sdist_files(dist: Dist) -> set[str]:
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel_files: set[str], dist: Dist) -> None:
     """No tests, no caches, no config: Python files, the mark that they are typed, and the metadata."""
-    package = {name for name in wheel_files if name.startswith("tap_redivis/")}
+    package = {name for name in wheel_files if name.startswith(("tap_redivis/", "redivis_emulator/"))}
 
     assert {PurePosixPath(name).suffix for name in package} == {".py", ".typed"}
-    assert {"tap_redivis/py.typed", "tap_redivis/__main__.py", "tap_redivis/emulator/cli.py"} < package
+    assert {"tap_redivis/py.typed", "tap_redivis/__main__.py", "redivis_emulator/cli.py"} < package
     assert wheel_files - package == {
         f"{dist.info}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")
     }
 
 
 def test_the_source_distribution_holds_what_the_wheel_holds(wheel_files: set[str], sdist_files: set[str]) -> None:
-    package = {name for name in sdist_files if name.startswith("tap_redivis/")}
+    package = {name for name in sdist_files if name.startswith(("tap_redivis/", "redivis_emulator/"))}
 
-    assert package == {name for name in wheel_files if name.startswith("tap_redivis/")}
+    assert package == {name for name in wheel_files if name.startswith(("tap_redivis/", "redivis_emulator/"))}
 
 
 def test_the_source_distribution_can_be_tested_and_holds_no_junk(sdist_files: set[str]) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tap_redivis.emulator import Emulator
+from redivis_emulator import Emulator
 from tests.package.conftest import PIP_QUICKLY, Dist
 from tests.support.served import visits, write_table
 

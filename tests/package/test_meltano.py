@@ -19,8 +19,8 @@ import pytest
 import yaml
 from jsonschema.validators import validator_for
 
-from tap_redivis.emulator import Emulator, Fault, demo
-from tap_redivis.emulator.service import Settings
+from redivis_emulator import Emulator, Fault, demo
+from redivis_emulator.service import Settings
 from tests.package.conftest import Dist
 from tests.support.environments import cache_folder, environment
 from tests.support.pipes import Json, Output, Program, run, started

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from packaging.version import Version
 
-from tap_redivis.emulator import DEFAULT_TOKEN, Emulator
+from redivis_emulator import DEFAULT_TOKEN, Emulator
 from tests.package.conftest import Dist
 from tests.support.batches import batch_config, files_of, records_of_files
 from tests.support.environments import environment

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tap_redivis.emulator import Emulator, demo
+from redivis_emulator import Emulator, demo
 from tests.package.conftest import PIP_QUICKLY, Dist
 
 pytestmark = pytest.mark.xdist_group("package")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tap_redivis.emulator import Emulator, Fault
+from redivis_emulator import Emulator, Fault
 from tests.support.environments import environment
 from tests.support.pipes import Json, Output, Program, run
 from tests.support.readers import interrupted_when

@@ -6,7 +6,8 @@ from tap_redivis.__main__ import _leave_out
 
 _leave_out()  # first: a tap that is started does without these parts of the SDK too
 
-from tap_redivis import batch, tap  # noqa: E402 - see above
+from tap_redivis import tap  # noqa: E402 - see above
+from tap_redivis.batch import output  # noqa: E402 - see above
 from tap_redivis.wire import arrow, csv  # noqa: E402 - see above
 
-__all__ = ["arrow", "batch", "csv", "tap"]
+__all__ = ["arrow", "csv", "output", "tap"]

@@ -103,9 +103,9 @@ def _be_the_tap(argv: Sequence[str], surroundings: _Surroundings, stdout: Connec
     sys.argv = list(argv)
     os.environ.clear()
     os.environ.update(surroundings.variables)
-    from tap_redivis import streams  # noqa: PLC0415 - only in the process that was forked
     from tap_redivis.__main__ import main  # noqa: PLC0415 - the same
-    from tap_redivis.shutdown import SHUTDOWN  # noqa: PLC0415 - the same
+    from tap_redivis.runtime.shutdown import SHUTDOWN  # noqa: PLC0415 - the same
+    from tap_redivis.singer import streams  # noqa: PLC0415 - only in the process that was forked
 
     SHUTDOWN.install()
     ready.set()

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from tap_redivis.emulator import Emulator
-from tap_redivis.emulator.log import Request
+from redivis_emulator import Emulator
+from redivis_emulator.log import Request
 from tests.support.pipes import Json, Output, Program, run, tap
 
 _SHOWN = 3
@@ -28,7 +28,7 @@ class Site:
 
     Attributes:
         emulator: Serves the folder.
-        folder: Layout as `tap_redivis.emulator.folder` says.
+        folder: Layout as `redivis_emulator.folder` says.
         files: Where config, catalog and state of the tap are written.
         token: What the tap is given; None: nothing.
     """

@@ -12,8 +12,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tap_redivis.columns import COLUMN_TYPES, INT64_MAX, INT64_MIN, Column
-from tap_redivis.values import Value
+from tap_redivis.model.columns import COLUMN_TYPES, INT64_MAX, INT64_MIN, Column
+from tap_redivis.wire.casts import Value
 from tap_redivis.wire.jsonl import JsonlDecoder
 from tap_redivis.wire.rows import Notices, RowCodec, Rows, ValueRules
 

@@ -10,10 +10,10 @@ import backoff
 import pyarrow as pa
 import pytest
 
-from tap_redivis.api import Api
-from tap_redivis.emulator import DEFAULT_TOKEN, Emulator
-from tap_redivis.emulator.access import RateLimit
-from tap_redivis.emulator.service import Settings
+from redivis_emulator import DEFAULT_TOKEN, Emulator
+from redivis_emulator.access import RateLimit
+from redivis_emulator.service import Settings
+from tap_redivis.client.http import Api
 from tests.support.served import write_note, write_table
 
 MakeApi = Callable[..., Api]

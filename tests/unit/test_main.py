@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tap_redivis.emulator import DEFAULT_TOKEN, Emulator
+from redivis_emulator import DEFAULT_TOKEN, Emulator
 from tap_redivis.tap import TapRedivis
 
 _MISTAKE = """
 from tap_redivis import tap
-from tap_redivis.logs import hide
+from tap_redivis.runtime.logs import hide
 from tap_redivis.__main__ import main
 
 def mistaken(tap):
@@ -106,17 +106,17 @@ _NEVER = {
     "polars",
     "rich",
     "sqlalchemy",
-    "tap_redivis.emulator",
+    "redivis_emulator",
     "yaml",
 }
 _SOMETIMES = {
     "backoff",
     "pyarrow",
-    "tap_redivis.batch",
-    "tap_redivis.dictionary",
-    "tap_redivis.dictionary_stream",
-    "tap_redivis.plan",
-    "tap_redivis.stream_process",
+    "tap_redivis.batch.output",
+    "tap_redivis.singer.dictionary",
+    "tap_redivis.singer.dictionary_stream",
+    "tap_redivis.singer.plan_report",
+    "tap_redivis.reading.stream_process",
     "tap_redivis.wire.arrow",
     "tap_redivis.wire.csv",
 }
@@ -174,10 +174,14 @@ def test_a_run_imports_what_it_needs(emulator: Emulator, tmp_path: Path, argumen
         (
             {"batch_config": {"encoding": {"format": "arrow"}, "storage": {"root": "files"}}},
             [],
-            {"pyarrow", "tap_redivis.batch"},
+            {"pyarrow", "tap_redivis.batch.output"},
         ),
-        ({"include_dictionary": True}, [], {"tap_redivis.dictionary", "tap_redivis.dictionary_stream"}),
-        ({}, ["--plan=json"], {"tap_redivis.plan", "tap_redivis.dictionary", "tap_redivis.dictionary_stream"}),
+        ({"include_dictionary": True}, [], {"tap_redivis.singer.dictionary", "tap_redivis.singer.dictionary_stream"}),
+        (
+            {},
+            ["--plan=json"],
+            {"tap_redivis.singer.plan_report", "tap_redivis.singer.dictionary", "tap_redivis.singer.dictionary_stream"},
+        ),
     ],
 )
 def test_what_is_asked_for_is_imported(

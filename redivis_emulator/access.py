@@ -1,0 +1,124 @@
+"""Who may see what: tokens, scopes, access levels, and how many requests they may make (redivis-api §1.3, §1.7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from redivis_emulator.errors import ApiError, not_found
+from redivis_emulator.library import ACCESS_LEVELS, AccessLevel, Dataset, Workflow
+from redivis_emulator.references import escape
+
+if TYPE_CHECKING:
+    from redivis_emulator.clock import Clock
+
+# A scope includes those before it (redivis-api §1.3).
+_DATA_SCOPES = ("data.overview", "data.metadata", "data.data", "data.edit")
+_SCOPE_OF_LEVEL: dict[AccessLevel, str] = {
+    "overview": "data.overview",
+    "metadata": "data.metadata",
+    "sample": "data.data",
+    "data": "data.data",
+    "edit": "data.edit",
+}
+ALL_SCOPES = ("public", *_DATA_SCOPES, "organization.read", "organization.write", "workflow.write")
+
+
+class Token(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a bearer token is good for.
+
+    Args:
+        user: Whose token it is: sessions belong to users.
+        scopes: Scopes of redivis-api §1.3.
+        access: Access level by glob on `owner.dataset`, first match wins; unmatched datasets have a level of
+            their own.
+    """
+
+    user: str = "emulator_user"
+    scopes: tuple[str, ...] = ALL_SCOPES
+    access: dict[str, AccessLevel] = {}
+
+
+def access_level(caller: Token | None, container: Dataset | Workflow) -> AccessLevel:
+    """Return what a caller may do with a dataset or workflow; the public level is everybody's."""
+    if caller is None:
+        return container.public_access_level
+    name = f"{escape(container.owner.name)}.{escape(container.name)}"
+    granted = (level for pattern, level in caller.access.items() if fnmatchcase(name, pattern.lower()))
+    return max(next(granted, container.access_level), container.public_access_level, key=ACCESS_LEVELS.index)
+
+
+def is_public(container: Dataset | Workflow, level: AccessLevel) -> bool:
+    """Return whether anybody may use a resource at this level."""
+    return ACCESS_LEVELS.index(container.public_access_level) >= ACCESS_LEVELS.index(level)
+
+
+def require(caller: Token | None, container: Dataset | Workflow, level: AccessLevel) -> None:
+    """Let a caller pass who may use a resource at this level.
+
+    Raises:
+        ApiError: 401 without a token, 404 where the resource is invisible, 403 where access or scope is too low.
+    """
+    if is_public(container, level):
+        return
+    if caller is None:
+        raise ApiError(401, "invalid_token", "This resource is not public: a valid access token is needed.")
+    rank = ACCESS_LEVELS.index(access_level(caller, container))
+    # An invisible resource and a draft of somebody else are not there (redivis-api §1.3, §1.8).
+    if rank == 0 or (level == "edit" and rank < ACCESS_LEVELS.index("edit")):
+        raise not_found(f"The resource {container.owner.name}.{container.name}")
+    if rank < ACCESS_LEVELS.index(level):
+        msg = f"You need {level} access to {container.owner.name}.{container.name}; you have {ACCESS_LEVELS[rank]}."
+        raise ApiError(403, "forbidden", msg)
+    require_scope(caller, _SCOPE_OF_LEVEL[level])
+
+
+def require_scope(caller: Token, scope: str) -> None:
+    """Let a token pass that has a scope, or a larger one.
+
+    Raises:
+        ApiError: 403 `insufficient_scope`, which names the scope.
+    """
+    enough = _DATA_SCOPES[_DATA_SCOPES.index(scope) :]
+    if not set(enough) & set(caller.scopes):
+        extra: dict[str, Any] = {"scope": scope, "amr_values": None}
+        raise ApiError(403, "insufficient_scope", f"The access token lacks the scope {scope}.", extra=extra)
+
+
+class RateLimit(Struct, frozen=True, forbid_unknown_fields=True):
+    """So many requests in so many seconds, for each token or address."""
+
+    requests: int = 1000
+    seconds: float = 60.0
+
+
+@dataclass
+class _Window:
+    ends_at: float
+    used: int = 0
+
+
+class RateLimiter:
+    """Counts requests in windows that begin with a caller's first request."""
+
+    def __init__(self, clock: Clock, limit: RateLimit) -> None:
+        self._clock = clock
+        self._limit = limit
+        self._windows: dict[str, _Window] = {}
+
+    def count(self, caller: str) -> tuple[dict[str, str], float | None]:
+        """Count a request; return the headers of redivis-api §1.6, and the seconds to wait if it is one too many."""
+        now = self._clock.now()
+        window = self._windows.get(caller)
+        if window is None or window.ends_at <= now:
+            window = self._windows[caller] = _Window(now + self._limit.seconds)
+        window.used += 1
+        headers = {
+            "X-Ratelimit-Limit": str(self._limit.requests),
+            "X-Ratelimit-Remaining": str(max(0, self._limit.requests - window.used)),
+            "X-Ratelimit-Reset": str(int(window.ends_at) + 1),
+        }
+        return headers, window.ends_at - now if window.used > self._limit.requests else None

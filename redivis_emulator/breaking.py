@@ -1,0 +1,214 @@
+"""Breaks answers on purpose: stands between a response and the connection, and lets a fault happen at its place."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import socket
+import struct
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.types import Message, Send
+
+    from redivis_emulator.faults import Fault
+
+_POLL_SECONDS = 0.002
+_STALL_POLL_SECONDS = 0.01
+_SLOW_SECONDS = 0.05
+_THROTTLE_SECONDS = 0.02
+_GARBAGE_BYTES = 64
+_MISSING_BYTES = 1 << 20
+_UNKNOWN_BYTES = 1 << 31
+_REFUSE_SECONDS = 1.0
+
+# Where a request's connection is found in the extensions of its ASGI scope.
+CONNECTION = "tap_redivis.connection"
+
+
+class Broken(Exception):
+    """The answer is over: its connection is gone, or it ended before its rows did."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """The TCP connection of a request.
+
+    Args:
+        transport: The connection.
+        refuse: Makes the server refuse connections for some seconds.
+    """
+
+    transport: asyncio.Transport
+    refuse: Callable[[float], None]
+
+    @property
+    def is_gone(self) -> bool:
+        """True once either side has closed the connection."""
+        return self.transport.is_closing()
+
+    async def close(self) -> None:
+        """Close the connection after all that was written."""
+        self.transport.close()
+        raise Broken
+
+    async def reset(self) -> None:
+        """Break the connection by a TCP reset, after all that was written has reached the client's machine."""
+        while not self.is_gone and self._unsent():  # noqa: ASYNC110 - the kernel tells nobody
+            await asyncio.sleep(_POLL_SECONDS)
+        # With a linger time of zero, closing a socket resets the connection.
+        linger = struct.pack("ii", 1, 0)
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.transport.abort()
+        raise Broken
+
+    async def stall(self, seconds: float | None) -> None:
+        """Be silent for some time, or until the client goes away."""
+        loop = asyncio.get_running_loop()
+        end = math.inf if seconds is None else loop.time() + seconds
+        while (left := end - loop.time()) > 0:
+            if self.is_gone:
+                raise Broken
+            await asyncio.sleep(min(left, _STALL_POLL_SECONDS))
+
+    def _unsent(self) -> int:
+        waiting = self.transport.get_write_buffer_size()
+        if waiting or sys.platform == "win32":
+            return waiting
+        import fcntl  # noqa: PLC0415 - not on Windows
+        import termios  # noqa: PLC0415
+
+        # Bytes that the kernel has not yet seen acknowledged.
+        queue = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        return int.from_bytes(queue, sys.byteorder)
+
+
+async def leave_unanswered(fault: Fault, connection: Connection) -> None:
+    """Let a fault happen that leaves a request without an answer.
+
+    Raises:
+        Broken: Always, but for a `stall` that ends.
+    """
+    if fault.kind == "close":
+        await connection.close()
+    if fault.kind == "reset":
+        await connection.reset()
+    if fault.kind == "stall":
+        await connection.stall(fault.seconds)
+    if fault.kind == "refuse":
+        connection.refuse(_REFUSE_SECONDS if fault.seconds is None else fault.seconds)
+        await connection.close()
+
+
+class BrokenSend:
+    """An ASGI `send` that lets one fault happen at its place in the body.
+
+    The place is `at_byte`, or the empty chunk with which a body marks the row `at_row`.
+    """
+
+    def __init__(self, send: Send, fault: Fault, connection: Connection) -> None:
+        self._send = send
+        self._fault = fault
+        self._connection = connection
+        # Bytes until the fault; None: until the mark.
+        self._before = None if fault.at_row is not None else fault.at_byte or 0
+        # Bytes that the fault spoils or slows down; None: all that come.
+        self._spoilt = _GARBAGE_BYTES if fault.length is None and fault.kind == "garbage" else fault.length
+        self._over = False
+        # When the next bytes are due, in seconds on the loop's clock.
+        self._due = 0.0
+
+    async def __call__(self, message: Message) -> None:
+        """Send a message of ASGI, up to the fault."""
+        if message["type"] == "http.response.start":
+            await self._send({**message, "headers": self._headers(message["headers"])})
+            return
+        data, more = message.get("body", b""), message.get("more_body", False)
+        if not self._over:
+            data = await self._reach(data, more=more)
+        if self._over and self._fault.kind == "garbage":
+            data = self._garble(data)
+        if self._over and self._fault.kind == "slow":
+            data = await self._trickle(data)
+        if self._over and self._fault.kind == "throttle":
+            data = await self._throttle(data)
+        await self._write(data, more=more)
+
+    def _headers(self, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        rest = [(name, value) for name, value in headers if name.lower() != b"content-length"]
+        if self._fault.kind == "short":
+            promised = _MISSING_BYTES + (_UNKNOWN_BYTES if self._before is None else self._before)
+            return [*rest, (b"content-length", str(promised).encode())]
+        # A body that ends early, but properly, must not have said its length.
+        return rest if self._fault.kind == "end" else headers
+
+    async def _reach(self, data: bytes, *, more: bool) -> bytes:
+        """Send what comes before the fault, let it happen if its place is reached, and return what is left to send."""
+        is_end_of_short = self._fault.kind == "short" and not more
+        if self._before is None:
+            self._over = (more and not data) or is_end_of_short
+            cut = len(data)
+        else:
+            self._over = len(data) >= self._before or is_end_of_short
+            cut = min(self._before, len(data))
+            self._before -= cut
+        if not self._over:
+            return data
+        await self._write(data[:cut], more=True)
+        await self._happen()
+        return data[cut:]
+
+    async def _happen(self) -> None:
+        if self._fault.kind in {"close", "short"}:
+            await self._connection.close()
+        if self._fault.kind == "reset":
+            await self._connection.reset()
+        if self._fault.kind == "end":
+            await self._write(b"", more=False)
+            raise Broken
+        if self._fault.kind == "stall":
+            await self._connection.stall(self._fault.seconds)
+
+    def _garble(self, data: bytes) -> bytes:
+        count = self._share(data)
+        return random.Random(count).randbytes(count) + data[count:]  # noqa: S311 - rubbish, the same in every run
+
+    async def _trickle(self, data: bytes) -> bytes:
+        """Send bytes one by one; return those that are sent at full speed."""
+        count = self._share(data)
+        for position in range(count):
+            await self._write(data[position : position + 1], more=True)
+            await self._connection.stall(_SLOW_SECONDS if self._fault.seconds is None else self._fault.seconds)
+        return data[count:]
+
+    async def _throttle(self, data: bytes) -> bytes:
+        """Send bytes in small pieces, each as long after the one before as its bytes take at the rate; return the rest.
+
+        A client that was slow gets nothing faster for it.
+        """
+        loop = asyncio.get_running_loop()
+        count = self._share(data)
+        size = max(1, round(self._fault.rate * _THROTTLE_SECONDS))
+        for start in range(0, count, size):
+            piece = data[start : min(start + size, count)]
+            self._due = max(self._due, loop.time()) + len(piece) / self._fault.rate
+            await self._connection.stall(self._due - loop.time())
+            await self._write(piece, more=True)
+        return data[count:]
+
+    def _share(self, data: bytes) -> int:
+        """Return how many bytes of a chunk the fault takes, and count them."""
+        if self._spoilt is None:
+            return len(data)
+        count = min(self._spoilt, len(data))
+        self._spoilt -= count
+        return count
+
+    async def _write(self, data: bytes, *, more: bool) -> None:
+        if data or not more:
+            await self._send({"type": "http.response.body", "body": data, "more_body": more})

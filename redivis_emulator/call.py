@@ -1,0 +1,97 @@
+"""A request to the API, as the handlers see it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from redivis_emulator.errors import invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from redivis_emulator.access import Token
+    from redivis_emulator.variable_types import VariableType
+
+
+@dataclass(frozen=True)
+class Tweaks:
+    """What faults change in how a request is handled; `faults.Fault` says more.
+
+    Args:
+        streams: Number of read streams, whatever was asked for.
+        overshoot: Rows beyond `maxResults`.
+        reversed_columns: Whether the columns of a session are in reverse order.
+        retype: Wire type by column.
+        no_sentinel: Whether the Arrow sentinel is left out.
+        mark_row: Row of a body before which an empty chunk marks the place for a fault.
+    """
+
+    streams: int | None = None
+    overshoot: int = 0
+    reversed_columns: bool = False
+    retype: Mapping[str, VariableType] = field(default_factory=dict)
+    no_sentinel: bool = False
+    mark_row: int | None = None
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request.
+
+    Args:
+        method: `GET`, `HEAD` or `POST`.
+        segments: The path after `/api/v1`, cut at slashes and then percent-decoded (redivis-api §3.2).
+        query: Query parameters; of repeated ones the last.
+        headers: Headers, names in lower case.
+        body: Request body.
+        caller: Whose token came with it; None without one.
+        tweaks: What active faults change.
+    """
+
+    method: str
+    segments: tuple[str, ...]
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    caller: Token | None = None
+    tweaks: Tweaks = Tweaks()
+
+    @property
+    def path(self) -> str:
+        """The path after `/api/v1`, decoded."""
+        return "/" + "/".join(self.segments)
+
+    def json(self) -> dict[str, Any]:
+        """Return the body as a JSON object; without a body, an empty one.
+
+        Raises:
+            ApiError: The body is something else.
+        """
+        if not self.body:
+            return {}
+        try:
+            content = json.loads(self.body)
+        except ValueError as error:
+            msg = f"The request body is not valid JSON: {error}"
+            raise invalid(msg) from error
+        if not isinstance(content, dict):
+            msg = "The request body must be a JSON object."
+            raise invalid(msg)
+        return content
+
+
+def whole_number(name: str, value: object) -> int | None:
+    """Return a parameter that must be a whole number ≥ 0, given as a number or as text (redivis-api §4.6).
+
+    Raises:
+        ApiError: It is something else.
+    """
+    if value is None or value == "":
+        return None
+    text = str(value)
+    if isinstance(value, bool) or not (text.isascii() and text.isdigit()):
+        msg = f"{name} must be a whole number, not {value!r}."
+        raise invalid(msg)
+    return int(text)

@@ -1,0 +1,96 @@
+"""The control endpoints under `/_emulator/`: what the Python API does, for an emulator in another process.
+
+| Path | Method | |
+|---|---|---|
+| `requests` | GET, DELETE | the requests so far; forget them |
+| `faults` | GET, POST, DELETE | the faults; add one or a list; remove all |
+| `clock` | POST `{"seconds": 3600}` | put the clock forward |
+| `reload` | POST | read the folder again |
+| `release` | POST `{"dataset": "o.d", "version": "v1.1"}` | make a version the current one |
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+from msgspec import Struct
+from starlette.responses import JSONResponse
+
+from redivis_emulator.errors import EmulatorError
+from redivis_emulator.faults import Fault, Faults
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+    from redivis_emulator.log import Request
+
+PREFIX = "/_emulator/"
+
+
+class _Clock(Struct, forbid_unknown_fields=True):
+    seconds: float
+
+
+class _Release(Struct, forbid_unknown_fields=True):
+    dataset: str
+    version: str
+
+
+class Controls(Protocol):
+    """What can be done with a running emulator; `Emulator` can."""
+
+    faults: Faults
+
+    @property
+    def requests(self) -> list[Request]:
+        """The requests so far."""
+
+    def forget_requests(self) -> None:
+        """Empty the list of requests."""
+
+    def pass_time(self, seconds: float) -> None:
+        """Put the clock forward."""
+
+    def reload(self) -> None:
+        """Read the folder again."""
+
+    def release(self, dataset: str, version: str) -> None:
+        """Make a version the current one."""
+
+
+def answer(controls: Controls, method: str, name: str, body: bytes) -> Response:
+    """Answer a request to a control endpoint: 200, 400 for a body that makes no sense, 404."""
+    try:
+        content = json.loads(body) if body else {}
+        return JSONResponse(_act(controls, method, name, content))
+    except LookupError:
+        return JSONResponse({"error": f"there is no {method} {PREFIX}{name}"}, 404)
+    except (ValueError, EmulatorError) as error:
+        return JSONResponse({"error": str(error)}, 400)
+
+
+def _act(controls: Controls, method: str, name: str, content: Any) -> Any:  # noqa: ANN401 - JSON
+    match method, name:
+        case "GET", "requests":
+            return [asdict(request) for request in controls.requests]
+        case "DELETE", "requests":
+            controls.forget_requests()
+        case "GET", "faults":
+            return msgspec.to_builtins(controls.faults.all())
+        case "POST", "faults":
+            controls.faults.add(*msgspec.convert(content if isinstance(content, list) else [content], list[Fault]))
+        case "DELETE", "faults":
+            controls.faults.clear()
+        case "POST", "clock":
+            controls.pass_time(msgspec.convert(content, _Clock).seconds)
+        case "POST", "reload":
+            controls.reload()
+        case "POST", "release":
+            release = msgspec.convert(content, _Release)
+            controls.release(release.dataset, release.version)
+        case _:
+            raise LookupError
+    return {}

@@ -1,0 +1,88 @@
+"""What faults do to the handling of a request: to the request, to the session it opens, to its JSON answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import Response
+
+from redivis_emulator.call import Call, Tweaks
+from redivis_emulator.errors import ApiError, EmulatorError, invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redivis_emulator.faults import Fault
+    from redivis_emulator.resources import Json
+    from redivis_emulator.service import Service
+
+
+def replacement(service: Service, call: Call, faults: Sequence[Fault]) -> Response | None:
+    """Let faults happen that come before the answer; return the answer that one puts in its place.
+
+    Raises:
+        ApiError: A fault refuses the request.
+    """
+    for fault in faults:
+        if fault.kind == "release":
+            _release(service, fault)
+        if fault.kind == "expire":
+            service.sessions.expire(call.segments[-1])
+        if fault.kind == "refuse_offset":
+            raise invalid(fault.message)
+        if fault.kind == "status":
+            media_type, text = fault.error_body()
+            return Response(text, fault.status, media_type=media_type)
+    return None
+
+
+def _release(service: Service, fault: Fault) -> None:
+    try:
+        service.release(fault.dataset, fault.version)
+    except EmulatorError as error:
+        raise _misfit(str(error)) from error
+
+
+def _misfit(problem: str) -> ApiError:
+    """Return the answer where a fault cannot happen."""
+    return ApiError(500, "internal_error", f"A fault of the emulator makes no sense here: {problem}.")
+
+
+def tweaked(call: Call, faults: Sequence[Fault]) -> Call:
+    """Return a call with what faults change in its handling."""
+    tweaks = call.tweaks
+    query = dict(call.query)
+    for fault in faults:
+        tweaks = _tweaks(tweaks, fault)
+        if fault.kind == "page_size":
+            query["maxResults"] = str(fault.size)
+    return replace(call, tweaks=tweaks, query=query)
+
+
+def _tweaks(tweaks: Tweaks, fault: Fault) -> Tweaks:
+    changes: dict[str, dict[str, Any]] = {
+        "streams": {"streams": fault.count},
+        "overshoot": {"overshoot": fault.rows},
+        "columns": {"reversed_columns": True},
+        "retype": {"retype": fault.types},
+        "no_sentinel": {"no_sentinel": True},
+    }
+    if fault.breaks_body and fault.at_row is not None:
+        return replace(tweaks, mark_row=fault.at_row)
+    return replace(tweaks, **changes.get(fault.kind, {}))
+
+
+def changed(answer: Json, faults: Sequence[Fault]) -> Json:
+    """Return a JSON answer with the keys that faults change.
+
+    Raises:
+        ApiError: There is no number to add to.
+    """
+    for fault in faults:
+        if fault.kind == "json":
+            if wrong := [key for key in fault.add if not isinstance(answer.get(key), int)]:
+                raise _misfit(f"{wrong[0]} is no number")
+            raised = {key: answer[key] + number for key, number in fault.add.items()}
+            answer = {**answer, **raised, **fault.set}
+    return answer

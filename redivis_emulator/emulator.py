@@ -1,0 +1,145 @@
+"""The emulator as an object: a folder in, an API endpoint out."""
+
+from __future__ import annotations
+
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from redivis_emulator.access import RateLimit, RateLimiter, Token
+from redivis_emulator.app import API_PREFIX, App
+from redivis_emulator.cache import Cache
+from redivis_emulator.clock import Clock
+from redivis_emulator.faults import Faults
+from redivis_emulator.folder import read_library
+from redivis_emulator.log import RequestLog
+from redivis_emulator.notes import EmulatorNote, read_yaml
+from redivis_emulator.server import Server
+from redivis_emulator.service import Service, Settings
+from redivis_emulator.sessions import Sessions
+from redivis_emulator.sources import Shelf
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from redivis_emulator.log import Request
+
+DEFAULT_TOKEN = "emulator-token"  # noqa: S105 - for an API that runs on this machine only
+_RENDER_THREADS = 4
+
+
+class Emulator:
+    """A local Redivis that serves a folder, from `with` to its end. It runs in a thread of this process.
+
+    Args:
+        folder: What to serve; its layout is described in `folder`.
+        host: Address to listen on.
+        port: Port to listen on; 0: a free one.
+        token: A bearer token for everything; None: only `tokens` and those of `emulator.yml` are known.
+        tokens: More tokens.
+        settings: Behaviour that redivis-api leaves open; None: as in `emulator.yml`.
+        rate_limit: Requests in a time, for each token; None: as in `emulator.yml`, else 1000 in 60 seconds.
+
+    Attributes:
+        endpoint: What clients take as `REDIVIS_API_ENDPOINT`.
+        token: What clients take as `REDIVIS_API_TOKEN`.
+        faults: The faults that wait for their requests.
+        log: The requests so far.
+
+    Raises:
+        FolderError: Something in the folder cannot be served.
+        StartError: The port cannot be listened on.
+    """
+
+    def __init__(  # noqa: PLR0913 - keywords, each with a default
+        self,
+        folder: Path,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        token: str | None = DEFAULT_TOKEN,
+        tokens: Mapping[str, Token] | None = None,
+        settings: Settings | None = None,
+        rate_limit: RateLimit | None = None,
+    ) -> None:
+        self.token = token
+        self._folder = Path(folder)
+        self._scratch = tempfile.TemporaryDirectory(prefix="redivis-emulator-")
+        self._executor = ThreadPoolExecutor(_RENDER_THREADS)
+        try:
+            note = read_yaml(self._folder / "emulator.yml", EmulatorNote)
+            known = {**({} if token is None else {token: Token()}), **note.tokens, **(tokens or {})}
+            self._clock = Clock()
+            self.log = RequestLog()
+            self._service = self._make_service(settings or note.settings)
+            limiter = RateLimiter(self._clock, rate_limit or note.rate_limit)
+            self.faults = Faults()
+            app = App(self._service, known, limiter, self.log, self.faults, self)
+            self._server = Server(app, host, port)
+        except BaseException:
+            self._clean_up()
+            raise
+        self.endpoint = f"http://{host}:{self._server.port}{API_PREFIX}"
+
+    def _make_service(self, settings: Settings) -> Service:
+        shelf = Shelf(Path(self._scratch.name))
+        return Service(
+            library=read_library(self._folder, shelf),
+            settings=settings,
+            clock=self._clock,
+            sessions=Sessions(self._clock, settings.session_seconds, settings.gone_status),
+            cache=Cache(settings.cache_bytes),
+            shelf=shelf,
+            executor=self._executor,
+        )
+
+    def release(self, dataset: str, version: str) -> None:
+        """Make a version (`v1.1`) the current one of a dataset (`owner.dataset`): versions after it are not out yet.
+
+        Raises:
+            EmulatorError: There is no such dataset or version.
+        """
+        self._service.release(dataset, version)
+
+    def __enter__(self) -> Self:
+        """Start to serve."""
+        self._server.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop, and remove all temporary files."""
+        self._server.stop()
+        self._service.queries.close()
+        self._service.exports.close()
+        self._clean_up()
+
+    def _clean_up(self) -> None:
+        self._executor.shutdown(cancel_futures=True)
+        self._scratch.cleanup()
+
+    @property
+    def requests(self) -> list[Request]:
+        """The requests so far, in order of arrival."""
+        return self.log.all()
+
+    def forget_requests(self) -> None:
+        """Empty the list of requests."""
+        self.log.forget()
+
+    def pass_time(self, seconds: float) -> None:
+        """Put the emulator's clock forward: sessions expire, the rate limit is reset."""
+        self._clock.pass_time(seconds)
+
+    def reload(self) -> None:
+        """Read the folder again. Sessions that are open go on with what they were opened on.
+
+        Raises:
+            FolderError: Something in the folder cannot be served; the old content stays.
+        """
+        self._service.library = read_library(self._folder, self._service.shelf)

@@ -1,0 +1,110 @@
+"""Queries: POST /queries and what can be asked of one (redivis-api §4.9)."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from redivis_emulator import sql
+from redivis_emulator.call import Call, whole_number
+from redivis_emulator.errors import ApiError, invalid
+from redivis_emulator.library import Part, Variable
+from redivis_emulator.lookups import Finder, Readable, readable_table
+from redivis_emulator.variable_types import variable_type
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from redivis_emulator.jobs import Job
+    from redivis_emulator.resources import Json
+    from redivis_emulator.service import Service
+    from redivis_emulator.sources import Source
+    from redivis_emulator.sql import Statement
+
+_MAX_WAIT_MS = 60_000
+_DEFAULT_WAIT_MS = 30_000
+
+
+@dataclass(frozen=True)
+class QueryResult:
+    """What came out of a query."""
+
+    source: Source
+    variables: tuple[Variable, ...]
+
+
+async def begin(service: Service, finder: Finder, call: Call) -> Json:
+    """Begin a query; answer when it is done, or after `timeoutMs`."""
+    if call.caller is None:
+        raise ApiError(401, "invalid_token", "A query needs a valid access token.")
+    body = call.json()
+    text = body.get("query")
+    if not isinstance(text, str) or not text.strip():
+        raise invalid("query must be a SQL statement.")
+    wait = whole_number("timeoutMs", body.get("timeoutMs"))
+    if wait is not None and wait > _MAX_WAIT_MS:
+        raise invalid("timeoutMs must be at most 60000.")
+    container = body.get("defaultDataset") or body.get("defaultWorkflow")
+
+    def work() -> QueryResult:
+        statement = sql.translate(text, lambda reference: _table(finder, reference, container))
+        source = service.shelf.keep(sql.run(statement))
+        return QueryResult(source, tuple(_variable(field, statement) for field in source.schema))
+
+    job = service.queries.begin(call.caller.user, service.clock.now(), (), work)
+    seconds = (_DEFAULT_WAIT_MS if wait is None else wait) / 1000
+    await asyncio.to_thread(concurrent.futures.wait, [job.future], seconds)
+    return resource(job)
+
+
+def resource(job: Job[QueryResult]) -> Json:
+    """Return a query as JSON (redivis-api §5)."""
+    done = job.future.result() if job.status == "completed" else None
+    return {
+        "kind": "query",
+        "id": job.id,
+        "uri": f"/queries/{job.id}",
+        "status": job.status,
+        "errorMessage": job.error,
+        "createdAt": int(job.created_at * 1000),
+        "finishedAt": int(job.created_at * 1000) if job.future.done() else None,
+        # The official client needs a number here (redivis-api §10).
+        "outputNumRows": done.source.num_rows if done else 0,
+        "outputNumBytes": done.source.num_bytes if done else 0,
+        "outputSchema": [{"name": v.name, "type": v.type} for v in done.variables] if done else None,
+    }
+
+
+def readable(job: Job[QueryResult]) -> Readable:
+    """Return the result of a query as something to read.
+
+    Raises:
+        ApiError: It is not completed.
+    """
+    result = job.result()
+    parts = (Part(Path("result"), result.source, result.source.num_rows),)
+    return Readable(f"/queries/{job.id}", result.variables, parts, result.source.num_bytes)
+
+
+def _variable(field: pa.Field, statement: Statement) -> Variable:
+    """Return a column of the result; what SQL does not know (geography, file ids) is taken from its namesake."""
+    namesakes = [v for table in statement.tables.values() for v in table.variables if v.name == field.name]
+    kind = stored = variable_type(field.type) or "string"
+    if stored == "string" and any(v.type == "geography" for v in namesakes):
+        kind = "geography"
+    return Variable(field.name, kind, stored, is_file_id=any(v.is_file_id for v in namesakes))
+
+
+def _table(finder: Finder, reference: str, container: str | None) -> Readable:
+    """Return the table that a query names: in full, or by its name in the default dataset or workflow."""
+    try:
+        if container and "." not in reference:
+            reference = f"{container}.{reference}"
+        found = finder.table(reference)
+        finder.check_readable(found)
+    except ApiError as error:
+        raise sql.SqlError(str(error)) from error
+    return readable_table(found)

@@ -1,0 +1,237 @@
+"""Rows going out: whole in one answer, or through read sessions and their streams (redivis-api §4.5 to §4.7, §8.1)."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, get_args
+
+import pyarrow as pa
+from starlette.responses import Response
+
+from redivis_emulator import render, resources
+from redivis_emulator.breaking import CONNECTION
+from redivis_emulator.call import Call, whole_number
+from redivis_emulator.errors import ApiError, invalid, not_found
+from redivis_emulator.lookups import wire_schema
+from redivis_emulator.render import MEDIA_TYPES, Format, Style
+from redivis_emulator.sessions import Run, Split, Stream, View, scattered, skip_rows, take_rows
+from redivis_emulator.variable_types import ARROW_TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from starlette.types import Receive, Scope, Send
+
+    from redivis_emulator.breaking import Connection
+    from redivis_emulator.library import Part, Table, Variable
+    from redivis_emulator.lookups import Readable
+    from redivis_emulator.resources import Json
+    from redivis_emulator.service import Service, Settings
+
+
+def rows(service: Service, call: Call, readable: Readable) -> Response:
+    """Answer with all rows of something in one body, without any mark of the end (redivis-api §4.5)."""
+    if call.caller is None and (not readable.public or readable.num_bytes >= service.settings.anonymous_row_bytes):
+        raise ApiError(401, "invalid_token", "Without an access token only small public tables can be read.")
+    style = _style(service, readable, call.query.get("format") or "jsonl")
+    names = call.query.get("selectedVariables")
+    schema = wire_schema(_selected(readable, names.split(",") if names else None))
+    runs = scattered([View(part, schema) for part in readable.parts], _row_limit(call, call.query.get("maxResults")))
+    head, tail = _head(service, schema, style), render.tail(schema, style, sentinel=False)
+    return RowsResponse(service, Body(head, schema, style, runs, tail, mark=call.tweaks.mark_row))
+
+
+def open_session(service: Service, call: Call, readable: Readable) -> Json:
+    """Open a read session (redivis-api §4.6)."""
+    if call.caller is None:
+        raise ApiError(401, "invalid_token", "A read session needs a valid access token.")
+    body = call.json()
+    style = _style(service, readable, body.get("format") or "arrow")
+    selected = body.get("selectedVariables")
+    if selected is not None and not (isinstance(selected, list) and all(isinstance(n, str) for n in selected)):
+        raise invalid("selectedVariables must be a list of names.")
+    split = Split(
+        requested=whole_number("requestedStreamCount", body.get("requestedStreamCount")) or 1,
+        forced=service.settings.streams if call.tweaks.streams is None else call.tweaks.streams,
+        min_rows=service.settings.min_rows_per_stream,
+        max_rows=_row_limit(call, body.get("maxResults")),
+    )
+    views = _views(call, readable, selected)
+    reader = None if body.get("allowAnonymousAccess") is True else call.caller.user
+    session = service.sessions.open(views, style, split, reader)
+    return resources.read_session(session, service.sessions.expires_at(session))
+
+
+def stream(service: Service, call: Call, stream_id: str) -> Response:
+    """Answer with the rows of a read stream from `offset` on (redivis-api §4.7, §8.1)."""
+    session, found = service.sessions.find(stream_id)
+    if session.reader is not None:
+        if call.caller is None:
+            raise ApiError(401, "invalid_token", "This read stream needs the access token of its session.")
+        if call.caller.user != session.reader:
+            raise not_found("The read stream")
+    offset = whole_number("offset", call.query.get("offset")) or 0
+    runs = found.resume(offset)
+    sentinel = call.query.get("eosSentinel") == "true" and not call.tweaks.no_sentinel
+    head = _head(service, found.schema, session.style, offset)
+    tail = render.tail(found.schema, session.style, sentinel=sentinel)
+    return RowsResponse(service, Body(head, found.schema, session.style, runs, tail, found, call.tweaks.mark_row))
+
+
+def _head(service: Service, schema: pa.Schema, style: Style, offset: int = 0) -> bytes:
+    """Return what a body begins with; whether CSV has the names, also on resume, is open (redivis-api §11.4)."""
+    has_names = {"each": True, "first": offset == 0, "none": False}[service.settings.csv_header]
+    return render.head(schema, style) if has_names or style.format != "csv" else b""
+
+
+@dataclass(frozen=True)
+class Body:
+    """What a body of rows is made of.
+
+    Args:
+        head: What it begins with.
+        schema: Columns on the wire.
+        style: How the rows are written.
+        runs: The rows.
+        tail: What comes after them.
+        stream: The read stream whose rows these are: those sent count as delivered from it.
+        mark: Row of this body before which an empty chunk is sent, so that a fault can happen there.
+    """
+
+    head: bytes
+    schema: pa.Schema
+    style: Style
+    runs: Sequence[Run]
+    tail: bytes
+    stream: Stream | None = None
+    mark: int | None = None
+
+
+class RowsResponse(Response):
+    """Sends a body of rows, chunk by chunk as the client takes it."""
+
+    def __init__(self, service: Service, body: Body) -> None:
+        super().__init__(media_type=MEDIA_TYPES[body.style.format])
+        del self.headers["Content-Length"]
+        self._service = service
+        self._rows = body
+        self._runs = list(body.runs)
+        if body.mark is not None:
+            self._runs = take_rows(body.runs, body.mark) + skip_rows(body.runs, body.mark)
+        # Row of the stream with which this body begins.
+        self._offset = body.stream.rows - sum(run.rows for run in body.runs) if body.stream else 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
+        """Send the body, until the client goes away."""
+        connection: Connection = scope["extensions"][CONNECTION]["connection"]
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async with aclosing(self._chunks()) as chunks:
+            async for chunk in chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                if connection.is_gone:
+                    return
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _chunks(self) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes, rendering one run ahead of the one that is being sent."""
+        if self._rows.head:
+            yield self._rows.head
+        row = 0
+        ahead = self._render(0)
+        try:
+            for number, run in enumerate(self._runs):
+                if row == self._rows.mark:
+                    yield b""
+                data = await ahead
+                ahead = self._render(number + 1)
+                row += run.rows
+                self._deliver(row)
+                yield data
+        finally:  # the client may have gone away
+            ahead.cancel()
+            await asyncio.gather(ahead, return_exceptions=True)
+        if row == self._rows.mark:
+            yield b""
+        if self._rows.tail:
+            yield self._rows.tail
+
+    def _deliver(self, rows: int) -> None:
+        """Count rows of this body as delivered: they are being handed to the socket (redivis-api §8.1.3)."""
+        stream = self._rows.stream
+        if stream:
+            stream.delivered = max(stream.delivered, self._offset + rows)
+
+    def _render(self, number: int) -> asyncio.Future[bytes]:
+        runs = self._runs[number : number + 1]
+        return asyncio.ensure_future(_rendered(self._service, runs, self._rows.style))
+
+
+async def _rendered(service: Service, runs: Sequence[Run], style: Style) -> bytes:
+    """Return a run's bytes, from the cache or from another thread; of no run, none."""
+    if not runs:
+        return b""
+    if (data := service.cache.find(runs[0], style)) is not None:
+        return data
+    return await asyncio.get_running_loop().run_in_executor(service.executor, service.cache.render, runs[0], style)
+
+
+def _style(service: Service, readable: Readable, name: object) -> Style:
+    table = readable.table
+    for known in get_args(Format):
+        if name == known:
+            style = _style_of_service(known, service.settings)
+            return _style_of_table(style, table) if table else style
+    msg = f"format must be one of {', '.join(get_args(Format))}, not {name!r}."
+    raise invalid(msg)
+
+
+def _style_of_service(wire_format: Format, settings: Settings) -> Style:
+    return Style(
+        wire_format,
+        non_finite=settings.jsonl_non_finite,
+        integers=settings.jsonl_integers,
+        quotes=settings.csv_quotes,
+        line_ends=settings.csv_line_ends,
+    )
+
+
+def _style_of_table(style: Style, table: Table) -> Style:
+    return replace(style, nulls=table.jsonl_nulls, strings=table.arrow_strings, compression=table.arrow_compression)
+
+
+def _row_limit(call: Call, value: object) -> int | None:
+    limit = whole_number("maxResults", value)
+    return None if limit is None else limit + call.tweaks.overshoot
+
+
+def _selected(readable: Readable, names: Sequence[str] | None) -> list[Variable]:
+    """Return the variables asked for, in the order asked for; without names, all."""
+    if not names:
+        return list(readable.variables)
+    known = {variable.name.lower(): variable for variable in readable.variables}
+    unknown = [name for name in names if name.strip().lower() not in known]
+    if unknown:
+        msg = f"There is no variable {', '.join(unknown)}."
+        raise invalid(msg)
+    return [known[name] for name in dict.fromkeys(name.strip().lower() for name in names)]
+
+
+def _views(call: Call, readable: Readable, names: Sequence[str] | None) -> list[View]:
+    """Return each file with the columns that it has: those of an upload may be fewer, or of other types."""
+    wanted = [variable.name for variable in _selected(readable, names)]
+    return [View(part, _part_schema(call, part, wanted, selected=bool(names))) for part in readable.parts]
+
+
+def _part_schema(call: Call, part: Part, wanted: Sequence[str], *, selected: bool) -> pa.Schema:
+    own = part.schema.names
+    names = [name for name in wanted if name in own] if selected else [name for name in own if name in wanted]
+    if call.tweaks.reversed_columns:
+        names.reverse()
+    return pa.schema([(name, _wire_type(call, part, name)) for name in names])
+
+
+def _wire_type(call: Call, part: Part, name: str) -> pa.DataType:
+    retyped = call.tweaks.retype.get(name)
+    return ARROW_TYPES[retyped] if retyped else part.schema.field(name).type

@@ -1,0 +1,141 @@
+"""A web server in a thread of its own: uvicorn's HTTP protocol on a loop and a socket that we hold."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from redivis_emulator.breaking import CONNECTION, Connection
+from redivis_emulator.errors import StartError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.types import ASGIApp
+
+_WRITE_BUFFER_BYTES = 1 << 20
+_BACKLOG = 1024
+# Longer than clients keep an idle connection, so that they never meet one that is just being closed.
+_KEEP_ALIVE_SECONDS = 300
+
+if sys.platform == "win32":  # uvloop has no Windows build
+    from asyncio import new_event_loop
+else:
+    from uvloop import new_event_loop
+
+
+class _Protocol(HttpToolsProtocol):
+    """HTTP/1.1, with the connection itself within reach of the application."""
+
+    refuse: Callable[[float], None]
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {CONNECTION: {"connection": Connection(self.transport, self.refuse)}}
+
+
+class Server:
+    """Serves an application until it is stopped.
+
+    Args:
+        app: The application.
+        host: Address to listen on.
+        port: Port to listen on; 0: a free one.
+
+    Raises:
+        StartError: The address cannot be listened on.
+    """
+
+    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+        self._state = ServerState()
+        self._config = Config(
+            app, log_config=None, access_log=False, lifespan="off", timeout_keep_alive=_KEEP_ALIVE_SECONDS
+        )
+        self._config.load()
+        try:
+            self._socket = _listen(host, port)
+        except OSError as error:
+            msg = f"cannot listen on {host}:{port}: {error.strerror or error}"
+            raise StartError(msg) from error
+        self._host = host
+        self.port: int = self._socket.getsockname()[1]
+        self._loop = new_event_loop()
+        self._stopping = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="redivis-emulator", daemon=True)
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Break all connections and end the thread; without `start`, only close the port."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            self._thread.join()
+        self._loop.close()
+        self._socket.close()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._serve())
+
+    async def _serve(self) -> None:
+        await self._listen()
+        await self._stopping.wait()
+        self._listener.close()
+        await self._end()
+
+    async def _listen(self) -> None:
+        self._listener = await self._loop.create_server(self._connect, sock=self._socket)
+
+    async def _end(self) -> None:
+        self._abort_connections()
+        for task in self._state.tasks:
+            task.cancel()
+        await asyncio.gather(*self._state.tasks, return_exceptions=True)
+
+    def _abort_connections(self) -> None:
+        for connection in list(self._state.connections):
+            connection.transport.abort()
+
+    def _connect(self) -> asyncio.Protocol:
+        protocol = _Protocol(self._config, self._state, {}, self._loop)
+        protocol.refuse = self._refuse
+        return protocol
+
+    def _refuse(self, seconds: float) -> None:
+        """Close the port and all connections, and open the port again after some time."""
+        self._listener.close()
+        self._socket.close()
+        self._socket = _bind(self._host, self.port)  # nobody else gets the port meanwhile
+        self._loop.call_soon(self._abort_connections)
+        self._loop.call_later(seconds, self._listen_again)
+
+    def _listen_again(self) -> None:
+        self._socket.listen(_BACKLOG)
+        self._reopening = self._loop.create_task(self._listen())
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listener = _bind(host, port)
+    listener.listen(_BACKLOG)
+    return listener
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    return listener

@@ -1,0 +1,157 @@
+"""Runs GoogleSQL on DuckDB: back-ticked references become views of tables, results become Redivis types."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import duckdb
+import pyarrow as pa
+import sqlglot
+from sqlglot import exp
+
+from redivis_emulator.sessions import View
+from redivis_emulator.variable_types import ARROW_TYPES, convert, variable_type
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from redivis_emulator.library import Variable
+    from redivis_emulator.lookups import Readable
+
+_DUCKDB_TYPES = {
+    "string": "VARCHAR",
+    "integer": "BIGINT",
+    "float": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "date": "DATE",
+    "dateTime": "TIMESTAMP",
+    "time": "TIME",
+    "geography": "VARCHAR",
+}
+
+_MACROS = """
+    CREATE TEMP MACRO ieee_divide(x, y) AS CAST(x AS DOUBLE) / CAST(y AS DOUBLE);
+    CREATE TEMP MACRO st_asbinary(x) AS encode(x);
+    CREATE TEMP MACRO st_astext(x) AS x;
+"""
+"""Functions of GoogleSQL that DuckDB does not have; geographies are kept as their text."""
+
+
+class SqlError(Exception):
+    """A query that cannot be run; the message is for the person who wrote it."""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A query in DuckDB's SQL, and the tables that it reads, by the name of their view."""
+
+    sql: str
+    tables: dict[str, Readable]
+
+
+def translate(sql: str, find: Callable[[str], Readable]) -> Statement:
+    """Translate a query.
+
+    Args:
+        sql: One SELECT in GoogleSQL.
+        find: Returns the table that a reference names.
+
+    Raises:
+        SqlError: It is not one SELECT.
+    """
+    try:
+        tree = sqlglot.parse_one(sql, dialect="bigquery")
+    except sqlglot.ParseError as error:
+        raise SqlError(str(error).splitlines()[0]) from error
+    if not isinstance(tree, exp.Query):
+        msg = "Only SELECT statements can be run."
+        raise SqlError(msg)
+    _name_columns(tree)
+    tables: dict[str, Readable] = {}
+    ctes = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
+    for node in list(tree.find_all(exp.Table)):
+        reference = ".".join(part.name for part in node.parts)
+        if isinstance(node.this, exp.Identifier) and reference.lower() not in ctes:
+            view = f"table_{len(tables)}"
+            tables[view] = find(reference)
+            _point_at(node, view)
+    return Statement(tree.sql("duckdb"), tables)
+
+
+def _name_columns(tree: exp.Query) -> None:
+    """Name unnamed columns, those of subqueries too, as BigQuery does: f0_, f1_, ..."""
+    for select in tree.find_all(exp.Select):
+        unnamed = [e for e in select.selects if not isinstance(e, (exp.Alias, exp.Column, exp.Star))]
+        for number, expression in enumerate(unnamed):
+            expression.replace(exp.alias_(expression.copy(), f"f{number}_"))
+
+
+def _point_at(node: exp.Table, view: str) -> None:
+    """Let a table node name a view, under the alias that the query knows it by."""
+    name = node.alias or node.parts[-1].name.partition(":")[0]
+    node.set("this", exp.to_identifier(view))
+    node.set("db", None)
+    node.set("catalog", None)
+    node.set("alias", exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
+
+
+def run(statement: Statement) -> pa.Table:
+    """Run a query; columns of the result have types that Redivis knows.
+
+    Raises:
+        SqlError: DuckDB refuses it, or two columns of the result have one name.
+    """
+    try:
+        with duckdb.connect() as connection:
+            for view, table in statement.tables.items():
+                _create_view(connection, view, table)
+            connection.execute(_MACROS)
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("SET python_enable_replacements = false")
+            connection.execute("SET enable_external_access = false")
+            result = connection.sql(statement.sql).to_arrow_table()
+    except duckdb.Error as error:
+        raise SqlError(str(error).splitlines()[0]) from error
+    names = [name.lower() for name in result.column_names]
+    if len(set(names)) < len(names):
+        msg = "Duplicate column names in the result are not supported."
+        raise SqlError(msg)
+    return pa.table({name: _plain(result[name]) for name in result.column_names})
+
+
+def column(readable: Readable, variable: Variable) -> pa.ChunkedArray:
+    """Return the values of a variable in its type, which they may not be stored in; what does not fit is null."""
+    statement = Statement(f"SELECT {_quoted(variable.name)} FROM rows", {"rows": readable})  # noqa: S608 - our own names
+    return run(statement).column(0)
+
+
+def _create_view(connection: duckdb.DuckDBPyConnection, view: str, table: Readable) -> None:
+    stored = [View(part, table.schema).slice(0, part.rows) for part in table.parts]
+    connection.register(f"{view}_stored", pa.concat_tables(stored) if stored else table.schema.empty_table())
+    columns = ", ".join(_column(variable) for variable in table.variables)
+    connection.execute(f"CREATE TEMP VIEW {view} AS SELECT {columns} FROM {view}_stored")  # noqa: S608 - our own names
+
+
+def _column(variable: Variable) -> str:
+    name = _quoted(variable.name)
+    if _DUCKDB_TYPES[variable.type] == _DUCKDB_TYPES[variable.stored]:
+        return name
+    # A retyped variable is stored as text, but a query sees its type (redivis-api §6.2).
+    return f"TRY_CAST({name} AS {_DUCKDB_TYPES[variable.type]}) AS {name}"
+
+
+def _quoted(name: str) -> str:
+    return exp.to_identifier(name, quoted=True).sql("duckdb")
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column in a Redivis type: whole decimals (sums) as integers, nested values as JSON (§11.21)."""
+    if pa.types.is_decimal(column.type) and column.type.scale == 0:
+        return column.cast(pa.int64())
+    kind = variable_type(column.type)
+    if kind is not None:
+        return convert(column, ARROW_TYPES[kind])
+    texts = [None if value is None else json.dumps(value, default=str) for value in column.to_pylist()]
+    return pa.chunked_array([pa.array(texts, pa.string())])

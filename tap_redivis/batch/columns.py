@@ -1,0 +1,119 @@
+"""What a stream's files and their SCHEMA hold beside the table's columns, and which stream maps they can honour."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from singer_sdk.mapper import RemoveRecordTransform, StreamMap
+
+from tap_redivis.errors import ConfigError
+from tap_redivis.model.batch_settings import BatchSettings
+from tap_redivis.model.columns import Column
+from tap_redivis.planning.bookmarks import Reading
+from tap_redivis.singer.added_columns import ROW_KEY, TABLE, VERSION
+
+Constant = str | int | None
+"""What all rows of a file have in a column: text or a whole number."""
+
+LOAD = "_sdc_table_version"
+VERSION_COLUMNS: dict[str, dict[str, Any]] = {
+    LOAD: {"type": ["integer", "null"]},
+    VERSION: {"type": ["string", "null"]},
+}
+"""JSON Schema of the columns that say which load a row is of, as in RECORDs the message does."""
+
+_NULLS: tuple[object, ...] = (None, "__NULL__")
+_HONOURED = {"__alias__", "__key_properties__"}
+
+
+@dataclass(frozen=True)
+class FileColumns:
+    """What a load's files hold beside the table's columns.
+
+    Attributes:
+        load: Singer version of the load, of which row keys are made.
+        row_key: Whether each row has its row key.
+        constants: Columns that have one value in all rows.
+    """
+
+    load: int
+    row_key: bool
+    constants: Mapping[str, Constant]
+
+
+def file_columns(names: Sequence[str], table: str, reading: Reading, *, versions: bool) -> FileColumns:
+    """Say what a load's files hold beside the table's columns.
+
+    Args:
+        names: Columns that are added to records too.
+        table: Reference of the table, pinned to its version.
+        reading: The load.
+        versions: Whether the version columns are added.
+    """
+    values: dict[str, Constant] = {TABLE: table, VERSION: reading.version_tag}
+    constants = {name: values[name] for name in names if name in values}
+    if versions:
+        constants |= {LOAD: reading.table_version, VERSION: reading.version_tag}
+    return FileColumns(reading.table_version, ROW_KEY in names, constants)
+
+
+def with_version_columns(settings: BatchSettings, schema: dict[str, Any]) -> dict[str, Any]:
+    """Add the version columns to a SCHEMA."""
+    if not settings.version_columns:
+        return schema
+    new = {name: part for name, part in VERSION_COLUMNS.items() if name not in schema["properties"]}
+    return {**schema, "properties": {**schema["properties"], **new}}
+
+
+def check_names(settings: BatchSettings, columns: Sequence[Column], where: str) -> None:
+    """Check that no column of a table has the name of one that is added.
+
+    Raises:
+        ConfigError: One has.
+    """
+    taken = [column.name for column in columns if column.name.lower() in VERSION_COLUMNS]
+    if settings.version_columns and taken:
+        raise ConfigError(
+            f"the table has a column {taken[0]!r} of its own, as BATCH adds it",
+            where=where,
+            todo="Deselect that variable, or set batch_config.version_columns to false",
+        )
+
+
+def stream_alias(stream: str, stream_maps: Sequence[StreamMap], config: Mapping[str, Any]) -> str:
+    """Find the name that a stream's messages have; files hold columns as they are, so maps can do little more.
+
+    Args:
+        stream: The stream.
+        stream_maps: Its maps.
+        config: The setting ``stream_maps``.
+
+    Raises:
+        ConfigError: A map does more.
+    """
+    maps = [each for each in stream_maps if not isinstance(each, RemoveRecordTransform)]
+    if len(maps) > 1:
+        raise _not_in_batch(stream, "it sends the rows to more than one stream")
+    if maps[0].flattening_enabled and maps[0].transformed_schema["properties"].keys() != _names_before(maps[0]):
+        raise _not_in_batch(stream, "flattening changes the names of columns")
+    for pattern, definition in config.items():
+        if isinstance(definition, Mapping) and fnmatch.fnmatch(stream, pattern):
+            for name, value in definition.items():
+                if (name not in _HONOURED and value not in _NULLS) or name == "__else__":
+                    raise _not_in_batch(stream, f"it has {name!r}")
+    return maps[0].stream_alias
+
+
+def _names_before(stream_map: StreamMap) -> set[str]:
+    return set(stream_map.raw_schema["properties"])
+
+
+def _not_in_batch(stream: str, why: str) -> ConfigError:
+    return ConfigError(
+        f"BATCH files take of stream maps only __alias__, __key_properties__ and columns set to __NULL__; {why}",
+        where=f"stream_maps, {stream}",
+        todo="Take the map out, or leave batch_config out",
+    )

@@ -1,0 +1,1 @@
+"""The Redivis REST API: HTTP, retries, the rate limit, metadata, read sessions, queries, uploads."""

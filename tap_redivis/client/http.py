@@ -1,0 +1,423 @@
+"""One HTTP session with Redivis: auth, JSON, paging, retries, bodies in pieces; failures become ``errors``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import select
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPException
+from importlib.metadata import version
+from typing import Any
+from urllib.parse import unquote
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+
+from tap_redivis.client.parallel import MOST_PARALLEL_REQUESTS, PARALLEL_REQUESTS, Allowance, Workers
+from tap_redivis.client.retry import PASSING_STATUS, PassingFailure, RetryBudget, Watch, retry_after
+from tap_redivis.errors import (
+    ApiError,
+    DataError,
+    Forbidden,
+    NotFound,
+    QuotaExceeded,
+    Refused,
+    Unauthorized,
+    Unavailable,
+    one_line,
+)
+
+logger = logging.getLogger("tap-redivis")
+
+Json = dict[str, Any]
+
+PIECE_BYTES = 128 * 1024
+"""Most bytes of a body read at once: small enough for the processor's cache, large enough for few changes of thread."""
+
+_FIRST_CONTACT_SECONDS = 20.0
+_PAGE_SIZE = 1000
+_TRIES_FOR_NONSENSE = 3
+_LONGEST_RATE_PAUSE = 60.0
+_MOST_JSON_BYTES = 64 * 1024 * 1024
+_MOST_ERROR_BYTES = 100_000
+_OPEN_BODIES = 8
+"""Connections to keep for bodies, for each request under way: a session may have as many read streams."""
+
+
+class Api:
+    """A Redivis server and a token.
+
+    Args:
+        endpoint: Prefix of all paths, without a slash at its end.
+        token: Bearer token; None for public data only.
+        timeout: Seconds of silence before a request counts as broken.
+        max_retry_seconds: Budget of each request's retries.
+        max_requests: Requests that workers may have under way at once, if the server does not mind.
+
+    Attributes:
+        allowance: How many requests workers may have under way now.
+        workers: Make calls side by side.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        token: str | None,
+        *,
+        timeout: float,
+        max_retry_seconds: float,
+        max_requests: int = MOST_PARALLEL_REQUESTS,
+    ) -> None:
+        self.endpoint = endpoint
+        self.anonymous = token is None
+        self.max_retry_seconds = max_retry_seconds
+        self._timeout = timeout
+        self._token = token or ""
+        self._auth = _BearerAuth(token)
+        self._reached = False
+        self._warnings: set[str] = set()
+        self.allowance = Allowance(PARALLEL_REQUESTS, max_requests)
+        self._rate = _RateLimit(self.allowance)
+        self.workers = Workers(self.allowance, max_requests)
+        self._http = requests.Session()
+        agent = f"tap-redivis/{version('tap-redivis')}"
+        self._http.headers.update({"User-Agent": agent, "Accept-Encoding": "identity"})
+        for scheme in ("http://", "https://"):
+            self._http.mount(scheme, HTTPAdapter(pool_maxsize=_OPEN_BODIES * max_requests))
+
+    def for_another_process(self) -> Api:
+        """Give the same server and token without the connections of this process, which a forked one must not use."""
+        copy = Api(self.endpoint, self._token or None, timeout=self._timeout, max_retry_seconds=self.max_retry_seconds)
+        copy._reached, copy._warnings = self._reached, set(self._warnings)
+        return copy
+
+    def get(self, path: str, params: Mapping[str, str] | None = None) -> Json:
+        """Get one resource.
+
+        Raises:
+            ApiError: It was refused, or the retries are used up.
+        """
+        return self._json("GET", path, params=params)
+
+    def post(self, path: str, body: Json) -> Json:
+        """Create a session or job; safe to repeat, since it changes no user data.
+
+        Raises:
+            ApiError: It was refused, or the retries are used up.
+        """
+        return self._json("POST", path, json=body)
+
+    def pages(self, path: str, *, known_by: str = "name") -> Iterator[Json]:
+        """Get all items of a list, page by page (redivis-api §2); each is an object with a name.
+
+        Args:
+            path: The list's path.
+            known_by: The key of an item that holds its name.
+
+        Raises:
+            ApiError: A page was refused, the retries are used up, or a page token comes again.
+            DataError: A page is no such list.
+        """
+        for page in self.page_lists(path, known_by):
+            yield from page
+
+    def page_lists(self, path: str, known_by: str = "name") -> Iterator[list[Json]]:
+        """Get all items of a list as its pages have them (see ``pages``)."""
+        params = {"maxResults": str(_PAGE_SIZE)}
+        seen: set[str] = set()
+        while True:
+            page = self.get(path, params)
+            items = page.get("results")
+            if not isinstance(items, list) or not all(has_name(item, known_by) for item in items):
+                raise DataError(
+                    "the server's answer is no list of things with names", where=path, todo="Try again later"
+                )
+            yield items
+            token = page.get("nextPageToken")
+            if not token:
+                return
+            if str(token) in seen:
+                raise Unavailable("the list does not end: a page token came again", where=path, todo="Try again later")
+            seen.add(str(token))
+            params["pageToken"] = str(token)
+
+    def open(self, path: str, params: Mapping[str, str]) -> Body:
+        """Open a body, to be read now or later, and closed then; one try.
+
+        Raises:
+            PassingFailure: This try failed in a way that another may not.
+            ApiError: The request was refused.
+        """
+        return Body(self._send("GET", path, params=params))
+
+    def _json(self, method: str, path: str, **request: Any) -> Json:  # noqa: ANN401 - keywords of requests
+        """Ask for JSON until it comes whole, or the retries are used up."""
+        budget: RetryBudget | None = None
+        nonsense = 0
+        while True:
+            try:
+                return self._decoded(self._send(method, path, **request))
+            except _Nonsense as error:
+                nonsense += 1
+                failure: PassingFailure = error
+            except PassingFailure as error:
+                failure = error
+            budget = budget or RetryBudget(self.max_retry_seconds if self._reached else self._first_budget())
+            delay = budget.next_delay(failure.wait) if nonsense < _TRIES_FOR_NONSENSE else None
+            if delay is None:
+                raise self.unavailable(path, failure)
+            logger.warning("%s: %s; next try in %.1f s", unquote(path), failure, delay)
+            time.sleep(delay)
+
+    def unavailable(self, path: str, failure: PassingFailure) -> Unavailable:
+        """Make the error for a request whose retry budget is used up."""
+        todo = "Try again later" if self._reached else f"Check api_endpoint ({self.endpoint}) and the network"
+        return Unavailable(f"given up after retries: {failure}", where=unquote(path), todo=todo)
+
+    def _first_budget(self) -> float:
+        """Before anything has answered, a wrong address is likelier than an outage: do not make people wait."""
+        return min(_FIRST_CONTACT_SECONDS, self.max_retry_seconds)
+
+    def _send(self, method: str, path: str, **request: Any) -> requests.Response:  # noqa: ANN401 - keywords of requests
+        """Send a request; of a success, the body has still to be read."""
+        url = f"{self.endpoint}{path}"
+        with self._rate.request() as note:
+            try:
+                response = self._http.request(
+                    method, url, auth=self._auth, timeout=self._timeout, stream=True, **request
+                )
+            except requests.RequestException as error:
+                raise PassingFailure(self._redacted(_network_words(error))) from error
+            note(response.headers)
+        self._reached = True
+        if response.status_code == requests.codes.too_many_requests:
+            self.allowance.fall_back()
+        else:
+            self.allowance.grow()
+        self._warn_once(response.headers.get("X-Redivis-Warning"))
+        if response.ok:
+            return response
+        body = self._error_body(response)
+        words = self._server_words(response, body)
+        if response.status_code in PASSING_STATUS:
+            raise PassingFailure(words, _wait(response))
+        raise self._refusal(response, path, words, body)
+
+    def _decoded(self, response: requests.Response) -> Json:
+        """Read a body as a JSON object."""
+        try:
+            body = b"".join(self._start(response, _MOST_JSON_BYTES))
+            value = json.loads(body)
+        except ValueError as error:
+            text = f"HTTP {response.status_code} with a body that is not JSON"
+            raise _Nonsense(text) from error
+        if not isinstance(value, dict):
+            text = f"HTTP {response.status_code} with JSON that is not an object"
+            raise _Nonsense(text)
+        return value
+
+    def _error_body(self, response: requests.Response) -> Json:
+        """Read an error body: flat, nested, or not JSON at all (redivis-api §1.8)."""
+        try:
+            body = json.loads(b"".join(self._start(response, _MOST_ERROR_BYTES)))
+        except (ValueError, PassingFailure):
+            return {}
+        if not isinstance(body, dict):
+            return {}
+        nested = body.get("error")
+        return nested if isinstance(nested, dict) else body
+
+    def _start(self, response: requests.Response, limit: int) -> Iterator[bytes]:
+        """Read a body, or what there is of it up to a number of bytes: one may be endless, or come byte by byte."""
+        try:
+            for piece in Watch(self._timeout).over(_pieces(response)):
+                yield piece[:limit]
+                limit -= len(piece)
+                if limit < 0:
+                    return
+        finally:
+            response.close()
+
+    def _refusal(self, response: requests.Response, path: str, words: str, body: Json) -> ApiError:
+        where = unquote(path)
+        if response.status_code == requests.codes.unauthorized:
+            todo = (
+                "Set api_token or REDIVIS_API_TOKEN"
+                if self.anonymous
+                else "Check api_token (or REDIVIS_API_TOKEN): it is wrong or has expired"
+            )
+            return Unauthorized(words, where=where, todo=todo)
+        if response.status_code == requests.codes.forbidden:
+            scope = body.get("scope")
+            todo = f"Use a token with the scope {scope}" if scope else "Ask the owner of the data for access"
+            return Forbidden(words, where=where, todo=todo)
+        if response.status_code in {requests.codes.not_found, requests.codes.gone}:
+            return NotFound(words, where=where, todo="Check the reference, and that the token's user may see it")
+        if "cannot export more than" in words.lower():  # redivis-api §1.7
+            return QuotaExceeded(words, where=where, todo="Wait until the quota allows it, or ask Redivis to raise it")
+        return Refused(words, where=where, todo="Check the settings; the server will not accept this request")
+
+    def _server_words(self, response: requests.Response, body: Json) -> str:
+        words = body.get("error_description") or body.get("message") or response.reason or "no reason given"
+        return one_line(self._redacted(f"HTTP {response.status_code}, {words}"), 500).rstrip(".")
+
+    def _redacted(self, text: str) -> str:
+        return text.replace(self._token, "***") if self._token else text
+
+    def _warn_once(self, text: str | None) -> None:
+        if text and text not in self._warnings:
+            self._warnings.add(text)
+            logger.warning("Redivis says: %s", one_line(self._redacted(text)))
+
+
+class Body:
+    """An answer of which only the head was read: what the system has received of the rest waits in its buffers.
+
+    Args:
+        response: The answer.
+    """
+
+    def __init__(self, response: requests.Response) -> None:
+        self._response = response
+
+    def pieces(self, before_waiting: Callable[[], None] | None = None) -> Iterator[bytes]:
+        """Give the body in pieces of at most ``PIECE_BYTES``.
+
+        Args:
+            before_waiting: Called each time that nothing of it is there yet.
+
+        Raises:
+            PassingFailure: It broke off.
+        """
+        return _pieces(self._response, before_waiting)
+
+    def close(self) -> None:
+        """Give the connection back, or end it if the body was not read to its end."""
+        self._response.close()
+
+
+class _BearerAuth(AuthBase):
+    """Sends the token; requests drops it when a redirect leads to another host.
+
+    Without a token it sends nothing, which keeps requests from sending what a ``.netrc`` file has for the host.
+    """
+
+    def __init__(self, token: str | None) -> None:
+        self._header = f"Bearer {token}" if token else None
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._header:
+            request.headers["Authorization"] = self._header
+        return request
+
+
+class _Nonsense(PassingFailure):
+    """A success that is not JSON: a cut body, or a proxy's page."""
+
+
+class _RateLimit:
+    """Keeps requests back while the server's own count says that none are left (redivis-api §1.7).
+
+    Args:
+        allowance: How many requests may be under way at once.
+    """
+
+    def __init__(self, allowance: Allowance) -> None:
+        self._lock = threading.Lock()
+        self._allowance = allowance
+        self._resume_at = 0.0
+        self._told = 0.0
+        self._under_way = 0
+
+    @contextmanager
+    def request(self) -> Iterator[Callable[[Mapping[str, str]], None]]:
+        """Wait until a request is allowed, and count it as under way; what is given reads the count of its response."""
+        waited_until = 0.0
+        while (resume_at := self._enter(waited_until)) is not None:
+            time.sleep(max(resume_at - time.time(), 0))
+            waited_until = resume_at
+        try:
+            yield self._note
+        finally:
+            with self._lock:
+                self._under_way -= 1
+
+    def _note(self, headers: Mapping[str, str]) -> None:
+        try:
+            remaining = int(headers["X-Ratelimit-Remaining"])
+            reset = float(headers["X-Ratelimit-Reset"])
+        except (KeyError, ValueError):
+            return
+        with self._lock:
+            # The server may have counted this request before all others that are under way, or soon will be.
+            if remaining <= max(PARALLEL_REQUESTS, self._allowance.now, self._under_way - 1):
+                self._resume_at = min(reset, time.time() + _LONGEST_RATE_PAUSE)
+
+    def _enter(self, waited_until: float) -> float | None:
+        """Count a request as under way if one is allowed; else say until when none is.
+
+        Args:
+            waited_until: What this said before, if it did: others may have used up the next window since.
+        """
+        with self._lock:
+            seconds = self._resume_at - time.time()
+            if seconds <= 0 or self._resume_at == waited_until:
+                self._under_way += 1
+                return None
+            if self._told != self._resume_at:
+                self._told = self._resume_at
+                logger.info("the rate limit is nearly used up; going on in %.0f s", seconds)
+            return self._resume_at
+
+
+def has_name(item: Any, known_by: str = "name") -> bool:  # noqa: ANN401 - any JSON value
+    """Whether something of an answer is an object with a name."""
+    return isinstance(item, dict) and isinstance(item.get(known_by), str)
+
+
+def _wait(response: requests.Response) -> float | None:
+    """Read how long the server asks to wait: each answer has the limit's reset, which counts where it was reached."""
+    limited = response.status_code == requests.codes.too_many_requests
+    headers = response.headers if limited else {"Retry-After": response.headers.get("Retry-After", "")}
+    return retry_after(headers, time.time())
+
+
+def _pieces(response: requests.Response, before_waiting: Callable[[], None] | None = None) -> Iterator[bytes]:
+    raw: urllib3.HTTPResponse = response.raw
+    is_encoded = "Content-Encoding" in response.headers  # though nobody asked for it; undone, it is copied twice more
+    is_there = select.poll()
+    if not raw.closed:  # as an empty one is
+        is_there.register(raw.fileno(), select.POLLIN)
+    try:
+        while True:
+            if before_waiting and not is_there.poll(0):
+                before_waiting()
+            piece = raw.read1(PIECE_BYTES, decode_content=is_encoded)
+            if not piece:
+                return
+            yield piece
+    except (urllib3.exceptions.HTTPError, HTTPException, OSError) as error:
+        raise PassingFailure(_network_words(error)) from error
+
+
+def _network_words(error: Exception) -> str:
+    """Say in a few words what broke, without the addresses of objects that urllib3 puts in."""
+    text = str(error)
+    known: tuple[tuple[str, str], ...] = (
+        ("Connection refused", "connection refused"),
+        ("Name or service not known", "the host is not known"),
+        ("Temporary failure in name resolution", "the host is not known"),
+        ("timed out", "the server was silent for too long"),
+        ("IncompleteRead", "the body was cut off"),
+        ("Connection reset", "the connection was reset"),
+        ("Connection aborted", "the connection was closed"),
+        ("Connection broken", "the body was cut off"),
+        ("certificate verify failed", "the server's certificate is not trusted"),
+    )
+    return next((words for sign, words in known if sign in text), f"{type(error).__name__}: {one_line(text, 200)}")

@@ -1,0 +1,477 @@
+"""Which tables there are, and what the server says of each: datasets, workflows and their tables → ``TableInfo``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from tap_redivis.client.http import Api, Json
+from tap_redivis.client.parallel import Workers
+from tap_redivis.errors import DataError, NotFound, RedivisError
+from tap_redivis.model.references import (
+    ContainerRef,
+    TableRef,
+    escape_name,
+    name_matches,
+    names_sample,
+    pinned,
+    same_version,
+    unpinned,
+    url_path,
+)
+from tap_redivis.model.settings import Settings
+
+logger = logging.getLogger("tap-redivis")
+
+_MORE_READINGS = 3
+_READING_LEVELS = frozenset({"data", "edit"})
+ANONYMOUS_LIMIT_BYTES = 100_000_000
+"""Public tables below this size can be read without a token (redivis-api §1.3)."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One variable of a table, as the server lists it.
+
+    Attributes:
+        name: In the server's spelling.
+        type: A Redivis type, or one that this tap does not know.
+        label: Short title, or None.
+        description: Long text, or None.
+    """
+
+    name: str
+    type: str
+    label: str | None = None
+    description: str | None = None
+
+
+@dataclass(frozen=True)
+class TableInfo:
+    """One table of one version.
+
+    Attributes:
+        reference: How to find it again in the next run: pinned to a version only if the user pinned it. None for a
+            query, which is no table of any dataset.
+        pinned: The server's reference of exactly what would be read now.
+        uri: Path of the table below the endpoint; empty for a query that was not run yet.
+        owner: Name of the owner; empty for a query.
+        container: Name of the dataset or workflow; empty for a query.
+        name: Name of the table.
+        description: The table's description, or None.
+        version_tag: ``v1.0``; ``next`` for a draft; None for a workflow.
+        rows: Row count, None if unknown. Not to be trusted for a draft (redivis-api §5).
+        bytes: Size, None if unknown.
+        hash: Opaque content hash, or None.
+        updated_at: Milliseconds since the epoch, or None.
+        unreadable: Why this token cannot read the rows; None if it can.
+        body: The server's own answer, for what only the data dictionary tells.
+        upload: Name of the upload that this is; None for a table.
+    """
+
+    reference: TableRef | None
+    pinned: str
+    uri: str
+    owner: str
+    container: str
+    name: str
+    description: str | None
+    version_tag: str | None
+    rows: int | None
+    bytes: int | None
+    hash: str | None
+    updated_at: int | None
+    unreadable: str | None
+    body: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    upload: str | None = None
+
+    @property
+    def is_draft(self) -> bool:
+        """Whether the version is unreleased, so that it may change at any time."""
+        return self.version_tag == "next"
+
+    @property
+    def is_upload(self) -> bool:
+        """Whether it is an upload of a draft's table, not a table."""
+        return self.upload is not None
+
+    @property
+    def is_released(self) -> bool:
+        """Whether it is of a released version, which never changes."""
+        return self.version_tag is not None and not self.is_draft
+
+
+@dataclass(frozen=True)
+class Container:
+    """A dataset at one version, or a workflow, as the server has it now.
+
+    Attributes:
+        reference: How to find it again in the next run: pinned to a version only if the user pinned it.
+        body: The server's answer.
+        version_tag: Resolved version; None for a workflow.
+        tables: Its tables.
+    """
+
+    reference: ContainerRef
+    body: Json
+    version_tag: str | None
+    tables: tuple[TableInfo, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """A list of variables as it was read.
+
+    Attributes:
+        variables: In their order.
+        pages: How many requests it took.
+    """
+
+    variables: list[Variable]
+    pages: int
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether one variable is listed in two ways."""
+        return len({variable.name for variable in self.variables}) < len(self.variables)
+
+
+class Metadata:
+    """Asks a server for tables and variables; each container is asked for once, so a run sees one version of it.
+
+    Args:
+        api: The server.
+    """
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._containers: dict[ContainerRef, Container] = {}
+        self._owners: dict[str, list[Json]] = {}
+
+    @property
+    def workers(self) -> Workers:
+        """Make calls side by side."""
+        return self._api.workers
+
+    def discover(self, settings: Settings) -> list[TableInfo]:
+        """Find every table that the settings name, each once.
+
+        Raises:
+            NotFound: A dataset, workflow or table is not there.
+            ApiError: The server refused.
+            DataError: The server resolved another version than was asked for.
+        """
+        datasets = [found for reference in settings.datasets for found in self.expand(reference)]
+        containers = [*datasets, *settings.workflows, *(table.container for table in settings.tables)]
+        self.load(containers, workflows=settings.workflows)
+        tables = [table for reference in (*datasets, *settings.workflows) for table in self.container(reference).tables]
+        for reference in settings.tables:
+            tables.extend(self.find(reference))
+        return list({table.pinned: table for table in tables}.values())
+
+    def load(self, containers: Iterable[ContainerRef], workflows: Iterable[ContainerRef] = ()) -> None:
+        """Ask for several containers' tables at once, as far as they are not known yet.
+
+        Raises:
+            RedivisError: One of them cannot be had.
+        """
+        self.workers.map(partial(self._load_one, frozenset(workflows)), self._unknown(containers))
+
+    def try_to_load(self, containers: Iterable[ContainerRef], workflows: Iterable[ContainerRef] = ()) -> None:
+        """Do the same, but leave it to those who need a container to find out that it cannot be had."""
+
+        def load_one(reference: ContainerRef) -> None:
+            with suppress(RedivisError):
+                self._load_one(frozenset(workflows), reference)
+
+        self.workers.map(load_one, self._unknown(containers))
+
+    def _unknown(self, containers: Iterable[ContainerRef]) -> list[ContainerRef]:
+        wanted = {_key(reference): reference for reference in containers}
+        return [reference for key, reference in wanted.items() if key not in self._containers]
+
+    def _load_one(self, workflows: frozenset[ContainerRef], reference: ContainerRef) -> None:
+        container = self._load_workflow(reference) if reference in workflows else self._load(reference)
+        followed = container.reference
+        for known_as in (reference, followed, replace(followed, reference_id=None)):
+            self._containers.setdefault(_key(known_as), container)
+
+    def container(self, reference: ContainerRef) -> Container:
+        """Return a dataset or workflow, by its name or its reference id.
+
+        Raises:
+            ApiError: The server refused.
+        """
+        self.load([reference])
+        return self._containers[_key(reference)]
+
+    def find(self, reference: TableRef) -> list[TableInfo]:
+        """Find the tables that a reference, perhaps a glob, names.
+
+        Raises:
+            NotFound: There is none.
+        """
+        tables = self.container(reference.container).tables
+        found = [
+            table for table in tables if table.reference and reference.matches(table.name, table.reference.reference_id)
+        ]
+        if not found:
+            raise NotFound(
+                f"{reference.container} has no table {reference.name!r}",
+                where=str(reference),
+                todo="Check the table's name; `tap-redivis --discover` lists them",
+            )
+        return found
+
+    def variables(self, table: TableInfo) -> list[Variable]:
+        """List a table's variables in their order; a list that changes while it is read is read again.
+
+        Raises:
+            ApiError: The server refused.
+            DataError: It changes each time.
+        """
+        listed = self._listed(table)
+        for _ in range(_MORE_READINGS):
+            if not listed.is_doubtful and (listed.pages == 1 or table.is_released):
+                return listed.variables
+            before, listed = listed, self._listed(table)
+            if listed == before and not listed.is_doubtful:
+                return listed.variables
+        raise DataError(
+            "the list of variables changes while it is read", where=table.pinned, todo="Run again when nobody edits it"
+        )
+
+    def _listed(self, table: TableInfo) -> _Listing:
+        pages = [list(map(variable_of, page)) for page in self._api.page_lists(f"{table.uri}/variables")]
+        # A variable that moved to the next page meanwhile comes twice, and one that moved back is missing.
+        return _Listing(list(dict.fromkeys(variable for page in pages for variable in page)), len(pages))
+
+    def described(self, table: TableInfo, variables: Iterable[Variable]) -> list[Variable]:
+        """Add descriptions, which only each variable's own resource has (redivis-api §5).
+
+        Raises:
+            ApiError: The server refused.
+        """
+
+        def describe(variable: Variable) -> Variable:
+            return replace(variable, description=text_of(self.variable(table, variable), "description"))
+
+        return self.workers.map(describe, list(variables))
+
+    def check_version(self, reference: ContainerRef) -> None:
+        """Check that a dataset has the version that a reference names: an unknown one silently means the current one.
+
+        Raises:
+            NotFound: It has not.
+            ApiError: The server refused.
+        """
+        if reference.version not in {None, "current"} and _key(reference) not in self._containers:
+            _checked_version(reference, self._dataset(reference))
+
+    def variable(self, table: TableInfo, variable: Variable) -> Json:
+        """Get one variable with all that the server says of it, its value labels too.
+
+        Raises:
+            ApiError: The server refused.
+        """
+        return self._api.get(f"{table.uri}{url_path('variables', variable.name.lower())}")
+
+    def versions(self, container: Container) -> list[Json]:
+        """List a dataset's versions, as far as this token may see them.
+
+        Raises:
+            ApiError: The server refused.
+        """
+        return list(self._api.pages(f"{url_path('datasets', unpinned(container.reference))}/versions", known_by="tag"))
+
+    def version(self, container: Container, tag: str) -> Json:
+        """Get one version with its release notes.
+
+        Raises:
+            ApiError: The server refused.
+        """
+        path = url_path("datasets", unpinned(container.reference))
+        return self._api.get(f"{path}{url_path('versions', tag.replace('.', '_'))}")
+
+    def expand(self, reference: ContainerRef) -> Iterator[ContainerRef]:
+        """Find the datasets that a reference, perhaps a glob, names.
+
+        Raises:
+            NotFound: There is none.
+        """
+        if not reference.is_glob:
+            yield reference
+            return
+        found = [item for item in self._owned(reference.owner) if name_matches(reference.name, item["name"])]
+        if not found:
+            raise NotFound(
+                f"no dataset of {reference.owner!r} matches {reference.name!r}",
+                where="datasets",
+                todo="Check the pattern, and that the token's user may see the datasets",
+            )
+        for item in found:
+            yield replace(reference, name=item["name"], reference_id=text_of(item, "referenceId"))
+
+    def _owned(self, owner: str) -> list[Json]:
+        """List an owner's datasets; whether the owner is an organization or a user shows only by asking."""
+        if owner not in self._owners:
+            try:
+                self._owners[owner] = list(self._api.pages(f"/organizations/{owner}/datasets"))
+            except NotFound:
+                self._owners[owner] = list(self._api.pages(f"/users/{owner}/datasets"))
+        return self._owners[owner]
+
+    def _load(self, reference: ContainerRef) -> Container:
+        try:
+            body = self._dataset(reference)
+        except NotFound:
+            if reference.version or reference.sample:
+                raise
+            return self._load_workflow_or_fail(reference)
+        version_tag = _checked_version(reference, body)
+        return self._with_tables(reference, body, version_tag, url_path("datasets", reference))
+
+    def _dataset(self, reference: ContainerRef) -> Json:
+        try:
+            return self._api.get(url_path("datasets", reference))
+        except NotFound:
+            if reference.version != "next":
+                raise
+            raise NotFound(
+                "there is no draft, or this token may not edit the dataset",
+                where=str(reference),
+                todo="Leave the version out to follow the current one, or check the token's access",
+            ) from None
+
+    def _load_workflow_or_fail(self, reference: ContainerRef) -> Container:
+        """Take the container of a table reference for a workflow, if there is no such dataset."""
+        try:
+            return self._load_workflow(reference)
+        except NotFound:
+            raise NotFound(
+                "there is no such dataset or workflow, or this token may not see it",
+                where=str(reference),
+                todo="Check the reference and the token's access",
+            ) from None
+
+    def _load_workflow(self, reference: ContainerRef) -> Container:
+        path = url_path("workflows", reference)
+        return self._with_tables(reference, self._api.get(path), None, path)
+
+    def _with_tables(self, asked: ContainerRef, body: Json, version_tag: str | None, path: str) -> Container:
+        followed = replace(asked, name=text_of(body, "name") or asked.name, reference_id=text_of(body, "referenceId"))
+        container = Container(followed, body, version_tag)
+        # The server's own uri is pinned to the version that it resolved: all tables are of that one (redivis-api §3.1).
+        base = path_of(body) or path
+        if asked.sample and version_tag and not names_sample(base):
+            base = url_path("datasets", pinned(followed, version_tag))
+        return replace(container, tables=tuple(_table(item, container) for item in self._api.pages(f"{base}/tables")))
+
+
+def _key(reference: ContainerRef) -> ContainerRef:
+    """Give what two references to one thing have in common; the reference id decides where there is one."""
+    return ContainerRef(
+        owner=reference.owner.lower(),
+        name="" if reference.reference_id else escape_name(reference.name).lower(),
+        reference_id=reference.reference_id,
+        version=None if reference.version == "current" else reference.version,
+        sample=reference.sample,
+    )
+
+
+def _checked_version(reference: ContainerRef, body: Mapping[str, Any]) -> str:
+    tag = text_of(object_of(body, "version"), "tag")
+    if tag is None:
+        raise DataError("the server does not say which version this is", where=str(reference), todo="Try again later")
+    if reference.version not in {None, "current"} and not same_version(str(reference.version), tag):
+        # An unknown version silently means the current one (redivis-api §3.1).
+        raise NotFound(
+            f"there is no version {reference.version}; the server offers {tag} instead",
+            where=str(reference),
+            todo="Check the version, or leave it out to follow the current one",
+        )
+    return tag
+
+
+def _table(item: Json, container: Container) -> TableInfo:
+    body, followed = container.body, container.reference
+    name: str = item["name"]
+    reference = TableRef(followed, name, text_of(item, "referenceId"))
+    exact, uri = text_of(item, "qualifiedReference") or f"{followed}.{name}", path_of(item)
+    if followed.sample and container.version_tag:
+        if item.get("isSample") is False:
+            raise NotFound(
+                "the dataset has no sample; the server offers the whole table instead",
+                where=str(reference),
+                todo="Leave :sample out to read the whole table",
+            )
+        # What does not say :sample would be the whole table (redivis-api §11.17).
+        if not names_sample(exact):
+            exact = str(replace(reference, container=pinned(followed, container.version_tag)))
+        uri = uri if uri and names_sample(uri) else None
+    return TableInfo(
+        reference=reference,
+        pinned=exact,
+        uri=uri or url_path("tables", exact),
+        owner=text_of(object_of(body, "owner"), "name") or followed.owner,
+        container=followed.name,
+        name=name,
+        description=text_of(item, "description"),
+        version_tag=container.version_tag,
+        rows=count_of(item.get("numRows")),
+        bytes=count_of(item.get("numBytes")),
+        hash=text_of(item, "hash"),
+        updated_at=count_of(item.get("updatedAt")),
+        unreadable=_unreadable(body, is_sample=bool(item.get("isSample"))),
+        body=item,
+    )
+
+
+def _unreadable(body: Mapping[str, Any], *, is_sample: bool) -> str | None:
+    """Say why the rows cannot be read; a level that is not told, or a workflow's, speaks not against it."""
+    level = text_of(body, "accessLevel")
+    levels = {level, text_of(body, "publicAccessLevel")} - {None}
+    enough = _READING_LEVELS | ({"sample"} if is_sample else frozenset())
+    if body.get("kind") == "workflow" or not levels or levels & enough:
+        return None
+    return f"your access to the dataset is {level or 'none'!r}, and reading rows needs 'data'"
+
+
+def variable_of(item: Json) -> Variable:
+    """Read a variable of a list."""
+    return Variable(
+        name=item["name"],
+        type=text_of(item, "type") or "unknown",
+        label=text_of(item, "label"),
+        description=text_of(item, "description"),
+    )
+
+
+def text_of(item: Mapping[str, Any], key: str) -> str | None:
+    """Read a text; what is empty, or none, is not there."""
+    value = item.get(key)
+    return value if isinstance(value, str) and value else None
+
+
+def object_of(item: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Read an object; what is none is empty."""
+    value = item.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def path_of(item: Mapping[str, Any]) -> str | None:
+    """Read a path below the endpoint."""
+    uri = text_of(item, "uri")
+    return uri if uri and uri.startswith("/") else None
+
+
+def count_of(value: Any) -> int | None:  # noqa: ANN401 - any JSON value
+    """Read a count, which older servers send as a string (redivis-api §5)."""
+    try:
+        return None if value is None else int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None

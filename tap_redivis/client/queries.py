@@ -1,0 +1,192 @@
+"""Run SQL on the server: a query → its finished job, whose rows are read like a table's (redivis-api §4.9)."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import quote
+
+from tap_redivis.client.http import Api, Json, has_name
+from tap_redivis.client.metadata import Metadata, Variable, count_of, variable_of
+from tap_redivis.errors import DataError, Forbidden, NotFound, QueryFailed, Refused, one_line
+from tap_redivis.model.references import parse_container, parse_table
+
+logger = logging.getLogger("tap-redivis")
+
+_REFERENCE_WITH_SUFFIX = re.compile(r"`([A-Za-z0-9_]+\.[^`.:]*:[^`]*)`")
+_LONGEST_HOLD_SECONDS = 60.0  # redivis-api §4.9: timeoutMs is at most 60,000
+_FIRST_LOOK_SECONDS = 1.0
+_MOST_SECONDS_BETWEEN_LOOKS = 10.0
+_LONGEST_QUERY_SECONDS = 6 * 3600.0  # BigQuery, which runs them, ends a query after six hours
+
+
+@dataclass(frozen=True)
+class Query:
+    """SQL to run.
+
+    Attributes:
+        name: What it is called in messages.
+        sql: One SELECT in GoogleSQL.
+        default_dataset: Dataset that unqualified table names are looked up in, or None.
+        default_workflow: Workflow that they are looked up in, or None.
+    """
+
+    name: str
+    sql: str
+    default_dataset: str | None = None
+    default_workflow: str | None = None
+
+
+@dataclass(frozen=True)
+class QueryResult:
+    """A query that is completed: its rows never change.
+
+    Attributes:
+        id: The query's id.
+        uri: Its path below the endpoint; what can be asked of a table can be asked of it.
+        rows: Row count; None if the server does not say.
+        bytes: Size; None if the server does not say.
+        columns: Names and types of its columns, as the query itself has them.
+    """
+
+    id: str
+    uri: str
+    rows: int | None
+    bytes: int | None
+    columns: tuple[Variable, ...]
+
+
+def run_query(api: Api, query: Query, *, timeout: float) -> QueryResult:
+    """Run a query and wait until it is completed.
+
+    Args:
+        api: The server.
+        query: What to run.
+        timeout: Seconds of silence after which a request counts as broken: the server is asked to answer before.
+
+    Raises:
+        ApiError: It was refused.
+        QueryFailed: It failed, was cancelled, or took too long.
+    """
+    held = min(_LONGEST_HOLD_SECONDS, timeout / 2)
+    body: Json = {"query": query.sql, "timeoutMs": int(held * 1000)}
+    if query.default_dataset:
+        body["defaultDataset"] = query.default_dataset
+    if query.default_workflow:
+        body["defaultWorkflow"] = query.default_workflow
+    return _completed(api, query, api.post("/queries", body))
+
+
+def completed_query(api: Api, query: Query, query_id: str) -> QueryResult | None:
+    """Find the result of an earlier query; None if it is not there any more.
+
+    Raises:
+        ApiError: The server could not be reached.
+    """
+    try:
+        answer = api.get(f"/queries/{quote(query_id, safe='')}")
+    except (NotFound, Forbidden, Refused):
+        return None
+    return _result(query, answer) if answer.get("status") == "completed" else None
+
+
+def query_columns(api: Api, query: Query, *, timeout: float) -> list[Variable]:
+    """Find the columns of a query by running it without its rows.
+
+    Raises:
+        ApiError: It was refused.
+        QueryFailed: It cannot be run.
+    """
+    empty = replace(query, sql=selection_from(query.sql, "FALSE"))
+    return result_columns(api, run_query(api, empty, timeout=timeout))
+
+
+def check_versions(catalogue: Metadata, query: Query) -> None:
+    """Check the versions that a query names, in its defaults and between backticks in its SQL.
+
+    Raises:
+        ConfigError: One is malformed.
+        NotFound: One is not there: the server would read the current one instead, silently.
+        ApiError: The server refused.
+    """
+    containers = [parse_container(query.default_dataset, query.name)] if query.default_dataset else []
+    containers += [parse_table(name, query.name).container for name in _REFERENCE_WITH_SUFFIX.findall(query.sql)]
+    for container in dict.fromkeys(containers):
+        try:
+            catalogue.check_version(container)
+        except NotFound as error:
+            raise NotFound(f"{error.where}: {error.what}", where=query.name, todo=error.todo) from None
+
+
+def selection_from(sql: str, condition: str) -> str:
+    """Make the query for some rows of another query's result; the last line of that may be a comment."""
+    return f"SELECT * FROM (\n{sql.strip().removesuffix(';')}\n) WHERE {condition}"  # noqa: S608 - it is the user's SQL
+
+
+def result_columns(api: Api, result: QueryResult) -> list[Variable]:
+    """List a result's variables; where the server has no list, the query itself says what its columns are.
+
+    Raises:
+        ApiError: The server refused.
+    """
+    try:
+        return [variable_of(item) for item in api.pages(f"{result.uri}/variables")]
+    except (NotFound, Refused):
+        if not result.columns:
+            raise
+        return list(result.columns)
+
+
+def _completed(api: Api, query: Query, answer: Json) -> QueryResult:
+    """Ask after a query until it is completed: at first often, then every ten seconds."""
+    started, delay, told = time.monotonic(), _FIRST_LOOK_SECONDS, ""
+    while True:
+        status = str(answer.get("status"))
+        if status == "completed":
+            return _result(query, answer)
+        if status not in {"queued", "running"}:
+            raise _failure(query, status, answer)
+        if time.monotonic() - started > _LONGEST_QUERY_SECONDS:
+            raise QueryFailed(
+                f"the query was still {status} after {_LONGEST_QUERY_SECONDS / 3600:.0f} hours",
+                where=query.name,
+                todo="Make it smaller, or run again later",
+            )
+        if status != told:
+            logger.info("%s: the query is %s", query.name, status)
+            told = status
+        time.sleep(delay)
+        delay = min(delay * 1.5, _MOST_SECONDS_BETWEEN_LOOKS)
+        answer = api.get(f"/queries/{_id(query, answer)}")
+
+
+def _result(query: Query, answer: Json) -> QueryResult:
+    query_id = _id(query, answer)
+    columns: Any = answer.get("outputSchema")
+    is_list = isinstance(columns, list) and all(map(has_name, columns))
+    return QueryResult(
+        query_id,
+        f"/queries/{query_id}",
+        count_of(answer.get("outputNumRows")),
+        count_of(answer.get("outputNumBytes")),
+        tuple(map(variable_of, columns)) if is_list else (),
+    )
+
+
+def _failure(query: Query, status: str, answer: Json) -> QueryFailed:
+    words = one_line(str(answer.get("errorMessage") or "no reason given"), 500).rstrip(".")
+    if status == "failed":
+        return QueryFailed(f"the query failed: {words}", where=query.name, todo="Correct the SQL, or ask for less")
+    if status == "cancelled":
+        return QueryFailed("the query was cancelled", where=query.name, todo="Run again")
+    return QueryFailed(f"the query is {status!r}, which is no known status", where=query.name, todo="Run again")
+
+
+def _id(query: Query, answer: Json) -> str:
+    query_id = quote(str(answer.get("id") or ""), safe="")
+    if not query_id:
+        raise DataError("the server began a query without an id", where=query.name, todo="Try again later")
+    return query_id

@@ -1,0 +1,103 @@
+"""Uploads of drafts: a reference → what the server says of the upload, as a ``TableInfo``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from tap_redivis.client.http import Api, Json
+from tap_redivis.client.metadata import Metadata, TableInfo, count_of, path_of, text_of
+from tap_redivis.errors import NotFound, Refused, Unavailable, one_line
+from tap_redivis.model.references import UploadRef, name_matches, url_path
+
+logger = logging.getLogger("tap-redivis")
+
+_GONE = (
+    "Check the reference, and that the token may edit the dataset; once its draft is released an upload is gone: "
+    "read the table then"
+)
+_SAYS_NOTHING = frozenset({"uri", "url", "status"})
+
+
+def find_uploads(api: Api, catalogue: Metadata, reference: UploadRef) -> list[TableInfo]:
+    """Find the uploads that a reference, perhaps a glob, names; of a glob those that are ready.
+
+    Raises:
+        NotFound: There is none, or no draft: both are gone once the draft is released.
+        Unavailable: It is not ready yet.
+        Refused: Redivis could not read the file.
+    """
+    try:
+        tables = catalogue.find(reference.table)
+        found = [_info(table, body) for table in tables for body in _bodies(api, table, reference)]
+    except NotFound as error:
+        raise NotFound(error.what, where=str(reference), todo=_GONE) from None
+    if not found:
+        raise NotFound("no upload that is ready matches", where=str(reference), todo=_GONE)
+    return found
+
+
+def _bodies(api: Api, table: TableInfo, reference: UploadRef) -> list[Json]:
+    if not reference.is_glob:
+        body = _body(api, table, reference.name)
+        _check_ready(body, str(reference))
+        return [body]
+    listed: list[str] = [item["name"] for item in api.pages(f"{table.uri}/uploads")]
+    names = [name for name in listed if name_matches(reference.name, name)]
+    ready = []
+    for body in api.workers.map(lambda name: _body(api, table, name), names):
+        if body.get("status") == "completed":
+            ready.append(body)
+        else:
+            logger.warning("%s.%s is left out: the upload is %s", table.pinned, body["name"], body.get("status"))
+    return ready
+
+
+def _body(api: Api, table: TableInfo, name: str) -> Json:
+    body = api.get(f"{table.uri}{_path_of(name)}")
+    return {**body, "name": text_of(body, "name") or name}
+
+
+def _path_of(name: str) -> str:
+    """Make the last part of an upload's path: it has underscores for dots (redivis-api §3.2)."""
+    return url_path("uploads", name.replace(".", "_"))
+
+
+def _check_ready(body: Mapping[str, Any], where: str) -> None:
+    """Check that Redivis has read the file: else there are no rows (redivis-api §5).
+
+    Raises:
+        Unavailable: Not yet.
+        Refused: It could not.
+    """
+    status = text_of(body, "status")
+    if status == "completed":
+        return
+    if status == "failed":
+        words = one_line(str(body.get("errorMessage") or "no reason given"), 500).rstrip(".")
+        raise Refused(f"Redivis could not read the upload: {words}", where=where, todo="Upload the file again")
+    raise Unavailable(f"the upload is {status}, not completed", where=where, todo="Run again later")
+
+
+def _info(table: TableInfo, body: Json) -> TableInfo:
+    """Speak of an upload as of a table; how Redivis reads the file is a part of its content."""
+    name: str = body["name"]
+    file_hash = text_of(body, "hash")
+    content = json.dumps({key: value for key, value in body.items() if key not in _SAYS_NOTHING}, sort_keys=True)
+    return replace(
+        table,
+        pinned=f"{table.pinned}.{name}",
+        uri=path_of(body) or f"{table.uri}{_path_of(name)}",
+        name=f"{table.name}.{name}",
+        description=None,
+        rows=count_of(body.get("numRows")),
+        bytes=count_of(body.get("numBytes")),
+        hash=file_hash and hashlib.sha256(content.encode()).hexdigest()[:32],
+        updated_at=None,
+        body=body,
+        upload=name,
+    )

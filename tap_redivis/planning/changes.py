@@ -1,0 +1,184 @@
+"""What changed from one version of a table to the next: the query for it, and its rows → rows with ``_sdc_deleted_at``.
+
+Redivis compares (LOG_BASED): each row of the query's result says in its last column, which goes no further, whether it
+was inserted, changed or deleted. Versions in between are compared as well: a load of one of them may have been
+interrupted, and have left rows in the target that neither the first nor the last version has. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from tap_redivis.client.metadata import Variable
+from tap_redivis.errors import DataError
+from tap_redivis.model.columns import COLUMN_TYPES, Column
+from tap_redivis.planning.bookmarks import Changes
+from tap_redivis.planning.replication import identifier, text_literal
+from tap_redivis.singer.added_columns import DELETED_AT
+from tap_redivis.wire.rows import Rows
+
+AMBIGUOUS = "are null, or stand for more than one row"
+"""Words of the error that the query fails with where the key is none."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Versions of a table, to be compared on the server.
+
+    Attributes:
+        before: References of the version that was loaded, and of those between it and the current one.
+        after: Reference of the current one.
+        variables: What all have, in the same types, and is to be compared; in the current one's spelling.
+        keys: Names of those that identify a row.
+    """
+
+    before: Sequence[str]
+    after: str
+    variables: Sequence[Variable]
+    keys: Sequence[str]
+
+    @property
+    def mark(self) -> Column:
+        """The last column of the result, with one letter (see ``Marking``)."""
+        return mark_of(variable.name for variable in self.variables)
+
+    def query(self) -> str:
+        """Write the query; it fails where a key is null, NaN or not the only one of its kind."""
+        loaded, *between = self.before
+        selects = [self._select(loaded, "icd"), *(self._select(version, "rrg") for version in between)]
+        return "\nUNION ALL\n".join(selects)
+
+    def _select(self, before: str, letters: str) -> str:
+        """Compare the current version with another; the letters are for what was inserted, changed and deleted."""
+        names = [variable.name for variable in self.variables]
+        new, old, check = (_unused(name, names) for name in ("new", "old", "key_check"))
+        keys = [variable for variable in self.variables if self._is_key(variable)]
+        others = [variable for variable in self.variables if not self._is_key(variable)]
+        columns = [self._column(variable, new, old) for variable in self.variables]
+        no_new, no_old = (f"{_path(side, keys[0])} IS NULL" for side in (new, old))
+        inserted, changed, deleted = map(text_literal, letters)
+        letter = f"CASE WHEN {no_old} THEN {inserted} WHEN {no_new} THEN {deleted} ELSE {changed} END"
+        columns.append(f"CONCAT({letter}, {identifier(check)}.`passed`) AS {identifier(self.mark.name)}")
+        same_key = " AND ".join(f"{_comparable(new, key)} = {_comparable(old, key)}" for key in keys)
+        differs = [no_new, no_old, *(_differs(new, old, variable) for variable in others)]
+        return "\n".join(  # all parts are quoted names and our own words
+            [
+                f"SELECT {', '.join(columns)}",
+                f"FROM {identifier(self.after)} AS {identifier(new)}",
+                f"FULL JOIN {identifier(before)} AS {identifier(old)} ON {same_key}",
+                f"CROSS JOIN ({self._check(keys, before)}) AS {identifier(check)}",
+                f"WHERE {' OR '.join(differs)}",
+            ]
+        )
+
+    def _is_key(self, variable: Variable) -> bool:
+        return variable.name.lower() in {key.lower() for key in self.keys}
+
+    def _column(self, variable: Variable, new: str, old: str) -> str:
+        if self._is_key(variable):
+            return f"COALESCE({_path(new, variable)}, {_path(old, variable)}) AS {identifier(variable.name)}"
+        return f"{_path(new, variable)} AS {identifier(variable.name)}"
+
+    def _check(self, keys: Sequence[Variable], before: str) -> str:
+        """Write the subquery of one row that fails if some keys identify no row; its value is the empty text."""
+        places = ", ".join(str(place + 1) for place in range(len(keys)))
+        values = ", ".join(f"{_comparable(None, key)} AS `k{place}`" for place, key in enumerate(keys))
+        counted = " UNION ALL ".join(
+            f"SELECT {values}, COUNT(*) AS `copies` FROM {identifier(table)} GROUP BY {places}"  # noqa: S608 - quoted
+            for table in (self.after, before)
+        )
+        bad = ["`copies` > 1"]
+        for place, key in enumerate(keys):
+            bad.append(f"`k{place}` IS NULL")
+            bad += [f"IS_NAN(`k{place}`)"] if key.type == "float" else []
+        words = text_literal(f" values of the key ({', '.join(self.keys)}) {AMBIGUOUS}")
+        error = f"ERROR(CONCAT(CAST(COUNT(*) AS STRING), {words}))"
+        return f"SELECT IF(COUNT(*) = 0, '', {error}) AS `passed` FROM ({counted}) WHERE {' OR '.join(bad)}"  # noqa: S608
+
+
+def why_not_comparable(columns: Iterable[Column], before: Sequence[Variable], after: Sequence[Variable]) -> str | None:
+    """Say which selected column keeps two versions from being compared; None if none does."""
+    earlier, later = ({variable.name.lower(): variable.type for variable in side} for side in (before, after))
+    for column in columns:
+        types = [side.get(column.name.lower()) for side in (earlier, later)]
+        if None in types:
+            return f"only one of them has the variable {column.name!r}"
+        if types[0] != types[1]:
+            return f"the variable {column.name!r} was {types[0]} and is now {types[1]}"
+    return None
+
+
+def mark_of(names: Iterable[str]) -> Column:
+    """Make the column that says what became of a row, beside columns of some names."""
+    return Column(_unused("redivis_change", list(names)), "string")
+
+
+class Marking:
+    """Turns the rows of a comparison into rows with ``_sdc_deleted_at``.
+
+    Letters are ``i``, ``c`` and ``d`` for rows that were inserted, changed and deleted; ``r`` and ``g`` for those that
+    are there, or gone, unlike in a version in between.
+
+    Args:
+        mark: The last column of the rows: what became of each.
+        found_at: When the rows were found gone.
+        zone: What is appended to times.
+    """
+
+    def __init__(self, mark: Column, found_at: datetime, zone: str) -> None:
+        there = _last_pair(DELETED_AT, None)
+        gone = _last_pair(DELETED_AT, found_at.strftime("%Y-%m-%dT%H:%M:%S") + zone)
+        self._ends = {"i": there, "c": there, "d": gone, "r": there, "g": gone}
+        self._mark = mark
+
+    def of(self, rows: Rows) -> tuple[Rows, Changes]:
+        """Mark some rows, and count them.
+
+        Raises:
+            DataError: It is not said of each row what became of it.
+        """
+        lines, counts = rows.lines, []
+        for letter, end in self._ends.items():
+            said = _last_pair(self._mark.name, letter)  # a quote within a text is escaped: this can only be the mark
+            counts.append(lines.count(said))
+            lines = lines.replace(said, end)
+        if sum(counts) != rows.count:
+            raise DataError("the query does not say of each row what became of it", where="LOG_BASED", todo="Run again")
+        inserted, changed, deleted, *repeated = counts
+        return Rows(rows.count, lines), Changes(inserted, changed, deleted, sum(repeated))
+
+
+def _last_pair(name: str, value: str | None) -> bytes:
+    return b"," + msgspec.json.encode(name) + b":" + msgspec.json.encode(value) + b"}\n"
+
+
+def _unused(name: str, names: Sequence[str]) -> str:
+    taken = {other.lower() for other in names}
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _path(table: str, variable: Variable) -> str:
+    return f"{identifier(table)}.{identifier(variable.name)}"
+
+
+def _comparable(table: str | None, variable: Variable) -> str:
+    """Write a variable as something that can be compared and grouped by, as exactly as a record would tell it."""
+    value = _path(table, variable) if table else identifier(variable.name)
+    if variable.type == "geography":
+        return f"ST_ASBINARY({value})"
+    return value if variable.type in COLUMN_TYPES else f"TO_JSON_STRING({value})"
+
+
+def _differs(new: str, old: str, variable: Variable) -> str:
+    """Write the condition that a variable differs: NULL is like NULL, NaN like NaN, and 0.0 unlike -0.0."""
+    condition = f"{_comparable(new, variable)} IS DISTINCT FROM {_comparable(old, variable)}"
+    if variable.type != "float":
+        return condition
+    reciprocals = [f"IEEE_DIVIDE(1, {_path(side, variable)})" for side in (new, old)]
+    return f"{condition} OR {' IS DISTINCT FROM '.join(reciprocals)}"

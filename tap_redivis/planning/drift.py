@@ -1,0 +1,165 @@
+"""Drift: where a catalog and the variables that the server has now differ, what the version tags say of it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from tap_redivis.client.metadata import Variable
+from tap_redivis.errors import SchemaChanged
+from tap_redivis.model.columns import Column, ColumnType
+from tap_redivis.model.json_schema import column_type_of
+
+_TAG = re.compile(r"v?(\d+)[._](\d+)")
+
+
+@dataclass(frozen=True)
+class Change:
+    """One difference.
+
+    Attributes:
+        kind: What happened to the variable; ``respelled`` is upper and lower case.
+        variable: Its name, as the catalog has it if it does.
+        words: The difference in words.
+    """
+
+    kind: Literal["added", "removed", "retyped", "respelled"]
+    variable: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The differences of one table.
+
+    Attributes:
+        changes: Those that the catalog does not fit any more, in its order, then what is new.
+        before: Version tag of the last complete load; None if there was none, or the table has no versions.
+        now: Version tag of the table.
+    """
+
+    changes: tuple[Change, ...] = ()
+    before: str | None = None
+    now: str | None = None
+
+    @property
+    def breaking(self) -> tuple[Change, ...]:
+        """The changes that ``on_schema_change`` decides about: new variables harm nobody."""
+        return tuple(change for change in self.changes if change.kind != "added")
+
+    @property
+    def added(self) -> tuple[Change, ...]:
+        """The variables that the catalog does not have."""
+        return tuple(change for change in self.changes if change.kind == "added")
+
+    @property
+    def level(self) -> Literal["major", "minor"] | None:
+        """How the version tag has risen since the last complete load; None if that is not known."""
+        before, now = (_TAG.fullmatch(tag or "") for tag in (self.before, self.now))
+        if before is None or now is None or before.groups() == now.groups():
+            return None
+        return "minor" if before[1] == now[1] else "major"
+
+    @property
+    def verdict(self) -> str:
+        """Say whether the version tags fit the changes (redivis-api §5); empty if there is nothing to say."""
+        if self.level is None or not self.changes:
+            return ""
+        step = f"{self.before} → {self.now} is a {self.level} version"
+        if not self.breaking:
+            return step
+        if self.level == "major":
+            return f"{step}, as it should be"
+        return f"{step}, which should only add variables: its owner may want to know"
+
+    def refusal(self, table: str) -> SchemaChanged | None:
+        """Make the error for a catalog that does not fit, if it does not."""
+        if not self.breaking:
+            return None
+        differences = "; ".join(change.words for change in self.breaking)
+        verdict = f" ({self.verdict})" if self.verdict else ""
+        return SchemaChanged(
+            f"the catalog no longer fits the table: {differences}{verdict}",
+            where=table,
+            todo="Discover again, or set on_schema_change to warn",
+        )
+
+    @property
+    def news(self) -> str:
+        """Say in one line which variables are new."""
+        return f"not in the catalog, and left out: {'; '.join(change.words for change in self.added)}"
+
+
+def drift_of(
+    columns: Iterable[Column],
+    variables: Sequence[Variable],
+    *,
+    known: Collection[str] | None = None,
+    before: str | None = None,
+    now: str | None = None,
+) -> Drift:
+    """Compare a catalog with the server's variables.
+
+    Args:
+        columns: The catalog's selected columns.
+        variables: What the server has now.
+        known: Names of all columns that the catalog has, selected or not; None if there is no catalog that could lack
+            some.
+        before: Version tag of the last complete load.
+        now: Version tag of the table.
+    """
+    changes = list(_breaking(columns, variables))
+    if known is not None:
+        folded = {name.lower() for name in known}
+        changes += [
+            Change("added", variable.name, f"variable {variable.name!r} ({variable.type}) is new")
+            for variable in variables
+            if variable.name.lower() not in folded
+        ]
+    return Drift(tuple(changes), before, now)
+
+
+def fitted_columns(columns: Iterable[Column], variables: Sequence[Variable]) -> tuple[Column, ...]:
+    """Note at each column whether it is gone, and as what it arrives if that is another type than the catalog's."""
+    find = _finder(variables)
+    return tuple(
+        replace(column, is_gone=variable is None, arrives_as=_other_type(column, variable) if variable else None)
+        for column, variable in ((column, find(column.name)) for column in columns)
+    )
+
+
+def names_to_transfer(columns: Iterable[Column], variables: Sequence[Variable]) -> list[str] | None:
+    """Name the variables to ask for, as the server spells them; None means all of them in their order."""
+    find = _finder(variables)
+    names = [variable.name for variable in (find(column.name) for column in columns) if variable]
+    return None if names == [variable.name for variable in variables] else names
+
+
+def _breaking(columns: Iterable[Column], variables: Sequence[Variable]) -> Iterator[Change]:
+    find = _finder(variables)
+    for column in columns:
+        variable = find(column.name)
+        if variable is None:
+            yield Change("removed", column.name, f"variable {column.name!r} is gone")
+            continue
+        if variable.name != column.name:
+            words = f"variable {column.name!r} is now spelled {variable.name!r}"
+            yield Change("respelled", column.name, words)
+        if _other_type(column, variable):
+            words = f"variable {column.name!r} was {column.type} and is now {variable.type}"
+            yield Change("retyped", column.name, words)
+
+
+def _other_type(column: Column, variable: Variable) -> ColumnType | None:
+    """Find the type of a variable's values where it is not the column's; geography is text."""
+    kind = column_type_of(variable)
+    return None if kind == ("string" if column.type == "geography" else column.type) else kind
+
+
+def _finder(variables: Sequence[Variable]) -> Callable[[str], Variable | None]:
+    """Find variables by name, without case; an exact match goes first."""
+    exact = {variable.name: variable for variable in variables}
+    folded = {variable.name.lower(): variable for variable in variables}
+    return lambda name: exact.get(name) or folded.get(name.lower())

@@ -1,0 +1,253 @@
+"""Read one read stream to its end: bytes in pieces → rows, taken up again at the offset after every break."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import cast
+
+from tap_redivis.client.http import Api, Body
+from tap_redivis.client.retry import PassingFailure, RetryBudget, Watch
+from tap_redivis.errors import DataError, Forbidden, NotFound, QuotaExceeded, Refused
+from tap_redivis.planning.bookmarks import StreamPosition
+from tap_redivis.wire import WireFormat
+from tap_redivis.wire.rows import Counted, DamagedRow, Decoder, RowBlock
+
+logger = logging.getLogger("tap-redivis")
+
+Make = Callable[[str, int, RowBlock], Counted]
+"""What is made of some rows where they are read: the id of their read stream, the offset of the first one, the rows."""
+
+Through = Callable[[str, int, Iterator[RowBlock]], Iterator[Counted]]
+"""What is done with all rows of a read stream: its id, the offset of the first one, the rows."""
+
+ROWS_STREAM = "rows"
+"""Id that stands for the whole body of ``/rows``, which is read like a session of one stream that cannot resume."""
+
+
+class SessionGone(Exception):
+    """The read session, or a stream of it, is not there any more: what was read of the table cannot be continued."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to read of a table, and how.
+
+    Attributes:
+        table: The table's reference, for messages.
+        table_uri: The table's path below the endpoint.
+        wire_format: What the server is asked to send.
+        max_streams: Read streams asked for, and read at once.
+        max_rows: Most rows to give; None for all.
+        variables: Names of the variables to transfer, in their order; None for all.
+        timeout: Seconds after which a body that trickles counts as broken.
+    """
+
+    table: str
+    table_uri: str
+    wire_format: WireFormat
+    max_streams: int
+    max_rows: int | None
+    variables: Sequence[str] | None
+    timeout: float
+
+
+def address_of(request: Request, stream: str, offset: int) -> tuple[str, dict[str, str]]:
+    """Give the path and the parameters of a body with a stream's rows from an offset on."""
+    if stream == ROWS_STREAM:
+        return f"{request.table_uri}/rows", _rows_params(request)
+    params = {"offset": str(offset)}
+    if request.wire_format == "arrow":
+        params["eosSentinel"] = "true"
+    return f"/readStreams/{stream}", params
+
+
+def _rows_params(request: Request) -> dict[str, str]:
+    params = {"format": str(request.wire_format)}
+    if request.variables is not None:
+        params["selectedVariables"] = ",".join(request.variables)
+    if request.max_rows is not None:
+        params["maxResults"] = str(request.max_rows)
+    return params
+
+
+class StreamReader:
+    """Reads one read stream in a thread of its own.
+
+    Args:
+        api: The server.
+        request: What the stream is part of.
+        stream: The stream's id, or ``ROWS_STREAM``.
+        decoder: Decodes its bodies.
+        stop: Set when nobody wants the rows any more.
+        make: What is made of the rows; None: they are given as they are.
+        through: What is done with them then; None: nothing.
+        body: The answer with all of its rows, if that has been awaited.
+
+    Attributes:
+        before_waiting: Called each time that it has to wait, for the server or before another try; may be set.
+        bytes: Bytes received.
+        resumes: Times that it was taken up again.
+    """
+
+    def __init__(  # noqa: PLR0913 - what it needs to know
+        self,
+        api: Api,
+        request: Request,
+        stream: str,
+        decoder: Decoder,
+        stop: threading.Event,
+        *,
+        make: Make | None = None,
+        through: Through | None = None,
+        body: Body | None = None,
+    ) -> None:
+        self.before_waiting: Callable[[], None] | None = None
+        self.bytes = 0
+        self.resumes = 0
+        self._api = api
+        self._request = request
+        self._stream = stream
+        self._decoder = decoder
+        self._stop = stop
+        self._make = make
+        self._through = through
+        self._opened = body
+        self._watch = Watch(request.timeout)
+
+    @property
+    def marked(self) -> bool:
+        """Whether the stream's end was proved by a mark; otherwise only the count can prove it."""
+        return self._decoder.marked
+
+    @property
+    def makes(self) -> bool:
+        """Whether something is made of the rows, block by block."""
+        return self._make is not None
+
+    def rows(self, position: StreamPosition) -> Iterator[Counted]:
+        """Give all rows from a position on, or what is made of them.
+
+        Raises:
+            SessionGone: The stream is not there any more, or does not go on where it was left.
+            ApiError: The server refused, or the retry budget is used up.
+            DataError: A row is damaged twice, too large, or not of its type.
+        """
+        rows = self._rows(position)
+        if self._through is None:
+            return rows
+        return self._through(self._stream, position.offset, cast("Iterator[RowBlock]", rows))  # nothing is made of them
+
+    def _rows(self, position: StreamPosition) -> Iterator[Counted]:
+        budget = RetryBudget(self._api.max_retry_seconds)
+        offset, last = position.offset, position.last
+        damaged_at: int | None = None
+        while not self._stop.is_set():
+            begin = offset
+            try:
+                for rows in self._go_on(offset, last):
+                    given = self._make(self._stream, offset, rows) if self._make else rows
+                    del rows  # it may be large, and the next may be long in coming
+                    yield given
+                    offset, last = offset + given.count, given.last_digest
+                    del given
+                    budget.progress()
+                    self._watch.restart()
+                if not self._cut_off(rows_read=offset - begin):
+                    return
+                failure = PassingFailure("the Arrow stream ended without its sentinel")
+            except DamagedRow as error:
+                if damaged_at == offset:
+                    raise self._damaged(offset, error) from None
+                damaged_at, failure = offset, error
+            except PassingFailure as error:
+                failure = error
+            self._wait(offset, budget, failure)
+
+    def _cut_off(self, *, rows_read: int) -> bool:
+        """Whether a body that ended cleanly was cut off at the border of a record batch (redivis-api §8.1.6).
+
+        One without a sentinel, but without rows too, may be the end as a server tells it that knows no sentinel: that
+        is for the count to prove.
+        """
+        is_session_arrow = self._request.wire_format == "arrow" and self._stream != ROWS_STREAM
+        return is_session_arrow and not self._decoder.marked and rows_read > 0
+
+    def _wait(self, offset: int, budget: RetryBudget, failure: PassingFailure) -> None:
+        if self._stream == ROWS_STREAM and offset:
+            raise SessionGone(f"/rows cannot resume: {failure}")
+        delay = budget.next_delay(failure.wait)
+        if delay is None:
+            raise self._api.unavailable(self._request.table, failure)
+        self.resumes += 1
+        text = "%s: %s; read stream %s goes on at row %d in %.1f s"
+        logger.warning(text, self._request.table, failure, self._stream, offset, delay)
+        if self.before_waiting:
+            self.before_waiting()
+        self._stop.wait(delay)
+
+    def _go_on(self, offset: int, last: str | None) -> Iterator[RowBlock]:
+        """Read from an offset on, by way of the row before it, which must be the one that was read last.
+
+        Bytes that were lost or came twice may have made one row of two, or left out a batch: no format shows it, but
+        then rows are no longer at their offsets.
+        """
+        if last is None:
+            yield from self._open(offset)
+            return
+        blocks = self._open(offset - 1)
+        for rows in blocks:
+            if rows.first(1).last_digest != last:
+                raise SessionGone(f"read stream {self._stream} does not go on at row {offset} where it was left")
+            if rows.count > 1:
+                yield rows.without_first(1)
+            del rows
+            break
+        yield from blocks
+
+    def _open(self, offset: int) -> Iterator[RowBlock]:
+        """Read one body from an offset; where the server refuses the offset, from the start, and skip."""
+        try:
+            yield from self._body(offset)
+        except QuotaExceeded:
+            raise
+        except (Refused, Forbidden, NotFound) as refusal:
+            if not offset or not isinstance(refusal, Refused):
+                raise SessionGone(refusal.what) from refusal
+            text = "%s: %s; reading stream %s again from its start"
+            logger.warning(text, self._request.table, refusal, self._stream)
+            yield from self._skipping(offset)
+
+    def _skipping(self, offset: int) -> Iterator[RowBlock]:
+        """Read from the start and leave out what was read before: rows of a stream keep their order (§8.1.10)."""
+        skip = offset
+        try:
+            for rows in self._body(0):
+                if skip < rows.count:
+                    yield rows.without_first(skip) if skip else rows
+                skip = max(skip - rows.count, 0)
+                del rows
+                self._watch.restart()
+        except (Refused, Forbidden, NotFound) as refusal:
+            raise SessionGone(refusal.what) from refusal
+
+    def _body(self, offset: int) -> Iterator[RowBlock]:
+        opened, self._opened = self._opened, None
+        with closing(opened or self._api.open(*address_of(self._request, self._stream, offset))) as body:
+            self._watch.restart()
+            yield from self._decoder.rows(self._watch.over(self._counted(body.pieces(self.before_waiting))), offset)
+
+    def _counted(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            self.bytes += len(piece)
+            yield piece
+
+    def _damaged(self, offset: int, error: DamagedRow) -> DataError:
+        return DataError(
+            f"read stream {self._stream} is damaged at row {offset}, twice in the same way: {error}",
+            where=self._request.table,
+            todo="Run again; if it stays, tell Redivis",
+        )

@@ -1,0 +1,1 @@
+"""The process: signals, log lines without secrets, progress for people."""

@@ -1,0 +1,1 @@
+"""Everything that knows Singer and its SDK: streams, catalog, messages, STATE."""

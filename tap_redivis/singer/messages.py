@@ -1,0 +1,103 @@
+"""Singer messages → whole lines on stdout; the only place that writes there."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from typing import Any
+
+import msgspec
+from singer_sdk.helpers._state import StateWriter
+from singer_sdk.singerlib import StateMessage
+from singer_sdk.singerlib.encoding.base import GenericSingerWriter
+
+from tap_redivis.runtime.shutdown import SHUTDOWN
+from tap_redivis.wire.rows import Parts
+
+
+class OutputClosed(BaseException):  # no error, and nothing that catches errors may catch it
+    """The reader of our output is gone: there is nothing left to do, and nobody to tell."""
+
+
+class MessageWriter(GenericSingerWriter[bytes, Any]):
+    """Writes each message as one line, at once and whole."""
+
+    def __init__(self) -> None:
+        self.last_type: str | None = None
+
+    def serialize_message(self, message: Any) -> bytes:  # noqa: ANN401 - as the SDK declares it
+        """Write a message as one line of JSON."""
+        # The SDK's to_dict() copies the whole state: with a thousand bookmarks that takes longer than a small table.
+        is_state = isinstance(message, StateMessage)
+        content = {"type": "STATE", "value": message.value} if is_state else message.to_dict()
+        try:
+            return msgspec.json.encode(content) + b"\n"
+        except UnicodeEncodeError:  # a lone surrogate, which msgspec cannot write
+            return json.dumps(msgspec.to_builtins(content), separators=(",", ":")).encode() + b"\n"
+
+    def write_message(self, message: Any) -> None:  # noqa: ANN401 - as the SDK declares it
+        """Write one message.
+
+        Raises:
+            OutputClosed: Nobody reads.
+        """
+        self.write_lines(self.format_message(message), message.type.value)
+
+    def write_lines(self, lines: bytes, message_type: str) -> None:
+        """Write whole lines of one message type.
+
+        Raises:
+            OutputClosed: Nobody reads.
+        """
+        self.write_parts((lines,), message_type)
+
+    def write_parts(self, parts: Parts, message_type: str) -> None:
+        """Write whole lines of one message type, which come in parts.
+
+        Raises:
+            OutputClosed: Nobody reads.
+        """
+        self.last_type = message_type
+        with SHUTDOWN.whole():
+            try:
+                for part in parts:
+                    _write(part)
+            except BrokenPipeError:
+                raise OutputClosed from None
+
+
+class ChangedStateWriter(StateWriter):
+    """Writes STATE where it is not the one that was written last; the SDK's own copies all bookmarks to see that.
+
+    Args:
+        writer: Writes the messages.
+    """
+
+    def __init__(self, writer: MessageWriter) -> None:
+        super().__init__(writer)
+        self._writer = writer
+        self._last_line: bytes | None = None
+
+    def write_state(self, state: Any) -> None:  # noqa: ANN401 - as the SDK declares it
+        """Write one STATE message, if there is something new in it."""
+        line = self._writer.format_message(StateMessage(value=state))
+        if line != self._last_line:
+            self._writer.write_lines(line, "STATE")
+            self._last_line = line
+
+
+def _write(data: bytes | memoryview) -> None:
+    # The SDK's test runner replaces sys.stdout: it is looked up when writing (singer-sdk.md).
+    sys.stdout.flush()
+    output = sys.stdout.buffer
+    try:
+        descriptor = output.fileno()
+    except (OSError, io.UnsupportedOperation):
+        output.write(data)
+        output.flush()
+        return
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]

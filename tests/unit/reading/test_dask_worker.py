@@ -1,0 +1,146 @@
+"""What goes to a cluster, and what does not."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from redivis_emulator import Emulator, Fault
+from tap_redivis.batch.columns import FileColumns
+from tap_redivis.batch.storage import Closed
+from tap_redivis.batch.storage.folder import Folder
+from tap_redivis.errors import ConfigError, NotFound
+from tap_redivis.model.batch_settings import BatchSettings
+from tap_redivis.model.columns import Column
+from tap_redivis.planning.bookmarks import Reading, StreamPosition
+from tap_redivis.reading import dask_worker as cluster
+from tap_redivis.reading import jobs
+from tap_redivis.reading.dask_worker import Cluster, Secret
+from tap_redivis.reading.jobs import TAP_VERSION, Job, Work, Written, do
+from tap_redivis.reading.read_session import open_session
+from tap_redivis.reading.read_stream import Request, SessionGone
+from tap_redivis.wire.rows import ValueRules
+from tests.unit.conftest import MakeApi
+
+_NOW = datetime(2026, 1, 2, tzinfo=timezone.utc)
+_REQUEST = Request("demo.visits.numbers", "/tables/demo.visits.numbers", "arrow", 1, None, None, 20.0)
+
+
+def test_a_secret_is_sent_and_not_shown() -> None:
+    """Workers write the arguments of jobs that fail into their logs."""
+    secret = Secret("token")
+
+    assert pickle.loads(pickle.dumps(secret)).text == "token"  # noqa: S301 - what this test is about
+    assert "token" not in f"{secret} {secret!r} {(secret,)} {[secret]}"
+
+
+@pytest.mark.parametrize(
+    ("address", "is_private"),
+    [
+        ("tls://scheduler:8786", True),
+        ("tcp://127.0.0.1:8786", True),
+        ("tcp://localhost:8786", True),
+        ("tcp://[::1]:8786", True),
+        ("tcp://10.0.0.5:8786", False),
+        ("tcp://127.0.0.1.example:8786", False),
+        ("scheduler:8786", False),
+        ("ws://scheduler:8786", False),
+    ],
+)
+def test_a_token_goes_where_nobody_can_read_it_on_the_way(
+    address: str, *, is_private: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_connected", lambda *_: None)
+
+    assert Cluster(address, 1).is_private == is_private
+
+
+def _job(emulator: Emulator, make_api: MakeApi, root: Path) -> Job:
+    """Make a job of one read stream, and the folder that the tap makes for it."""
+    stream = open_session(make_api(), _REQUEST).streams[0]
+    work = Work(
+        tap_version=TAP_VERSION,
+        endpoint=emulator.endpoint,
+        is_anonymous=False,
+        timeout=20,
+        max_retry_seconds=600,
+        request=_REQUEST,
+        settings=BatchSettings("arrow", None, str(root), rows=10),
+        name="numbers",
+        columns=(Column("id", "integer"), Column("half", "float")),
+        rules=ValueRules(for_arrow=True),
+        all_must_come=False,
+        reading=Reading("", _NOW, "arrow", "", "v1.0", 7, None, {stream: StreamPosition()}),
+        added=FileColumns(7, row_key=False, constants={}),
+        key=None,
+    )
+    Folder(root, "numbers/7/numbers-7-").prepare()
+    return Job(work, stream, StreamPosition(), None)
+
+
+def _partial(root: Path) -> list[str]:
+    return [path.name for path in (root / ".partial").rglob("*.partial")]
+
+
+def test_a_job_of_another_version_is_refused(emulator: Emulator, make_api: MakeApi, tmp_path: Path) -> None:
+    job = _job(emulator, make_api, tmp_path)
+
+    with pytest.raises(ConfigError, match="Install the same version on all workers"):
+        do(replace(job, work=replace(job.work, tap_version="0.0.0")), None, lambda: False)
+
+
+def test_a_job_ends_with_a_file_after_a_while(
+    emulator: Emulator, make_api: MakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files get their messages then; the next one goes on behind them."""
+    job = _job(emulator, make_api, tmp_path)
+    monkeypatch.setattr(jobs, "_SECONDS_A_JOB", 0)
+
+    written = do(job, emulator.token, lambda: False)
+
+    assert [file.count for file in written.files] == [10]
+    assert not written.has_ended
+    assert _partial(tmp_path) == [written.files[0].sealed.upload]
+
+
+def test_a_job_whose_server_is_away_hears_that_nobody_wants_it(
+    emulator: Emulator, make_api: MakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would wait for the server for ten minutes."""
+    job = _job(emulator, make_api, tmp_path)
+    monkeypatch.setattr(jobs, "_SECONDS_BETWEEN_LOOKS", 0.01)
+
+    with pytest.raises(Closed):
+        do(replace(job, work=replace(job.work, endpoint="http://127.0.0.1:9")), emulator.token, lambda: True)
+
+    assert not _partial(tmp_path)
+
+
+def test_a_job_that_nobody_wants_leaves_nothing(emulator: Emulator, make_api: MakeApi, tmp_path: Path) -> None:
+    """It is told between two blocks of rows."""
+    answers = iter([False, True])
+
+    with pytest.raises(Closed):
+        do(_job(emulator, make_api, tmp_path), emulator.token, lambda: next(answers, True))
+
+    assert not _partial(tmp_path)
+
+
+def test_what_was_written_before_an_error_is_returned_with_it(
+    emulator: Emulator, make_api: MakeApi, tmp_path: Path
+) -> None:
+    """And what it came of, which pickle would leave out."""
+    job = _job(emulator, make_api, tmp_path)
+    emulator.faults.add(Fault(kind="expire", path="/readStreams/*", nth=2))
+    emulator.faults.add(Fault(kind="reset", path="/readStreams/*", nth=1, at_row=150))
+
+    written: Written = pickle.loads(pickle.dumps(do(job, emulator.token, lambda: False)))  # noqa: S301 - as it comes
+
+    assert isinstance(written.error, SessionGone)
+    assert isinstance(written.cause, NotFound)
+    assert sum(file.count for file in written.files) > 0
+    assert any("goes on at row" in text for _, text in written.logged)
