@@ -17,7 +17,8 @@ import yaml
 
 from docs.lines import error_classes, error_lines, log_lines
 from tap_redivis import errors
-from tap_redivis.model.settings import CONFIG_SCHEMA, SOURCES
+from tap_redivis.model.settings import SOURCES
+from tap_redivis.singer.config_schema import CONFIG_SCHEMA
 from tap_redivis.tap import TapRedivis
 
 ROOT = Path(__file__).parent.parent

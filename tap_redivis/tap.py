@@ -20,21 +20,24 @@ from singer_sdk.plugin_base import _ConfigInput
 from singer_sdk.singerlib import Catalog, CatalogEntry, StateMessage
 
 from tap_redivis.client.http import Api
-from tap_redivis.client.metadata import Metadata, TableInfo, Variable
-from tap_redivis.client.parallel import PARALLEL_REQUESTS, Allowance, Pending, Workers
+from tap_redivis.client.metadata import Metadata
+from tap_redivis.client.parallel import Allowance, Pending, Workers
 from tap_redivis.client.queries import check_versions, query_columns
 from tap_redivis.client.uploads import find_uploads
 from tap_redivis.errors import ConfigError, Forbidden, NotFound, RedivisError, one_line
+from tap_redivis.model.added_columns import ROW_KEY
 from tap_redivis.model.json_schema import DICTIONARY, UPLOAD, name_warnings, replication_keys, schema_of
 from tap_redivis.model.references import STREAM_NAME_LIMIT, TableRef, UploadRef, parse_table, parse_upload, stream_name
-from tap_redivis.model.settings import CONFIG_SCHEMA, QueryOptions, Settings, TableOptions
+from tap_redivis.model.settings import PARALLEL_REQUESTS, QueryOptions, Settings, TableOptions
+from tap_redivis.model.tables import TableInfo, Variable
 from tap_redivis.planning.bookmarks import from_state, is_of_dictionary, to_state
 from tap_redivis.runtime.logs import hide
 from tap_redivis.runtime.memory import give_back_large_blocks
 from tap_redivis.runtime.progress import Result, TableView, show_tables, summarize
 from tap_redivis.runtime.shutdown import SHUTDOWN, Termination
 from tap_redivis.singer.about import about_text
-from tap_redivis.singer.added_columns import ROW_KEY, properties_to_add, settle, with_row_key
+from tap_redivis.singer.added_columns import properties_to_add, settle, with_row_key
+from tap_redivis.singer.config_schema import CONFIG_SCHEMA
 from tap_redivis.singer.messages import ChangedStateWriter, MessageWriter
 from tap_redivis.singer.prefetch import LookAhead, Opened, Opening, open_ahead
 from tap_redivis.singer.query_stream import QueryStream, query_of

@@ -20,11 +20,12 @@ from tap_redivis.batch.storage import Draft, Sealed, Storage, storage_at
 from tap_redivis.batch.storage.common import Place, absolute
 from tap_redivis.errors import RedivisError, StorageError
 from tap_redivis.model.batch_settings import BatchSettings
+from tap_redivis.model.columns import KeyValue, ValueRules, is_higher
 from tap_redivis.planning.bookmarks import Reading
-from tap_redivis.planning.replication import HighestKey, KeyValue, is_higher
 from tap_redivis.wire.arrays import rows_of
 from tap_redivis.wire.batches import ArrowRows
-from tap_redivis.wire.rows import Notices, RowBlock, RowCodec, Rows, ValueRules
+from tap_redivis.wire.highest_key import HighestKey
+from tap_redivis.wire.rows import Notices, RowBlock, RowCodec, Rows
 
 
 @dataclass(frozen=True)

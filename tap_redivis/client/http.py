@@ -19,7 +19,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
-from tap_redivis.client.parallel import MOST_PARALLEL_REQUESTS, PARALLEL_REQUESTS, Allowance, Workers
+from tap_redivis.client.parallel import Allowance, Workers
 from tap_redivis.client.retry import PASSING_STATUS, PassingFailure, RetryBudget, Watch, retry_after
 from tap_redivis.errors import (
     ApiError,
@@ -32,6 +32,7 @@ from tap_redivis.errors import (
     Unavailable,
     one_line,
 )
+from tap_redivis.model.settings import MOST_PARALLEL_REQUESTS, PARALLEL_REQUESTS
 
 logger = logging.getLogger("tap-redivis")
 

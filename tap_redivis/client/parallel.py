@@ -9,12 +9,6 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-PARALLEL_REQUESTS = 4
-"""Requests under way at once to begin with, and after a 429: 429s were met above four (redivis-api §1.7)."""
-
-MOST_PARALLEL_REQUESTS = 16
-"""Requests under way at once if the server does not mind and no setting says otherwise."""
-
 _IDLE_SECONDS = 2.0
 
 T = TypeVar("T")

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from singer_sdk import typing as th
-
 from tap_redivis.errors import ConfigError
 
 Encoding = Literal["jsonl", "parquet", "arrow"]
@@ -25,107 +23,8 @@ DEFAULT_ROWS: dict[str, int] = {"jsonl": 100_000, "parquet": 1_000_000, "arrow":
 """Rows of a file: targets hold one of JSON Lines in memory as a whole."""
 
 DEFAULT_PREFIX = "{stream}/{table_version}/"
-_DEFAULT_BYTES = 128 * 1024 * 1024
+DEFAULT_BYTES = 128 * 1024 * 1024
 _PLACES = ("stream", "version", "table_version", "date")
-
-BATCH_CONFIG = th.Property(
-    "batch_config",
-    th.ObjectType(
-        th.Property(
-            "encoding",
-            th.ObjectType(
-                th.Property(
-                    "format",
-                    th.StringType(allowed_values=["jsonl", "parquet", "arrow"]),
-                    title="Batch encoding",
-                    description="Format of the files; with it, tables go out as files in BATCH messages",
-                ),
-                th.Property(
-                    "compression",
-                    th.StringType(allowed_values=["none", "gzip", "zstd", "lz4", "snappy"]),
-                    title="Batch compression",
-                    description=(
-                        "Of jsonl: gzip or none; of parquet: zstd, snappy, gzip, lz4 or none; of arrow: none, zstd or "
-                        "lz4. The first is the default"
-                    ),
-                ),
-                additional_properties=False,
-            ),
-            description="How the files are written",
-        ),
-        th.Property(
-            "storage",
-            th.ObjectType(
-                th.Property(
-                    "root",
-                    th.StringType,
-                    title="Batch storage",
-                    description=(
-                        "Where the files go: a folder, also as `file://` URL, or a bucket: `s3://`, `gs://` or `az://` "
-                        "with the extra `s3`, `gcs` or `azure`. Credentials come from the environment or from profiles"
-                    ),
-                ),
-                th.Property(
-                    "prefix",
-                    th.StringType,
-                    title="Batch file prefix",
-                    description=(
-                        f"What the files' names begin with; `/` makes folders; `{DEFAULT_PREFIX}` by default. "
-                        "`{stream}`, `{version}`, `{table_version}` and `{date}` are filled in"
-                    ),
-                ),
-                additional_properties=False,
-            ),
-            description="Where the files are written",
-        ),
-        th.Property(
-            "batch_size",
-            th.IntegerType(minimum=1),
-            title="Batch rows",
-            description="Most rows of a file: 100,000 by default with jsonl, else 1,000,000",
-        ),
-        th.Property(
-            "batch_bytes",
-            th.IntegerType(minimum=1),
-            title="Batch bytes",
-            description=f"A file of this size is complete: {_DEFAULT_BYTES:,} bytes by default",
-        ),
-        th.Property(
-            "version_columns",
-            th.BooleanType,
-            title="Batch version columns",
-            description=(
-                "Add `_sdc_table_version` and `_redivis_version` to the files and their SCHEMA, so that targets can "
-                "tell loads apart; on by default. Without them no ACTIVATE_VERSION is written"
-            ),
-        ),
-        th.Property(
-            "executor",
-            th.StringType(allowed_values=["threads", "dask"]),
-            title="Batch executor",
-            description=(
-                "Where tables are read and files written: in `threads` of the tap, or by the workers of a `dask` "
-                "cluster, with the extra `dask`"
-            ),
-        ),
-        th.Property(
-            "scheduler",
-            th.StringType,
-            title="Dask scheduler",
-            description=(
-                "Address of the cluster's scheduler, such as `tls://host:8786`; over plain `tcp://` the token is sent "
-                "to loopback addresses only, and workers take it from their own `REDIVIS_API_TOKEN`"
-            ),
-        ),
-        additional_properties=False,
-    ),
-    title="BATCH",
-    description=(
-        "Write tables to files, and BATCH messages that name them, instead of RECORD messages: "
-        "{`encoding`: {`format`, `compression`}, `storage`: {`root`, `prefix`}, `batch_size`, `batch_bytes`, "
-        "`version_columns`, `executor`, `scheduler`}"
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -149,7 +48,7 @@ class BatchSettings:
     root: str
     prefix: str = DEFAULT_PREFIX
     rows: int = DEFAULT_ROWS["arrow"]
-    bytes: int = _DEFAULT_BYTES
+    bytes: int = DEFAULT_BYTES
     version_columns: bool = True
     executor: Executor = "threads"
     scheduler: str | None = None
@@ -183,7 +82,7 @@ def batch_settings(config: Mapping[str, Any] | None) -> BatchSettings | None:
         root=storage["root"],
         prefix=_checked_prefix(storage.get("prefix", DEFAULT_PREFIX)),
         rows=parts.get("batch_size", DEFAULT_ROWS[kind]),
-        bytes=parts.get("batch_bytes", _DEFAULT_BYTES),
+        bytes=parts.get("batch_bytes", DEFAULT_BYTES),
         version_columns=parts.get("version_columns", True),
         executor=_executor(parts),
         scheduler=parts.get("scheduler"),

@@ -1,7 +1,9 @@
-"""A column: a variable's name and type, as every room from the catalog to the wire decoders knows it."""
+"""Columns, their types, the values of replication keys, and the rules for values that targets cannot take."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -33,3 +35,58 @@ class Column:
     def wire_type(self) -> ColumnType:
         """The type that its values arrive as."""
         return self.arrives_as or self.type
+
+
+KeyValue = int | float | str
+"""A key's value as a RECORD has it; dates and times are text, whose order is theirs."""
+
+KEY_TYPES: frozenset[ColumnType] = frozenset({"integer", "float", "date", "dateTime", "time", "string"})
+"""Types whose values have an order."""
+
+
+def is_higher(value: KeyValue, other: KeyValue | None) -> bool:
+    """Whether a key's value is higher than another; one of another type, from a damaged bookmark, does not count."""
+    if isinstance(value, str):
+        return not isinstance(other, str) or value > other
+    return other is None or isinstance(other, str) or value > other
+
+
+def highest_of(values: Iterable[KeyValue | None]) -> KeyValue | None:
+    """Find the highest of a key's values; None if there is none."""
+    highest: KeyValue | None = None
+    for value in values:
+        if value is not None and is_higher(value, highest):
+            highest = value
+    return highest
+
+
+WireFormat = Literal["jsonl", "arrow", "csv"]
+"""What getStream may be asked for."""
+
+BAD_CHARACTERS = re.compile("[\x00\ud800-\udfff]")
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class ValueRules:
+    """What to do with values that targets cannot take (settings of the same names).
+
+    Attributes:
+        invalid_as_null: ``on_invalid_value`` is ``null``.
+        replace_characters: ``replace_invalid_characters``.
+        append_utc: ``datetime_zone`` is ``utc``.
+        for_arrow: The values stay in Arrow, which has NaN and infinities, but no lone surrogates; JSON is the reverse.
+    """
+
+    invalid_as_null: bool = False
+    replace_characters: bool = True
+    append_utc: bool = False
+    for_arrow: bool = False
+
+    @property
+    def bad_characters(self) -> re.Pattern[str] | None:
+        """What has to be replaced."""
+        if self.replace_characters:
+            return BAD_CHARACTERS
+        return _SURROGATES if self.for_arrow else None

@@ -6,10 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from tap_redivis.client.metadata import Variable
 from tap_redivis.errors import ConfigError
-from tap_redivis.model.columns import COLUMN_TYPES, INT64_MAX, INT64_MIN, Column, ColumnType
-from tap_redivis.planning.replication import KEY_TYPES
+from tap_redivis.model.columns import COLUMN_TYPES, INT64_MAX, INT64_MIN, KEY_TYPES, Column, ColumnType
+from tap_redivis.model.tables import Variable
 
 DICTIONARY = "data dictionary"
 """What the catalog writes instead of a reference where the rows tell of tables."""

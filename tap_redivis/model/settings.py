@@ -1,19 +1,17 @@
-"""The tap's settings: their JSON schema for Singer and Meltano, and one frozen value that the other rooms read."""
+"""The settings as one frozen value: a Singer config and environment variables → ``Settings``."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
-from singer_sdk import typing as th
-
-from tap_redivis.client.parallel import MOST_PARALLEL_REQUESTS
 from tap_redivis.errors import ConfigError
-from tap_redivis.model.batch_settings import BATCH_CONFIG, BatchSettings, batch_settings
+from tap_redivis.model.batch_settings import BatchSettings, batch_settings
+from tap_redivis.model.columns import WireFormat
 from tap_redivis.model.references import (
     ContainerRef,
     TableRef,
@@ -23,245 +21,18 @@ from tap_redivis.model.references import (
     parse_table,
     parse_upload,
 )
-from tap_redivis.wire import WireFormat
 
 DEFAULT_ENDPOINT = "https://redivis.com/api/v1"
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
+PARALLEL_REQUESTS = 4
+"""Requests under way at once to begin with, and after a 429: 429s were met above four (redivis-api §1.7)."""
+
+MOST_PARALLEL_REQUESTS = 16
+"""Requests under way at once if the server does not mind and no setting says otherwise."""
+
 SOURCES = ("datasets", "workflows", "tables", "queries", "uploads")
 """Settings that say what to read; at least one must."""
-
-CONFIG_SCHEMA: dict[str, Any] = th.PropertiesList(
-    th.Property(
-        "api_token",
-        th.StringType,
-        secret=True,
-        title="API token",
-        description="Bearer token; without it `REDIVIS_API_TOKEN` is used; without either, public data only",
-    ),
-    th.Property(
-        "api_endpoint",
-        th.StringType,
-        title="API endpoint",
-        description=(
-            f"Prefix of all requests; without it `REDIVIS_API_ENDPOINT` is used, then `{DEFAULT_ENDPOINT}`. "
-            "A token goes over plain http to loopback addresses only"
-        ),
-    ),
-    th.Property(
-        "datasets",
-        th.ArrayType(th.StringType),
-        title="Datasets",
-        description=(
-            "`owner.dataset[:refid][:sample][:version]`, `*` and `?` allowed in the name: each table is a stream"
-        ),
-    ),
-    th.Property(
-        "workflows",
-        th.ArrayType(th.StringType),
-        title="Workflows",
-        description="`owner.workflow[:refid]`: each table is a stream",
-    ),
-    th.Property(
-        "tables",
-        th.ArrayType(th.StringType),
-        title="Tables",
-        description="`owner.dataset.table` with the same suffixes, `*` and `?` allowed in the table's name",
-    ),
-    th.Property(
-        "queries",
-        th.ArrayType(
-            th.ObjectType(
-                th.Property("name", th.StringType, required=True, description="Name of the stream"),
-                th.Property("sql", th.StringType, required=True, description="One SELECT in GoogleSQL"),
-                th.Property("default_dataset", th.StringType, description="Where unqualified names are looked up"),
-                th.Property("default_workflow", th.StringType, description="Where unqualified names are looked up"),
-                th.Property("key_properties", th.ArrayType(th.StringType), description="Columns that identify a row"),
-                th.Property("replication_key", th.StringType, description="Column to load incrementally by"),
-                additional_properties=False,
-            ),
-        ),
-        title="Queries",
-        description=(
-            "List of {`name`, `sql`, `default_dataset` or `default_workflow`, `key_properties`, `replication_key`}: "
-            "each is a stream, run on Redivis every time"
-        ),
-    ),
-    th.Property(
-        "uploads",
-        th.ArrayType(th.StringType),
-        title="Uploads",
-        description=(
-            "`owner.dataset:next.table.upload`, `*` and `?` allowed in the upload's name: each upload of a draft is a "
-            "stream"
-        ),
-    ),
-    th.Property(
-        "table_options",
-        th.ObjectType(
-            additional_properties=th.ObjectType(
-                th.Property("key_properties", th.ArrayType(th.StringType), description="Variables that identify a row"),
-                th.Property("replication_key", th.StringType, description="Variable to load incrementally by"),
-                th.Property(
-                    "replication_method",
-                    th.StringType(allowed_values=["FULL_TABLE", "LOG_BASED"]),
-                    description="`LOG_BASED`: of a new version only what changed",
-                ),
-                th.Property("variables", th.ArrayType(th.StringType), description="Read only these variables"),
-                th.Property("max_rows", th.IntegerType(minimum=1), description="Read at most this many rows"),
-                additional_properties=False,
-            ),
-        ),
-        title="Table options",
-        description=(
-            "Map of table name, `*` and `?` allowed, to {`key_properties`, `replication_key`, `replication_method`, "
-            "`variables`, `max_rows`}"
-        ),
-    ),
-    th.Property(
-        "include_dictionary",
-        th.BooleanType,
-        default=False,
-        title="Data dictionary",
-        description=(
-            "Adds the streams `redivis_datasets`, `redivis_versions`, `redivis_tables`, `redivis_variables` and "
-            "`redivis_value_labels`"
-        ),
-    ),
-    th.Property(
-        "stream_name_format",
-        th.StringType,
-        default="{dataset}__{table}",
-        title="Stream name format",
-        description=(
-            "Of `{owner}`, `{dataset}`, `{table}`, `{version}`; names longer than 63 characters are cut and hashed"
-        ),
-    ),
-    th.Property(
-        "wire_format",
-        th.StringType(allowed_values=["jsonl", "arrow", "csv"]),
-        default="jsonl",
-        title="Wire format",
-        description=(
-            "What the server is asked to send; the records are the same. Arrow and Parquet files (`batch_config`) are "
-            "always made of `arrow`"
-        ),
-    ),
-    th.Property(
-        "max_streams",
-        th.IntegerType(minimum=1, maximum=8),
-        default=4,
-        title="Read streams",
-        description="Read streams asked for, and read at once, for a table",
-    ),
-    th.Property(
-        "max_requests",
-        th.IntegerType(minimum=1, maximum=32),
-        default=MOST_PARALLEL_REQUESTS,
-        title="Requests at once",
-        description=(
-            "Requests under way at once in discovery, and tables opened ahead while others are read, as long as the "
-            "server does not mind; with 1 all is asked for one after another"
-        ),
-    ),
-    th.Property(
-        "max_rows",
-        th.IntegerType(minimum=1),
-        title="Row limit",
-        description="Read at most this many rows of each table, for trying things out",
-    ),
-    th.Property(
-        "skip_unchanged",
-        th.BooleanType,
-        default=True,
-        title="Skip unchanged tables",
-        description="Do not read a table again whose version was loaded completely",
-    ),
-    th.Property(
-        "emit_activate_version_messages",
-        th.BooleanType,
-        default=True,
-        title="Emit ACTIVATE_VERSION",
-        description="After the last verified row, so that targets may remove the rows of earlier loads",
-    ),
-    th.Property(
-        "row_key",
-        th.BooleanType,
-        default=True,
-        title="Row key",
-        description=(
-            "Tables and queries without key properties get the column `_redivis_row_key` as their key: a target then "
-            "holds each row once, also after interruptions"
-        ),
-    ),
-    th.Property(
-        "lineage",
-        th.BooleanType,
-        default=False,
-        title="Lineage",
-        description="Adds the columns `_redivis_table` and `_redivis_version`: where each row was read from",
-    ),
-    th.Property(
-        "datetime_zone",
-        th.StringType(allowed_values=["none", "utc"]),
-        default="none",
-        title="Time zone of dateTime",
-        description="`none`: as it is, without a zone; `utc`: `+00:00` is appended",
-    ),
-    th.Property(
-        "replace_invalid_characters",
-        th.BooleanType,
-        default=True,
-        title="Replace invalid characters",
-        description="U+0000 and lone surrogates, which abort SQL targets, become U+FFFD; counted and warned of",
-    ),
-    th.Property(
-        "on_invalid_value",
-        th.StringType(allowed_values=["fail", "null"]),
-        default="fail",
-        title="Invalid values",
-        description="A value that cannot be read as its variable's type: an error, or null, counted and warned of",
-    ),
-    th.Property(
-        "on_schema_change",
-        th.StringType(allowed_values=["fail", "warn"]),
-        default="fail",
-        title="Schema changes",
-        description="The catalog names a variable that the server no longer has, or has with another type",
-    ),
-    th.Property(
-        "state_interval_rows",
-        th.IntegerType(minimum=1),
-        default=100_000,
-        title="Rows between STATE messages",
-        description="STATE is written after this many rows of a table, or `state_interval_seconds`",
-    ),
-    th.Property(
-        "state_interval_seconds",
-        th.NumberType(exclusive_minimum=0),
-        default=10,
-        title="Seconds between STATE messages",
-        description="STATE is written after this many seconds, or `state_interval_rows`",
-    ),
-    th.Property(
-        "request_timeout_seconds",
-        th.NumberType(exclusive_minimum=0),
-        default=120,
-        title="Request timeout",
-        description="Longest silence of the server, in seconds, before a request counts as broken",
-    ),
-    th.Property(
-        "max_retry_seconds",
-        th.NumberType(minimum=0),
-        default=600,
-        title="Retry budget",
-        description="Seconds of retrying before a table fails; starts again whenever rows arrive",
-    ),
-    BATCH_CONFIG,
-).to_dict()
-
-# Read now: the SDK adds settings of its own to the schema when a tap is made.
-_DEFAULTS = {name: schema["default"] for name, schema in CONFIG_SCHEMA["properties"].items() if "default" in schema}
 
 
 @dataclass(frozen=True)
@@ -312,33 +83,33 @@ class QueryOptions:
 class Settings:
     """The settings with defaults and environment variables filled in; names as in the schema above."""
 
-    api_token: str | None = field(repr=False)
-    api_endpoint: str
-    datasets: tuple[ContainerRef, ...]
-    workflows: tuple[ContainerRef, ...]
-    tables: tuple[TableRef, ...]
-    queries: tuple[QueryOptions, ...]
-    uploads: tuple[UploadRef, ...]
-    table_options: tuple[tuple[str, TableOptions], ...]
-    include_dictionary: bool
-    stream_name_format: str
-    wire_format: WireFormat
-    max_streams: int
-    max_requests: int
-    max_rows: int | None
-    skip_unchanged: bool
-    emit_activate_version_messages: bool
-    row_key: bool
-    lineage: bool
-    datetime_zone: str
-    replace_invalid_characters: bool
-    on_invalid_value: str
-    on_schema_change: str
-    state_interval_rows: int
-    state_interval_seconds: float
-    request_timeout_seconds: float
-    max_retry_seconds: float
-    batch_config: BatchSettings | None
+    api_token: str | None = field(default=None, repr=False)
+    api_endpoint: str = DEFAULT_ENDPOINT
+    datasets: tuple[ContainerRef, ...] = ()
+    workflows: tuple[ContainerRef, ...] = ()
+    tables: tuple[TableRef, ...] = ()
+    queries: tuple[QueryOptions, ...] = ()
+    uploads: tuple[UploadRef, ...] = ()
+    table_options: tuple[tuple[str, TableOptions], ...] = ()
+    include_dictionary: bool = False
+    stream_name_format: str = "{dataset}__{table}"
+    wire_format: WireFormat = "jsonl"
+    max_streams: int = 4
+    max_requests: int = MOST_PARALLEL_REQUESTS
+    max_rows: int | None = None
+    skip_unchanged: bool = True
+    emit_activate_version_messages: bool = True
+    row_key: bool = True
+    lineage: bool = False
+    datetime_zone: str = "none"
+    replace_invalid_characters: bool = True
+    on_invalid_value: str = "fail"
+    on_schema_change: str = "fail"
+    state_interval_rows: int = 100_000
+    state_interval_seconds: float = 10
+    request_timeout_seconds: float = 120
+    max_retry_seconds: float = 600
+    batch_config: BatchSettings | None = None
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Settings:
@@ -347,24 +118,24 @@ class Settings:
         Raises:
             ConfigError: A reference is malformed, or a token would go over plain http to another host.
         """
-        values = {**_DEFAULTS, **{key: _plain(value) for key, value in config.items() if value is not None}}
+        values = {name: _plain(value) for name, value in config.items() if value is not None}
         token = values.get("api_token") or os.environ.get("REDIVIS_API_TOKEN") or None
         endpoint = values.get("api_endpoint") or os.environ.get("REDIVIS_API_ENDPOINT") or DEFAULT_ENDPOINT
-        return cls(
-            api_token=_checked_token(token),
-            api_endpoint=_checked_endpoint(endpoint.rstrip("/"), token),
-            datasets=tuple(parse_container(text, "datasets") for text in values.get("datasets", ())),
-            workflows=tuple(map(_workflow, values.get("workflows", ()))),
-            tables=tuple(parse_table(text, "tables") for text in values.get("tables", ())),
-            queries=tuple(map(_query_options, values.get("queries", ()))),
-            uploads=tuple(parse_upload(text, "uploads") for text in values.get("uploads", ())),
-            table_options=tuple(
+        parsed = {
+            "api_token": _checked_token(token),
+            "api_endpoint": _checked_endpoint(endpoint.rstrip("/"), token),
+            "datasets": tuple(parse_container(text, "datasets") for text in values.get("datasets", ())),
+            "workflows": tuple(map(_workflow, values.get("workflows", ()))),
+            "tables": tuple(parse_table(text, "tables") for text in values.get("tables", ())),
+            "queries": tuple(map(_query_options, values.get("queries", ()))),
+            "uploads": tuple(parse_upload(text, "uploads") for text in values.get("uploads", ())),
+            "table_options": tuple(
                 (pattern, _table_options(options)) for pattern, options in values.get("table_options", {}).items()
             ),
-            max_rows=values.get("max_rows"),
-            batch_config=batch_settings(values.get("batch_config")),
-            **{name: values[name] for name in _DEFAULTS},
-        )
+            "batch_config": batch_settings(values.get("batch_config")),
+        }
+        plain = {each.name: values[each.name] for each in fields(cls) if each.name in values}
+        return cls(**{**plain, **parsed})
 
     @property
     def activates_versions(self) -> bool:

@@ -9,12 +9,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal
 
-from tap_redivis.model.columns import Column
-from tap_redivis.planning.replication import KeyValue, is_higher
+from tap_redivis.model.columns import Column, KeyValue, is_higher
+from tap_redivis.model.reads import ChangeCounts, StreamPosition
 
 SESSION_LIFE = timedelta(hours=5.5)
 """How long a read session is trusted: Redivis ends it after 6 hours (redivis-api §8.1.9)."""
@@ -25,55 +25,6 @@ _VERSION_TAG = re.compile(r"v(\d{1,9})\.(\d{1,9})")
 MOST_VERSIONS_BETWEEN = 8
 """Most versions between two that are compared: each is a table more in the query."""
 _MOST_STEPS = MOST_VERSIONS_BETWEEN + 1
-
-
-@dataclass(frozen=True)
-class StreamPosition:
-    """How far a read stream has been written.
-
-    Attributes:
-        offset: Rows written.
-        done: Whether its end was reached.
-        last: Digest of the last row written; None before there was one.
-    """
-
-    offset: int = 0
-    done: bool = False
-    last: str | None = None
-
-    def advance(self, rows: int, last: str) -> StreamPosition:
-        """Count rows that have been written; ``last`` is the digest of the last one."""
-        return replace(self, offset=self.offset + rows, last=last)
-
-
-@dataclass(frozen=True)
-class Changes:
-    """How many rows differ between two versions, as far as they have been written.
-
-    Attributes:
-        inserted: Rows whose key is new.
-        changed: Rows whose key was there, with other values.
-        deleted: Keys that are gone.
-        repeated: Rows and keys that differ from a version in between, which may have been loaded in part.
-    """
-
-    inserted: int = 0
-    changed: int = 0
-    deleted: int = 0
-    repeated: int = 0
-
-    def __add__(self, other: Changes) -> Changes:
-        """Count both."""
-        return Changes(*map(sum, zip(astuple(self), astuple(other), strict=True)))
-
-    def __str__(self) -> str:
-        """Say it in words."""
-        return f"{self.inserted:,} rows inserted, {self.changed:,} changed, {self.deleted:,} deleted"
-
-    @property
-    def growth(self) -> int:
-        """Rows that the later version has more than the earlier one."""
-        return self.inserted - self.deleted
 
 
 @dataclass(frozen=True)
@@ -104,7 +55,7 @@ class Reading:
     streams: Mapping[str, StreamPosition]
     query: str | None = None
     replication_key_value: KeyValue | None = None
-    changes: Changes | None = None
+    changes: ChangeCounts | None = None
 
     def advance(self, stream: str, rows: int, last: str) -> Reading:
         """Count rows of a read stream that have been written; ``last`` is the digest of the last one."""
@@ -120,7 +71,7 @@ class Reading:
             return self
         return replace(self, replication_key_value=value)
 
-    def count(self, changes: Changes) -> Reading:
+    def count(self, changes: ChangeCounts) -> Reading:
         """Count changes that have been written."""
         return replace(self, changes=changes if self.changes is None else self.changes + changes)
 
@@ -502,11 +453,11 @@ def _position(state: Any) -> StreamPosition:  # noqa: ANN401
     return StreamPosition(offset, _required(state, "done", bool), _optional(state, "last", str))
 
 
-def _changes(state: Mapping[str, Any]) -> Changes:
-    counts = {field.name: _count(state, field.name) for field in fields(Changes)}
+def _changes(state: Mapping[str, Any]) -> ChangeCounts:
+    counts = {field.name: _count(state, field.name) for field in fields(ChangeCounts)}
     if None in counts.values():
         raise ValueError("changes lacks a count")
-    return Changes(**counts)  # type: ignore[arg-type]  # None is not among them
+    return ChangeCounts(**counts)  # type: ignore[arg-type]  # None is not among them
 
 
 def _names(state: Mapping[str, Any], key: str) -> tuple[str, ...] | None:

@@ -9,17 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
-import msgspec
-
-from tap_redivis.client.metadata import Variable
-from tap_redivis.errors import DataError
 from tap_redivis.model.columns import COLUMN_TYPES, Column
-from tap_redivis.planning.bookmarks import Changes
+from tap_redivis.model.tables import Variable
 from tap_redivis.planning.replication import identifier, text_literal
-from tap_redivis.singer.added_columns import DELETED_AT
-from tap_redivis.wire.rows import Rows
 
 AMBIGUOUS = "are null, or stand for more than one row"
 """Words of the error that the query fails with where the key is none."""
@@ -115,45 +108,6 @@ def why_not_comparable(columns: Iterable[Column], before: Sequence[Variable], af
 def mark_of(names: Iterable[str]) -> Column:
     """Make the column that says what became of a row, beside columns of some names."""
     return Column(_unused("redivis_change", list(names)), "string")
-
-
-class Marking:
-    """Turns the rows of a comparison into rows with ``_sdc_deleted_at``.
-
-    Letters are ``i``, ``c`` and ``d`` for rows that were inserted, changed and deleted; ``r`` and ``g`` for those that
-    are there, or gone, unlike in a version in between.
-
-    Args:
-        mark: The last column of the rows: what became of each.
-        found_at: When the rows were found gone.
-        zone: What is appended to times.
-    """
-
-    def __init__(self, mark: Column, found_at: datetime, zone: str) -> None:
-        there = _last_pair(DELETED_AT, None)
-        gone = _last_pair(DELETED_AT, found_at.strftime("%Y-%m-%dT%H:%M:%S") + zone)
-        self._ends = {"i": there, "c": there, "d": gone, "r": there, "g": gone}
-        self._mark = mark
-
-    def of(self, rows: Rows) -> tuple[Rows, Changes]:
-        """Mark some rows, and count them.
-
-        Raises:
-            DataError: It is not said of each row what became of it.
-        """
-        lines, counts = rows.lines, []
-        for letter, end in self._ends.items():
-            said = _last_pair(self._mark.name, letter)  # a quote within a text is escaped: this can only be the mark
-            counts.append(lines.count(said))
-            lines = lines.replace(said, end)
-        if sum(counts) != rows.count:
-            raise DataError("the query does not say of each row what became of it", where="LOG_BASED", todo="Run again")
-        inserted, changed, deleted, *repeated = counts
-        return Rows(rows.count, lines), Changes(inserted, changed, deleted, sum(repeated))
-
-
-def _last_pair(name: str, value: str | None) -> bytes:
-    return b"," + msgspec.json.encode(name) + b":" + msgspec.json.encode(value) + b"}\n"
 
 
 def _unused(name: str, names: Sequence[str]) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from tap_redivis.client.metadata import Variable
 from tap_redivis.errors import SchemaChanged
 from tap_redivis.model.columns import Column, ColumnType
 from tap_redivis.model.json_schema import column_type_of
+from tap_redivis.model.tables import Variable
 
 _TAG = re.compile(r"v?(\d+)[._](\d+)")
 

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from tap_redivis.batch.output import BatchFile
 from tap_redivis.batch.storage import Closed
 from tap_redivis.errors import ClusterError, ConfigError, RedivisError, one_line
-from tap_redivis.planning.bookmarks import StreamPosition
+from tap_redivis.model.reads import StreamPosition
 from tap_redivis.reading.jobs import Job, Work, Written, do
 from tap_redivis.runtime.logs import hide, redacted
 from tap_redivis.wire.rows import Notices

@@ -22,12 +22,13 @@ from tap_redivis.batch.storage import Closed
 from tap_redivis.client.http import Api
 from tap_redivis.errors import ConfigError, RedivisError
 from tap_redivis.model.batch_settings import BatchSettings
-from tap_redivis.model.columns import Column
-from tap_redivis.planning.bookmarks import Reading, StreamPosition
-from tap_redivis.planning.replication import HighestKey
-from tap_redivis.reading.read_stream import Request, SessionGone, StreamReader
+from tap_redivis.model.columns import Column, ValueRules
+from tap_redivis.model.reads import ReadRequest, StreamPosition
+from tap_redivis.planning.bookmarks import Reading
+from tap_redivis.reading.read_stream import SessionGone, StreamReader
 from tap_redivis.wire import decoder_for
-from tap_redivis.wire.rows import Notices, RowBlock, RowCodec, ValueRules
+from tap_redivis.wire.highest_key import HighestKey
+from tap_redivis.wire.rows import Notices, RowBlock, RowCodec
 
 _SECONDS_A_JOB = 2.0
 """A job ends with the first file that is complete after so many seconds, so that its files get their messages."""
@@ -63,7 +64,7 @@ class Work:
     is_anonymous: bool
     timeout: float
     max_retry_seconds: float
-    request: Request
+    request: ReadRequest
     settings: BatchSettings
     name: str
     columns: tuple[Column, ...]

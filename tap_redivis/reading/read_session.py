@@ -16,10 +16,10 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, cast
 
-from tap_redivis.client.http import Api, Body, Json
-from tap_redivis.errors import DataError, Incomplete
-from tap_redivis.planning.bookmarks import StreamPosition
-from tap_redivis.reading.read_stream import ROWS_STREAM, Make, Request, SessionGone, StreamReader, Through
+from tap_redivis.client.http import Api, Body
+from tap_redivis.errors import Incomplete
+from tap_redivis.model.reads import ROWS_STREAM, ReadRequest, StreamPosition
+from tap_redivis.reading.read_stream import Make, SessionGone, StreamReader, Through
 from tap_redivis.wire.rows import Counted, Decoder, Lines, Notices, RowBlock
 
 if TYPE_CHECKING:
@@ -75,21 +75,6 @@ _LOOKS_FOR_MISSING_ROWS = 2  # in vain, one after another
 
 
 @dataclass(frozen=True)
-class ReadSession:
-    """A session as the server opened it.
-
-    Attributes:
-        id: The session's id.
-        streams: Ids of its read streams.
-        rows: Rows that it promises; None if it does not.
-    """
-
-    id: str
-    streams: tuple[str, ...]
-    rows: int | None
-
-
-@dataclass(frozen=True)
 class Block:
     """Some rows of one read stream.
 
@@ -120,33 +105,6 @@ def has_processes() -> bool:
     return sys.platform == "linux" and len(os.sched_getaffinity(0)) > 1
 
 
-def open_session(api: Api, request: Request) -> ReadSession:
-    """Open a read session; without a token there is none, and ``/rows`` is read as its one stream.
-
-    Raises:
-        ApiError: The server refused.
-        DataError: It did not name streams.
-    """
-    if api.anonymous:
-        return ReadSession("", (ROWS_STREAM,), None)
-    body: Json = {"format": request.wire_format, "requestedStreamCount": request.max_streams}
-    if request.variables is not None:
-        body["selectedVariables"] = list(request.variables)
-    if request.max_rows is not None:
-        body["maxResults"] = request.max_rows
-    answer = api.post(f"{request.table_uri}/readSessions", body)
-    try:
-        streams = tuple(str(stream["id"]) for stream in answer["streams"])
-        rows = None if answer.get("numRows") is None else int(answer["numRows"])
-    except (KeyError, TypeError, ValueError):
-        raise DataError(
-            "the server opened a read session that cannot be read", where=request.table, todo="Try again later"
-        ) from None
-    if len(set(streams)) < len(streams):
-        raise DataError("the server named a read stream twice", where=request.table, todo="Try again later")
-    return ReadSession(str(answer.get("id") or ""), streams, rows)
-
-
 class SessionReader:
     """Reads the streams of one session.
 
@@ -165,7 +123,7 @@ class SessionReader:
     def __init__(  # noqa: PLR0913 - what it needs to know
         self,
         api: Api,
-        request: Request,
+        request: ReadRequest,
         positions: Mapping[str, StreamPosition],
         expected: int | None,
         decoder: Callable[[], Decoder],

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from typing import cast
 
 from tap_redivis.client.http import Api, Body
+from tap_redivis.client.read_sessions import address_of
 from tap_redivis.client.retry import PassingFailure, RetryBudget, Watch
 from tap_redivis.errors import DataError, Forbidden, NotFound, QuotaExceeded, Refused
-from tap_redivis.planning.bookmarks import StreamPosition
-from tap_redivis.wire import WireFormat
+from tap_redivis.model.reads import ROWS_STREAM, ReadRequest, StreamPosition
 from tap_redivis.wire.rows import Counted, DamagedRow, Decoder, RowBlock
 
 logger = logging.getLogger("tap-redivis")
@@ -24,54 +23,9 @@ Make = Callable[[str, int, RowBlock], Counted]
 Through = Callable[[str, int, Iterator[RowBlock]], Iterator[Counted]]
 """What is done with all rows of a read stream: its id, the offset of the first one, the rows."""
 
-ROWS_STREAM = "rows"
-"""Id that stands for the whole body of ``/rows``, which is read like a session of one stream that cannot resume."""
-
 
 class SessionGone(Exception):
     """The read session, or a stream of it, is not there any more: what was read of the table cannot be continued."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to read of a table, and how.
-
-    Attributes:
-        table: The table's reference, for messages.
-        table_uri: The table's path below the endpoint.
-        wire_format: What the server is asked to send.
-        max_streams: Read streams asked for, and read at once.
-        max_rows: Most rows to give; None for all.
-        variables: Names of the variables to transfer, in their order; None for all.
-        timeout: Seconds after which a body that trickles counts as broken.
-    """
-
-    table: str
-    table_uri: str
-    wire_format: WireFormat
-    max_streams: int
-    max_rows: int | None
-    variables: Sequence[str] | None
-    timeout: float
-
-
-def address_of(request: Request, stream: str, offset: int) -> tuple[str, dict[str, str]]:
-    """Give the path and the parameters of a body with a stream's rows from an offset on."""
-    if stream == ROWS_STREAM:
-        return f"{request.table_uri}/rows", _rows_params(request)
-    params = {"offset": str(offset)}
-    if request.wire_format == "arrow":
-        params["eosSentinel"] = "true"
-    return f"/readStreams/{stream}", params
-
-
-def _rows_params(request: Request) -> dict[str, str]:
-    params = {"format": str(request.wire_format)}
-    if request.variables is not None:
-        params["selectedVariables"] = ",".join(request.variables)
-    if request.max_rows is not None:
-        params["maxResults"] = str(request.max_rows)
-    return params
 
 
 class StreamReader:
@@ -96,7 +50,7 @@ class StreamReader:
     def __init__(  # noqa: PLR0913 - what it needs to know
         self,
         api: Api,
-        request: Request,
+        request: ReadRequest,
         stream: str,
         decoder: Decoder,
         stop: threading.Event,

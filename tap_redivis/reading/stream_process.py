@@ -23,8 +23,8 @@ from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, NoReturn
 
 from tap_redivis.errors import Unavailable
-from tap_redivis.planning.bookmarks import StreamPosition
-from tap_redivis.planning.replication import KeyValue, highest_of
+from tap_redivis.model.columns import KeyValue, highest_of
+from tap_redivis.model.reads import StreamPosition
 from tap_redivis.reading.read_stream import StreamReader
 from tap_redivis.reading.shared_memory import PLACE_BYTES, SharedMemory
 from tap_redivis.runtime.shutdown import SHUTDOWN, SIGNALS

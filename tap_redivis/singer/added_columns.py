@@ -6,23 +6,15 @@ offset in the stream: the same however often a row is sent within a load.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import msgspec
 from singer_sdk.singerlib import CatalogEntry, Metadata, Schema
 from singer_sdk.singerlib.catalog import StreamMetadata
 
 from tap_redivis.errors import ConfigError
-from tap_redivis.wire.rows import Rows
+from tap_redivis.model.added_columns import DELETED_AT, ROW_KEY, TABLE, VERSION
 
-ROW_KEY = "_redivis_row_key"
-TABLE = "_redivis_table"
-VERSION = "_redivis_version"
-DELETED_AT = "_sdc_deleted_at"
-"""Says when LOG_BASED found a row gone: null in rows that are there."""
-
-_LONG_ROW_BYTES = 4096
 _SAID = "Added by tap-redivis: "
 _PROPERTIES: dict[str, dict[str, Any]] = {
     ROW_KEY: {
@@ -47,9 +39,6 @@ _PROPERTIES: dict[str, dict[str, Any]] = {
         "description": f"{_SAID}when the row was found gone (UTC); null while it is there",
     },
 }
-
-Extension = Callable[[Rows, int, int], Rows]
-"""Adds columns to some rows, given the ordinal of their read stream and the offset of the first one in it."""
 
 
 # --- catalogs --------------------------------------------------------------------------------------------------------
@@ -154,58 +143,3 @@ def _with_row_key(stream_map: Any) -> Any:  # noqa: ANN401 - whatever the settin
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------
-
-
-def extension(names: Sequence[str], *, table: str, version_tag: str | None, table_version: int) -> Extension:
-    """Make what adds columns to the rows of one load.
-
-    Args:
-        names: The columns; none: the rows stay as they are.
-        table: Reference of the table, pinned to its version.
-        version_tag: Version tag of the dataset; None for workflows and queries.
-        table_version: Singer version of the load.
-    """
-    values = {TABLE: table, VERSION: version_tag, DELETED_AT: None}
-    cells = [b',"%b":%b' % (name.encode(), msgspec.json.encode(values[name])) for name in names if name in values]
-    constant = b"".join(cells).replace(b"%", b"%%") + b"}\n"
-
-    def extend(rows: Rows, ordinal: int, offset: int) -> Rows:
-        if ROW_KEY not in names:
-            return _with_ends(rows, constant, ())
-        key = b',"%b":"%d-%d-%%d"' % (ROW_KEY.encode(), table_version, ordinal)
-        return _with_ends(rows, key + constant, range(offset, offset + rows.count))
-
-    return extend if names else _unchanged
-
-
-def _unchanged(rows: Rows, _ordinal: int, _offset: int) -> Rows:
-    return rows
-
-
-def _with_ends(rows: Rows, end: bytes, numbers: Sequence[int]) -> Rows:
-    """Put an end in the place of each row's own.
-
-    Args:
-        rows: The rows; ``}`` stands before each line end.
-        end: The new end, as a format for one number or none.
-        numbers: The number of each row, if the format has one.
-    """
-    if len(rows.lines) > rows.count * _LONG_ROW_BYTES:
-        return Rows(rows.count, _with_ends_one_by_one(rows, end, numbers))
-    # One call each of C for all rows: several times as fast as a join of lines and ends.
-    lines = rows.lines.replace(b"%", b"%%")
-    ended = lines.replace(b"}", end.removesuffix(b"\n"))  # one byte is found ten times faster than two
-    if len(ended) != len(lines) + rows.count * (len(end) - len(b"}\n")):  # a value has such a brace too
-        ended = lines.replace(b"}\n", end)
-    return Rows(rows.count, ended % tuple(numbers))
-
-
-def _with_ends_one_by_one(rows: Rows, end: bytes, numbers: Sequence[int]) -> bytes:
-    """Do the same with one copy only, since the rows may be large."""
-    lines, begin = memoryview(rows.lines), 0
-    parts: list[bytes | memoryview] = []
-    for index in range(rows.count):
-        line_end = rows.lines.index(b"\n", begin)
-        parts += (lines[begin : line_end - 1], end % tuple(numbers[index : index + 1]))
-        begin = line_end + 1
-    return b"".join(parts)

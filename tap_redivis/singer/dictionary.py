@@ -12,9 +12,10 @@ from datetime import datetime, timedelta, timezone
 from itertools import islice
 from typing import Any, Literal
 
-from tap_redivis.client.metadata import Container, Metadata, TableInfo, Variable, count_of, object_of, text_of
+from tap_redivis.client.metadata import Metadata, count_of, object_of, text_of
 from tap_redivis.errors import ApiError, Forbidden, NotFound, Unauthorized
 from tap_redivis.model.references import same_version
+from tap_redivis.model.tables import Container, TableInfo, Variable
 from tap_redivis.planning.bookmarks import Bookmark
 
 logger = logging.getLogger("tap-redivis")

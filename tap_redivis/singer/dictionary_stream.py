@@ -14,16 +14,17 @@ from singer_sdk import Stream
 from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.singerlib import Catalog, CatalogEntry
 
-from tap_redivis.client.metadata import Container, Metadata, TableInfo, Variable
+from tap_redivis.client.metadata import Metadata
 from tap_redivis.errors import ConfigError, Forbidden, NotFound, RedivisError, Unauthorized
+from tap_redivis.model.columns import BAD_CHARACTERS
 from tap_redivis.model.json_schema import DICTIONARY, columns_of, schema_of
+from tap_redivis.model.tables import Container, TableInfo, Variable
 from tap_redivis.planning.bookmarks import Bookmark, Decision, from_state, is_of_dictionary, next_table_version
 from tap_redivis.runtime.progress import Result
 from tap_redivis.runtime.shutdown import SHUTDOWN
 from tap_redivis.singer.dictionary import TOPICS, Dictionary, Entry, Part, Row, Topic, digest, leave_out
 from tap_redivis.singer.query_stream import QueryStream
 from tap_redivis.singer.upload_stream import UploadStream
-from tap_redivis.wire.rows import BAD_CHARACTERS
 
 if TYPE_CHECKING:
     from tap_redivis.model.references import ContainerRef

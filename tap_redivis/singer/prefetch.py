@@ -19,14 +19,15 @@ from datetime import datetime, timezone
 from typing import Protocol
 
 from tap_redivis.client.http import Api, Body
-from tap_redivis.client.metadata import Metadata, TableInfo, Variable
+from tap_redivis.client.metadata import Metadata
 from tap_redivis.client.parallel import Pending
+from tap_redivis.client.read_sessions import address_of, open_session
 from tap_redivis.client.retry import PassingFailure
 from tap_redivis.errors import RedivisError
 from tap_redivis.model.columns import Column
+from tap_redivis.model.reads import ReadRequest, ReadSession
+from tap_redivis.model.tables import TableInfo, Variable
 from tap_redivis.planning.drift import drift_of, names_to_transfer
-from tap_redivis.reading.read_session import ReadSession, open_session
-from tap_redivis.reading.read_stream import Request, address_of
 
 SMALL_BYTES = 256 * 1024
 """Size of a table (as Redivis counts it) up to which its rows can wait in the buffers of the system and the server."""
@@ -50,7 +51,7 @@ class Opening:
     """
 
     table: TableInfo
-    request: Request
+    request: ReadRequest
     columns: Sequence[Column]
     variables: Sequence[Variable] | None
     must_fit: bool
@@ -106,7 +107,7 @@ def open_ahead(api: Api, catalogue: Metadata, opening: Opening) -> Opened:
     return replace(opened, bodies=_bodies(api, request, session)) if opening.is_small else opened
 
 
-def _bodies(api: Api, request: Request, session: ReadSession) -> Mapping[str, Body]:
+def _bodies(api: Api, request: ReadRequest, session: ReadSession) -> Mapping[str, Body]:
     """Wait for the answers with the rows; where that fails, it is tried again at the table's turn."""
     bodies: dict[str, Body] = {}
     for stream in session.streams[: request.max_streams]:

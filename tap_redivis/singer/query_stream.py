@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tap_redivis.client.metadata import TableInfo
 from tap_redivis.client.queries import (
     Query,
     check_versions,
@@ -17,6 +16,7 @@ from tap_redivis.client.queries import (
     selection_from,
 )
 from tap_redivis.model.settings import QueryOptions
+from tap_redivis.model.tables import TableInfo
 from tap_redivis.planning.bookmarks import Bookmark, Reading
 from tap_redivis.planning.drift import Drift
 from tap_redivis.singer.streams import Load, TableStream

@@ -4,36 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from datetime import datetime, timezone
 from typing import Any
 
-import msgspec
-
+from tap_redivis.wire.json_lines import RecordLines
 from tap_redivis.wire.rows import Parts, Rows
-
-RecordLines = Callable[[Rows], Parts]
-"""Makes the RECORD lines of some rows."""
-
-
-def splicing(stream: str, version: int | None) -> RecordLines:
-    """Make RECORD lines by putting each row, which is a JSON line already, between two constant pieces.
-
-    Args:
-        stream: Name of the stream.
-        version: Singer version of the load, or None to leave it out.
-    """
-    prefix = b'{"type":"RECORD","stream":' + msgspec.json.encode(stream) + b',"record":'
-    infix = b"" if version is None else b',"version":%d' % version
-
-    def lines(rows: Rows) -> Parts:
-        extracted = datetime.now(timezone.utc).isoformat().encode()
-        suffix = infix + b',"time_extracted":"' + extracted + b'"}\n'
-        if rows.count == 1:  # it may be large, and is not copied
-            return prefix, memoryview(rows.lines)[:-1], suffix
-        spliced = rows.lines.replace(b"\n", suffix + prefix)  # also after the last row, where no other one follows
-        return prefix, memoryview(spliced)[: -len(prefix)]
-
-    return lines
 
 
 def by_sdk(messages: Callable[[dict[str, Any]], Iterable[Any]], serialize: Callable[[Any], bytes]) -> RecordLines:

@@ -16,10 +16,11 @@ from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 from singer_sdk.singerlib import Catalog, CatalogEntry, Metadata, MetadataMapping, RecordMessage, SchemaMessage
 from singer_sdk.singerlib.catalog import StreamMetadata
 
-from tap_redivis.batch.columns import FileColumns, check_names, file_columns, stream_alias, with_version_columns
+from tap_redivis.batch.columns import FileColumns, check_names, file_columns, with_version_columns
 from tap_redivis.batch.storage.common import absolute
-from tap_redivis.client.metadata import ANONYMOUS_LIMIT_BYTES, TableInfo, Variable
+from tap_redivis.client.metadata import ANONYMOUS_LIMIT_BYTES
 from tap_redivis.client.queries import Query, QueryResult, completed_query, run_query
+from tap_redivis.client.read_sessions import open_session
 from tap_redivis.errors import (
     ConfigError,
     Forbidden,
@@ -32,17 +33,18 @@ from tap_redivis.errors import (
     Unavailable,
     one_line,
 )
+from tap_redivis.model.added_columns import DELETED_AT
 from tap_redivis.model.batch_settings import BatchSettings
-from tap_redivis.model.columns import Column
+from tap_redivis.model.columns import KEY_TYPES, Column, KeyValue, ValueRules, WireFormat
 from tap_redivis.model.json_schema import columns_of
+from tap_redivis.model.reads import ROWS_STREAM, ChangeCounts, ReadRequest, ReadSession, StreamPosition
 from tap_redivis.model.references import parse_table, pinned
+from tap_redivis.model.tables import TableInfo, Variable
 from tap_redivis.planning.bookmarks import (
     Bookmark,
-    Changes,
     Decision,
     Reading,
     Source,
-    StreamPosition,
     complete,
     decide,
     from_state,
@@ -55,27 +57,21 @@ from tap_redivis.planning.bookmarks import (
     versions_between,
     why_all_rows,
 )
-from tap_redivis.planning.changes import AMBIGUOUS, Comparison, Marking, mark_of, why_not_comparable
+from tap_redivis.planning.changes import AMBIGUOUS, Comparison, mark_of, why_not_comparable
 from tap_redivis.planning.drift import Drift, drift_of, fitted_columns, names_to_transfer
-from tap_redivis.planning.replication import KEY_TYPES, HighestKey, KeyValue, Since, rows_since
-from tap_redivis.reading.read_session import (
-    HERE,
-    Block,
-    ReadSession,
-    SessionReader,
-    StreamEnd,
-    Way,
-    has_processes,
-    open_session,
-)
-from tap_redivis.reading.read_stream import ROWS_STREAM, Make, Request, SessionGone
+from tap_redivis.planning.replication import Since, rows_since
+from tap_redivis.reading.read_session import HERE, Block, SessionReader, StreamEnd, Way, has_processes
+from tap_redivis.reading.read_stream import Make, SessionGone
 from tap_redivis.runtime.progress import Result, display
 from tap_redivis.runtime.shutdown import SHUTDOWN
-from tap_redivis.singer.added_columns import DELETED_AT, Extension, added, extension
+from tap_redivis.singer.added_columns import added
+from tap_redivis.singer.batch_maps import stream_alias
 from tap_redivis.singer.prefetch import SMALL_BYTES, Foreseen, Opened, Opening
-from tap_redivis.singer.records import RecordLines, by_sdk, splicing
-from tap_redivis.wire import WireFormat, decoder_for
-from tap_redivis.wire.rows import Lines, Notices, RowBlock, RowCodec, Rows, ValueRules
+from tap_redivis.singer.records import by_sdk
+from tap_redivis.wire import decoder_for
+from tap_redivis.wire.highest_key import HighestKey
+from tap_redivis.wire.json_lines import Extension, Marking, RecordLines, extension, splicing
+from tap_redivis.wire.rows import Lines, Notices, RowBlock, RowCodec, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -129,7 +125,7 @@ class Load:
     """
 
     table: TableInfo
-    request: Request
+    request: ReadRequest
     source: Source
     codec: RowCodec
     notices: Notices
@@ -499,7 +495,7 @@ class TableStream(Stream):
         self._highest = HighestKey(key) if key else None
         return Load(
             table=table,
-            request=Request(
+            request=ReadRequest(
                 table=table.pinned,
                 table_uri=table.uri,
                 wire_format=wire_format,
@@ -609,7 +605,7 @@ class TableStream(Stream):
             table_version=(not load.is_whole and bookmark.table_version) or next_table_version(bookmark, now),
             expected_rows=expected,
             streams={stream: StreamPosition() for stream in session.streams},
-            changes=Changes() if load.base else None,
+            changes=ChangeCounts() if load.base else None,
         )
 
     def _opened_ahead(self) -> Opened:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
+from tap_redivis.model.columns import WireFormat
 from tap_redivis.wire.jsonl import JsonlDecoder
 from tap_redivis.wire.rows import Decoder, RowCodec
-
-WireFormat = Literal["jsonl", "arrow", "csv"]
-"""What getStream may be asked for."""
 
 
 def decoder_for(wire_format: WireFormat, codec: RowCodec, names: Sequence[str]) -> Decoder:

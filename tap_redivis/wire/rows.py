@@ -22,8 +22,7 @@ import msgspec
 
 from tap_redivis.client.retry import PassingFailure
 from tap_redivis.errors import InvalidValue, RowTooLarge, SchemaChanged, one_line
-from tap_redivis.model.columns import INT64_MAX, INT64_MIN, Column
-from tap_redivis.planning.replication import KeyValue
+from tap_redivis.model.columns import _SURROGATES, INT64_MAX, INT64_MIN, Column, KeyValue, ValueRules
 from tap_redivis.wire.casts import Number, Value, cast, is_finite, recast
 
 if TYPE_CHECKING:
@@ -51,9 +50,7 @@ _FIELD_TYPES: dict[str, Any] = {
     "time": Annotated[dt.time, msgspec.Meta(tz=False)],
 }
 _NEEDS_ESCAPING = re.compile(r'["\\\x00-\x1f]')
-BAD_CHARACTERS = re.compile("[\x00\ud800-\udfff]")
 _TOO_FINE = re.compile(rb":\d\d\.\d{6}0*[1-9]")
-_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class Counted(Protocol):
@@ -121,30 +118,6 @@ class Rows:
     def without_first(self, count: int) -> Rows:
         """Leave out the first ``count`` rows."""
         return Rows(self.count - count, b"".join(self.lines.splitlines(keepends=True)[count:]))
-
-
-@dataclass(frozen=True)
-class ValueRules:
-    """What to do with values that targets cannot take (settings of the same names).
-
-    Attributes:
-        invalid_as_null: ``on_invalid_value`` is ``null``.
-        replace_characters: ``replace_invalid_characters``.
-        append_utc: ``datetime_zone`` is ``utc``.
-        for_arrow: The values stay in Arrow, which has NaN and infinities, but no lone surrogates; JSON is the reverse.
-    """
-
-    invalid_as_null: bool = False
-    replace_characters: bool = True
-    append_utc: bool = False
-    for_arrow: bool = False
-
-    @property
-    def bad_characters(self) -> re.Pattern[str] | None:
-        """What has to be replaced."""
-        if self.replace_characters:
-            return BAD_CHARACTERS
-        return _SURROGATES if self.for_arrow else None
 
 
 @dataclass(frozen=True)

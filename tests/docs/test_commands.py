@@ -12,7 +12,8 @@ from pathlib import Path
 from jsonschema import Draft7Validator
 
 from docs import tuning
-from tap_redivis.model.settings import CONFIG_SCHEMA, SOURCES, Settings
+from tap_redivis.model.settings import SOURCES, Settings
+from tap_redivis.singer.config_schema import CONFIG_SCHEMA
 from tests.support.environments import environment
 
 _ROOT = Path(__file__).parents[2]

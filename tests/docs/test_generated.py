@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from docs import generate
-from tap_redivis.model.settings import CONFIG_SCHEMA
+from tap_redivis.singer.config_schema import CONFIG_SCHEMA
 from tap_redivis.tap import TapRedivis
 
 ROOT = Path(__file__).parents[2]

@@ -15,8 +15,8 @@ import pytest
 
 from docs.lines import error_classes
 from redivis_emulator import Emulator, Fault
-from tap_redivis.model.settings import CONFIG_SCHEMA
 from tap_redivis.planning import bookmarks
+from tap_redivis.singer.config_schema import CONFIG_SCHEMA
 from tap_redivis.singer.dictionary_stream import PartMark, Writing, Written
 from tap_redivis.singer.plan_report import Planned
 from tap_redivis.tap import TapRedivis
@@ -91,7 +91,7 @@ def test_every_bookmark_key_is_there() -> None:
     """Those that `to_state` writes of a bookmark in which nothing is absent, and no others."""
     position = bookmarks.StreamPosition(1, last="digest")
     reading = bookmarks.Reading(
-        "session", _NOW, "jsonl", "digest", "v1.0", 1, 1, {"stream": position}, "query", 1, bookmarks.Changes()
+        "session", _NOW, "jsonl", "digest", "v1.0", 1, 1, {"stream": position}, "query", 1, bookmarks.ChangeCounts()
     )
     state = bookmarks.to_state(
         bookmarks.Bookmark("table", "v1.0", "hash", 1, 1, "digest", _NOW, 1, reading, "id", 1, ("id",), 1)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from tap_redivis.wire import WireFormat
+from tap_redivis.model.columns import WireFormat
 from tests.faults import client
 from tests.faults.menu import MENU, Item
 from tests.faults.tap import FORMATS, STREAMS, survive

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from tap_redivis.wire import WireFormat
+from tap_redivis.model.columns import WireFormat
 from tests.faults.menu import Item
 from tests.faults.served import has_happened, rows_of, served
 from tests.support.batches import all_records_in, batch_config, files_of, with_rows

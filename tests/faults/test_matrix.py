@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tap_redivis.wire import WireFormat
+from tap_redivis.model.columns import WireFormat
 from tests.faults.menu import MENU, Item
 from tests.faults.tap import FORMATS, STREAMS, survive
 from tests.support.batches import ENCODINGS

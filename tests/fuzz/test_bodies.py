@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from redivis_emulator.render import Style
 from tap_redivis.client.http import Api
 from tap_redivis.errors import RedivisError
-from tap_redivis.planning.bookmarks import StreamPosition
+from tap_redivis.model.reads import ReadRequest, StreamPosition
 from tap_redivis.reading.read_session import Block, SessionReader
-from tap_redivis.reading.read_stream import Request, SessionGone
+from tap_redivis.reading.read_stream import SessionGone
 from tap_redivis.wire import decoder_for
 from tests.fuzz.bodies import COLUMNS, FUZZ, ROWS, STRUCTURAL, TABLE, Edit, body, codec, styles
 from tests.fuzz.served import Answer, Asked, serving
@@ -95,7 +95,7 @@ def _records(data: bytes, style: Style) -> int:
 
 def _read(api: Api, style: Style) -> list[dict[str, object]] | None:
     """Read all rows; None if that failed."""
-    request = Request("demo.fuzz.t", "/t", style.format, 1, None, _NAMES, _TIMEOUT)
+    request = ReadRequest("demo.fuzz.t", "/t", style.format, 1, None, _NAMES, _TIMEOUT)
     table = codec()
     reader = SessionReader(
         api, request, {"s": StreamPosition()}, ROWS, lambda: decoder_for(style.format, table, _NAMES)

@@ -12,10 +12,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from tap_redivis.model.columns import COLUMN_TYPES, INT64_MAX, INT64_MIN, Column
+from tap_redivis.model.columns import COLUMN_TYPES, INT64_MAX, INT64_MIN, Column, ValueRules
 from tap_redivis.wire.casts import Value
 from tap_redivis.wire.jsonl import JsonlDecoder
-from tap_redivis.wire.rows import Notices, RowCodec, Rows, ValueRules
+from tap_redivis.wire.rows import Notices, RowCodec, Rows
 
 
 @dataclass(frozen=True)

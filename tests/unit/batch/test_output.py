@@ -27,10 +27,11 @@ from tap_redivis.batch.storage.common import Place
 from tap_redivis.batch.storage.folder import Folder, FolderDraft, storage_errors
 from tap_redivis.errors import ConfigError, RowTooLarge, StorageError, Unavailable
 from tap_redivis.model.batch_settings import BatchSettings, batch_settings
-from tap_redivis.model.columns import Column
-from tap_redivis.planning.bookmarks import Reading, StreamPosition
+from tap_redivis.model.columns import Column, ValueRules
+from tap_redivis.model.reads import StreamPosition
+from tap_redivis.planning.bookmarks import Reading
 from tap_redivis.wire.batches import ArrowRows, batches_of
-from tap_redivis.wire.rows import MAX_ROW_BYTES, Notices, RowBlock, RowCodec, Rows, ValueRules
+from tap_redivis.wire.rows import MAX_ROW_BYTES, Notices, RowBlock, RowCodec, Rows
 from tests.support.batches import ENCODINGS, records_in
 
 _NOW = datetime(2026, 1, 2, tzinfo=timezone.utc)

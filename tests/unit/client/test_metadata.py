@@ -10,10 +10,11 @@ from redivis_emulator import DEFAULT_TOKEN, Emulator, Fault
 from redivis_emulator.access import Token
 from redivis_emulator.library import AccessLevel
 from tap_redivis.client.http import Api
-from tap_redivis.client.metadata import Metadata, TableInfo, Variable
+from tap_redivis.client.metadata import Metadata
 from tap_redivis.errors import DataError, NotFound, Unauthorized
 from tap_redivis.model.references import parse_container, parse_table
 from tap_redivis.model.settings import Settings
+from tap_redivis.model.tables import TableInfo, Variable
 from tests.unit.conftest import MakeApi
 
 

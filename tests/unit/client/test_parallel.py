@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from tap_redivis.client import parallel
-from tap_redivis.client.parallel import MOST_PARALLEL_REQUESTS, PARALLEL_REQUESTS, Allowance, Workers
+from tap_redivis.client.parallel import Allowance, Workers
+from tap_redivis.model.settings import MOST_PARALLEL_REQUESTS, PARALLEL_REQUESTS
 
 _PATIENCE = 10.0  # seconds
 

@@ -8,9 +8,9 @@ import pytest
 
 from redivis_emulator import Emulator, Fault
 from tap_redivis.client.http import Api
-from tap_redivis.client.metadata import Variable
 from tap_redivis.client.queries import Query, completed_query, query_columns, result_columns, run_query
 from tap_redivis.errors import DataError, NotFound, QueryFailed, Unavailable
+from tap_redivis.model.tables import Variable
 from tests.unit.conftest import MakeApi
 
 _LETTERS = Query("query letters", "SELECT id, letter FROM letters; ", default_dataset="demo.visits")

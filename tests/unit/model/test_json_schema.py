@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_redivis.client.metadata import Variable
 from tap_redivis.errors import ConfigError
 from tap_redivis.model.columns import COLUMN_TYPES, INT64_MAX, INT64_MIN, Column
 from tap_redivis.model.json_schema import column_type_of, columns_of, name_warnings, replication_keys, schema_of
+from tap_redivis.model.tables import Variable
 
 _TYPES = sorted(COLUMN_TYPES)
 _TEXTS = st.none() | st.text()

@@ -12,7 +12,8 @@ import pytest
 
 from tap_redivis.errors import ConfigError
 from tap_redivis.model.references import ContainerRef, TableRef
-from tap_redivis.model.settings import CONFIG_SCHEMA, DEFAULT_ENDPOINT, QueryOptions, Settings, TableOptions
+from tap_redivis.model.settings import DEFAULT_ENDPOINT, QueryOptions, Settings, TableOptions
+from tap_redivis.singer.config_schema import CONFIG_SCHEMA
 
 _TOKEN = "a-token"  # noqa: S105 - of no service
 _SCHEMA = deepcopy(CONFIG_SCHEMA)  # before the SDK adds its own settings to it, when a tap is made

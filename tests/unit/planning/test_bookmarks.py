@@ -13,12 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tap_redivis.model.columns import COLUMN_TYPES, Column
+from tap_redivis.model.reads import ChangeCounts, StreamPosition
 from tap_redivis.planning.bookmarks import (
     Bookmark,
-    Changes,
     Reading,
     Source,
-    StreamPosition,
     complete,
     decide,
     from_state,
@@ -58,7 +57,7 @@ _READINGS = st.builds(
     streams=st.dictionaries(st.text(), _POSITIONS, max_size=4),
     query=st.none() | st.text(),
     replication_key_value=_KEYS,
-    changes=st.none() | st.builds(Changes, _COUNTS, _COUNTS, _COUNTS),
+    changes=st.none() | st.builds(ChangeCounts, _COUNTS, _COUNTS, _COUNTS),
 )
 _BOOKMARKS = st.builds(
     Bookmark,
@@ -220,7 +219,7 @@ def test_any_json_is_a_bookmark_or_a_value_error(state: Any) -> None:
 )
 def test_a_damaged_value_is_not_guessed(path: tuple[str, ...], value: Any) -> None:
     """Also not one that Python would take: True for 1, or a version that no target's 32 bits hold."""
-    state = to_state(replace(_BASE, reading=replace(_READING, changes=Changes(1, 2, 3))))
+    state = to_state(replace(_BASE, reading=replace(_READING, changes=ChangeCounts(1, 2, 3))))
     from_state(state)
 
     with pytest.raises(ValueError, match={"s": "position", "deleted": "changes"}.get(path[-1], path[-1])):

@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlglot import exp
 
-from tap_redivis.client.metadata import Variable
 from tap_redivis.errors import DataError
-from tap_redivis.model.columns import COLUMN_TYPES, Column
-from tap_redivis.planning.bookmarks import Changes
-from tap_redivis.planning.changes import Comparison, Marking, mark_of, why_not_comparable
-from tap_redivis.singer.added_columns import DELETED_AT
-from tap_redivis.wire.rows import Notices, RowCodec, Rows, ValueRules
+from tap_redivis.model.added_columns import DELETED_AT
+from tap_redivis.model.columns import COLUMN_TYPES, Column, ValueRules
+from tap_redivis.model.reads import ChangeCounts
+from tap_redivis.model.tables import Variable
+from tap_redivis.planning.changes import Comparison, mark_of, why_not_comparable
+from tap_redivis.wire.json_lines import Marking
+from tap_redivis.wire.rows import Notices, RowCodec, Rows
 
 _BEFORE, _SECOND, _AFTER = (f"demo.visits:v1_{minor}.visits" for minor in range(3))
 _NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00."), min_size=1)
@@ -89,7 +90,7 @@ def test_rows_are_marked_and_counted(rows: list[tuple[str, str | None, object]])
         {"id": str(key), "name": name, DELETED_AT: found_at if kind in "dg" else None} for kind, name, key in rows
     ]
     counts = [[kind for kind, _, _ in rows].count(kind) for kind in "icdrg"]
-    assert changes == Changes(*counts[:3], repeated=sum(counts[3:]))
+    assert changes == ChangeCounts(*counts[:3], repeated=sum(counts[3:]))
 
 
 def test_a_row_of_which_nothing_is_said_is_an_error() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tap_redivis.client.metadata import Variable
 from tap_redivis.model.columns import Column, ColumnType
+from tap_redivis.model.tables import Variable
 from tap_redivis.planning.drift import drift_of, fitted_columns, names_to_transfer
 
 _COLUMNS = (Column("id", "integer"), Column("Name", "string"), Column("cost", "float"))

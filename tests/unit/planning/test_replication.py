@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlglot import exp
 
-from tap_redivis.model.columns import Column, ColumnType
-from tap_redivis.planning.replication import HighestKey, Since, is_higher, rows_since
+from tap_redivis.model.columns import Column, ColumnType, is_higher
+from tap_redivis.planning.replication import Since, rows_since
+from tap_redivis.wire.highest_key import HighestKey
 
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00\ufffd"))
 

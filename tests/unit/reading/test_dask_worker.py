@@ -13,21 +13,21 @@ from redivis_emulator import Emulator, Fault
 from tap_redivis.batch.columns import FileColumns
 from tap_redivis.batch.storage import Closed
 from tap_redivis.batch.storage.folder import Folder
+from tap_redivis.client.read_sessions import open_session
 from tap_redivis.errors import ConfigError, NotFound
 from tap_redivis.model.batch_settings import BatchSettings
-from tap_redivis.model.columns import Column
-from tap_redivis.planning.bookmarks import Reading, StreamPosition
+from tap_redivis.model.columns import Column, ValueRules
+from tap_redivis.model.reads import ReadRequest, StreamPosition
+from tap_redivis.planning.bookmarks import Reading
 from tap_redivis.reading import dask_worker as cluster
 from tap_redivis.reading import jobs
 from tap_redivis.reading.dask_worker import Cluster, Secret
 from tap_redivis.reading.jobs import TAP_VERSION, Job, Work, Written, do
-from tap_redivis.reading.read_session import open_session
-from tap_redivis.reading.read_stream import Request, SessionGone
-from tap_redivis.wire.rows import ValueRules
+from tap_redivis.reading.read_stream import SessionGone
 from tests.unit.conftest import MakeApi
 
 _NOW = datetime(2026, 1, 2, tzinfo=timezone.utc)
-_REQUEST = Request("demo.visits.numbers", "/tables/demo.visits.numbers", "arrow", 1, None, None, 20.0)
+_REQUEST = ReadRequest("demo.visits.numbers", "/tables/demo.visits.numbers", "arrow", 1, None, None, 20.0)
 
 
 def test_a_secret_is_sent_and_not_shown() -> None:

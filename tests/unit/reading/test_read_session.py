@@ -18,12 +18,13 @@ from redivis_emulator import Emulator, Fault
 from redivis_emulator.access import Token
 from redivis_emulator.faults import Kind
 from tap_redivis.client.http import Api, Body
+from tap_redivis.client.read_sessions import address_of, open_session
 from tap_redivis.errors import DataError, Incomplete, InvalidValue, NotFound, QuotaExceeded, Unauthorized, Unavailable
-from tap_redivis.model.columns import Column
-from tap_redivis.planning.bookmarks import StreamPosition
-from tap_redivis.reading.read_session import Block, SessionReader, StreamEnd, open_session
-from tap_redivis.reading.read_stream import ROWS_STREAM, Request, SessionGone, address_of
-from tap_redivis.wire import WireFormat, decoder_for
+from tap_redivis.model.columns import Column, WireFormat
+from tap_redivis.model.reads import ROWS_STREAM, ReadRequest, StreamPosition
+from tap_redivis.reading.read_session import Block, SessionReader, StreamEnd
+from tap_redivis.reading.read_stream import SessionGone
+from tap_redivis.wire import decoder_for
 from tap_redivis.wire.rows import Rows
 from tests.unit.bodies import codec
 from tests.unit.conftest import MakeApi
@@ -35,7 +36,7 @@ _STREAMS = "/readStreams/*"
 Break = Literal["close", "reset", "short", "end"]
 
 
-_REQUEST = Request(
+_REQUEST = ReadRequest(
     table="demo.visits.numbers",
     table_uri="/tables/demo.visits.numbers",
     wire_format="jsonl",
@@ -46,13 +47,13 @@ _REQUEST = Request(
 )
 
 
-def _request(wire_format: WireFormat = "jsonl", **changes: Any) -> Request:
+def _request(wire_format: WireFormat = "jsonl", **changes: Any) -> ReadRequest:
     return replace(_REQUEST, wire_format=wire_format, **changes)
 
 
 def _reader(
     api: Api,
-    request: Request,
+    request: ReadRequest,
     positions: Mapping[str, StreamPosition],
     expected: int | None = 1000,
     bodies: Mapping[str, Body] | None = None,
@@ -63,7 +64,7 @@ def _reader(
     return SessionReader(api, request, positions, expected, decoder, bodies=bodies)
 
 
-def _begun(api: Api, request: Request, expected: int | None = 1000) -> SessionReader:
+def _begun(api: Api, request: ReadRequest, expected: int | None = 1000) -> SessionReader:
     """Open a session and make the reader of it."""
     session = open_session(api, request)
     return _reader(api, request, dict.fromkeys(session.streams, StreamPosition()), expected)

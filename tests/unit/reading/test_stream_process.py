@@ -19,22 +19,23 @@ import pytest
 
 from redivis_emulator import Emulator, Fault
 from tap_redivis.client.http import Api
+from tap_redivis.client.read_sessions import open_session
 from tap_redivis.errors import Forbidden, InvalidValue, StorageError, Unavailable
-from tap_redivis.model.columns import Column
-from tap_redivis.planning.bookmarks import StreamPosition
-from tap_redivis.reading.read_session import HERE, Block, SessionReader, StreamEnd, Way, open_session
-from tap_redivis.reading.read_stream import Request, SessionGone, StreamReader
+from tap_redivis.model.columns import Column, ValueRules
+from tap_redivis.model.reads import ReadRequest, StreamPosition
+from tap_redivis.reading.read_session import HERE, Block, SessionReader, StreamEnd, Way
+from tap_redivis.reading.read_stream import SessionGone, StreamReader
 from tap_redivis.reading.shared_memory import SharedMemory
 from tap_redivis.reading.stream_process import _Out
 from tap_redivis.wire import decoder_for
-from tap_redivis.wire.rows import Lines, Notices, RowBlock, RowCodec, Rows, ValueRules
+from tap_redivis.wire.rows import Lines, Notices, RowBlock, RowCodec, Rows
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
 
 _COLUMNS = (Column("id", "integer"), Column("half", "float"))
 _STREAMS = "/readStreams/*"
 _NO_ROWS = decoder_for("jsonl", RowCodec("t", _COLUMNS, ValueRules(), Notices()), [])
-_REQUEST = Request(
+_REQUEST = ReadRequest(
     table="demo.visits.numbers",
     table_uri="/tables/demo.visits.numbers",
     wire_format="jsonl",

@@ -13,17 +13,9 @@ from hypothesis import strategies as st
 from singer_sdk.singerlib import CatalogEntry
 
 from tap_redivis.errors import ConfigError
-from tap_redivis.singer.added_columns import (
-    DELETED_AT,
-    ROW_KEY,
-    TABLE,
-    VERSION,
-    added,
-    extension,
-    properties_to_add,
-    settle,
-    with_row_key,
-)
+from tap_redivis.model.added_columns import DELETED_AT, ROW_KEY, TABLE, VERSION
+from tap_redivis.singer.added_columns import added, properties_to_add, settle, with_row_key
+from tap_redivis.wire.json_lines import extension
 from tap_redivis.wire.rows import Rows
 from tests.support.pipes import Json
 from tests.unit.bodies import Body, bodies, codec, decoded

@@ -11,13 +11,13 @@ import pytest
 
 from redivis_emulator import Emulator, Fault
 from tap_redivis.client.http import Api, Body
-from tap_redivis.client.metadata import Metadata, TableInfo
+from tap_redivis.client.metadata import Metadata
 from tap_redivis.client.parallel import Pending
 from tap_redivis.errors import Forbidden, NotFound
 from tap_redivis.model.columns import Column
+from tap_redivis.model.reads import ROWS_STREAM, ReadRequest, ReadSession
 from tap_redivis.model.references import parse_table
-from tap_redivis.reading.read_session import ReadSession
-from tap_redivis.reading.read_stream import ROWS_STREAM, Request
+from tap_redivis.model.tables import TableInfo
 from tap_redivis.singer.prefetch import Foreseen, LookAhead, Opened, Opening, open_ahead
 from tests.unit.conftest import MakeApi
 
@@ -37,7 +37,7 @@ _OPENING = Opening(
         updated_at=None,
         unreadable=None,
     ),
-    request=Request(
+    request=ReadRequest(
         table="demo.visits:v1_1.letters",
         table_uri="/tables/demo.visits:v1_1.letters",
         wire_format="jsonl",

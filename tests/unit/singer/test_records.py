@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from singer_sdk.singerlib import Catalog
 
-from tap_redivis.client.metadata import Variable
 from tap_redivis.model.columns import Column
 from tap_redivis.model.json_schema import schema_of
-from tap_redivis.singer.added_columns import extension
-from tap_redivis.singer.records import RecordLines, by_sdk, splicing
+from tap_redivis.model.tables import Variable
+from tap_redivis.singer.records import by_sdk
 from tap_redivis.singer.streams import TableStream
 from tap_redivis.tap import TapRedivis
+from tap_redivis.wire.json_lines import RecordLines, extension, splicing
 from tap_redivis.wire.rows import Rows
 from tests.unit.bodies import Body, bodies, codec, decoded
 

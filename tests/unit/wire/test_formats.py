@@ -20,8 +20,8 @@ from redivis_emulator.variable_types import ARROW_TYPES
 from tap_redivis.client.http import PIECE_BYTES
 from tap_redivis.client.retry import PassingFailure
 from tap_redivis.errors import RowTooLarge, SchemaChanged
-from tap_redivis.model.columns import Column, ColumnType
-from tap_redivis.wire import WireFormat, decoder_for
+from tap_redivis.model.columns import Column, ColumnType, WireFormat
+from tap_redivis.wire import decoder_for
 from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, Decoder, Rows
 from tests.unit.bodies import Body, bodies, codec, cuts
 
