@@ -7,21 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tap_redivis.errors import ConfigError
-from tap_redivis.model.added_columns import ROW_KEY, TABLE, VERSION
+from tap_redivis.model.added_columns import LOAD, ROW_KEY, TABLE, VERSION, VERSION_COLUMNS
 from tap_redivis.model.batch_settings import BatchSettings
 from tap_redivis.model.columns import Column
 from tap_redivis.planning.bookmarks import Reading
 
 Constant = str | int | None
 """What all rows of a file have in a column: text or a whole number."""
-
-LOAD = "_sdc_table_version"
-VERSION_COLUMNS: dict[str, dict[str, Any]] = {
-    LOAD: {"type": ["integer", "null"]},
-    VERSION: {"type": ["string", "null"]},
-}
-"""JSON Schema of the columns that say which load a row is of, as in RECORDs the message does."""
-
 
 @dataclass(frozen=True)
 class FileColumns:
@@ -60,18 +52,3 @@ def with_version_columns(settings: BatchSettings, schema: dict[str, Any]) -> dic
         return schema
     new = {name: part for name, part in VERSION_COLUMNS.items() if name not in schema["properties"]}
     return {**schema, "properties": {**schema["properties"], **new}}
-
-
-def check_names(settings: BatchSettings, columns: Sequence[Column], where: str) -> None:
-    """Check that no column of a table has the name of one that is added.
-
-    Raises:
-        ConfigError: One has.
-    """
-    taken = [column.name for column in columns if column.name.lower() in VERSION_COLUMNS]
-    if settings.version_columns and taken:
-        raise ConfigError(
-            f"the table has a column {taken[0]!r} of its own, as BATCH adds it",
-            where=where,
-            todo="Deselect that variable, or set batch_config.version_columns to false",
-        )

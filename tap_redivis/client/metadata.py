@@ -30,8 +30,6 @@ logger = logging.getLogger("tap-redivis")
 
 _MORE_READINGS = 3
 _READING_LEVELS = frozenset({"data", "edit"})
-ANONYMOUS_LIMIT_BYTES = 100_000_000
-"""Public tables below this size can be read without a token (redivis-api §1.3)."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class _Listing:
         return len({variable.name for variable in self.variables}) < len(self.variables)
 
 
-class Metadata:
+class MetadataClient:
     """Asks a server for tables and variables; each container is asked for once, so a run sees one version of it.
 
     Args:

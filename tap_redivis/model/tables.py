@@ -13,6 +13,10 @@ from tap_redivis.model.references import (
 )
 
 
+ANONYMOUS_LIMIT_BYTES = 100_000_000
+"""Public tables below this size can be read without a token (redivis-api §1.3)."""
+
+
 @dataclass(frozen=True)
 class Variable:
     """One variable of a table, as the server lists it.
@@ -59,13 +63,13 @@ class TableInfo:
     owner: str
     container: str
     name: str
-    description: str | None
-    version_tag: str | None
-    rows: int | None
-    bytes: int | None
-    hash: str | None
-    updated_at: int | None
-    unreadable: str | None
+    description: str | None = None
+    version_tag: str | None = None
+    rows: int | None = None
+    bytes: int | None = None
+    hash: str | None = None
+    updated_at: int | None = None
+    unreadable: str | None = None
     body: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     upload: str | None = None
 

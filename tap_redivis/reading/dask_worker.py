@@ -1,8 +1,8 @@
-"""Jobs on a Dask cluster, for threads that wait for the files: only this process writes messages and state.
+"""Runs jobs on a Dask cluster; the tap's threads wait for the files, and only the tap writes messages and STATE.
 
-A worker that is lost takes with it what it had not returned: Dask gives its jobs to others, and each begins again
-after the last file that the tap knows of. Two workers at the same job do not disturb each other: each writes files of
-its own, which nobody sees before the tap publishes one of them.
+When a worker is lost, Dask gives its jobs to another one, which starts after the last file that the tap knows of. Two
+workers at the same job do not disturb each other: each writes files of its own, which nobody sees before the tap
+publishes one of them.
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from tap_redivis.batch.output import BatchFile
-from tap_redivis.batch.storage import Closed
 from tap_redivis.errors import ClusterError, ConfigError, RedivisError, one_line
-from tap_redivis.model.reads import StreamPosition
-from tap_redivis.reading.jobs import Job, Work, Written, do
+from tap_redivis.reading.counting import ReadProgress, RowBudget
+from tap_redivis.reading.jobs import Chunk, ReadJob, StreamEnd, Unwanted
+from tap_redivis.reading.remote_job import JobResult, run_job
 from tap_redivis.runtime.logs import hide, redacted
 from tap_redivis.wire.rows import Notices
 
@@ -36,7 +35,7 @@ _TOKEN = "REDIVIS_API_TOKEN"  # noqa: S105 - the name of a variable
 
 
 class Secret:
-    """Something that may be sent, but not shown.
+    """A text that may be sent, but not shown.
 
     Args:
         text: The secret.
@@ -55,7 +54,7 @@ class Cluster:
 
     Args:
         address: Address of its scheduler.
-        timeout: Seconds to wait for it.
+        timeout: Seconds to wait for the scheduler.
     """
 
     def __init__(self, address: str, timeout: float) -> None:
@@ -64,7 +63,7 @@ class Cluster:
 
     @property
     def is_private(self) -> bool:
-        """Whether what is sent to it cannot be read on the way."""
+        """Whether nobody on the way can read what is sent to the cluster."""
         parts = urlsplit(self.address)
         return parts.scheme == "tls" or parts.hostname in _LOOPBACK
 
@@ -73,33 +72,34 @@ class Cluster:
         """How many workers it has now."""
         return len(self._client.scheduler_info(n_workers=-1)["workers"])
 
-    def submit(self, name: str, job: Job, secret: Secret | None) -> Any:  # noqa: ANN401 - a future of Dask
-        """Let a job be done; what is returned holds it for as long as it is kept."""
+    def submit(self, name: str, job: ReadJob, max_rows: int | None, secret: Secret | None) -> Any:  # noqa: ANN401
+        """Submit a job; Dask keeps the result for as long as the returned future is kept."""
         key = f"{name}-{uuid.uuid4().hex}"
-        return self._client.submit(do_on_worker, job, secret, key=key, pure=False, retries=0)
+        return self._client.submit(run_on_worker, job, max_rows, secret, key=key, pure=False, retries=0)
 
 
 @functools.cache
 def cluster_at(address: str, max_retry_seconds: float) -> Cluster:
-    """Find the cluster of a scheduler; connect to it only once in a run.
+    """Connect to the cluster of a scheduler, once in a run.
 
     Raises:
         ConfigError: The extra ``dask`` is not installed.
-        ClusterError: It cannot be reached.
+        ClusterError: The scheduler cannot be reached.
     """
     return Cluster(address, min(_CONNECT_SECONDS, max_retry_seconds))
 
 
 def _connected(address: str, timeout: float) -> Any:  # noqa: ANN401 - a client of Dask
     try:
-        from distributed import Client  # noqa: PLC0415 - a second, and only for who has a cluster
+        from distributed import Client  # noqa: PLC0415 - takes a second, and few users have a cluster
     except ImportError as error:
         raise ConfigError(
             f"executor dask needs the extra dask, which is not installed ({error})",
             where="batch_config.executor",
             todo="pip install 'tap-redivis[dask]'",
         ) from error
-    for name in ("distributed", "tornado.application"):  # what matters of it, we say
+    # Dask logs lost connections and failed jobs with tracebacks; the tap reports them as errors of its own.
+    for name in ("distributed", "tornado.application"):
         logging.getLogger(name).handlers = []
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
@@ -112,18 +112,18 @@ def _connected(address: str, timeout: float) -> Any:  # noqa: ANN401 - a client 
         ) from error
 
 
-def do_on_worker(job: Job, secret: Secret | None) -> Written:
-    """Do a job on a worker.
+def run_on_worker(job: ReadJob, max_rows: int | None, secret: Secret | None) -> JobResult:
+    """Run a job on a worker of the cluster.
 
     Raises:
-        ConfigError: There is no token, or this is another version of the tap.
-        Closed: Nobody wants it any more.
+        ConfigError: There is no token, or the worker has another version of the tap.
+        Unwanted: The tap has cancelled the job.
     """
-    from distributed import get_worker  # noqa: PLC0415 - it is there on workers
+    from distributed import get_worker  # noqa: PLC0415 - installed where this runs
 
     token = secret.text if secret else os.environ.get(_TOKEN)
     hide(token)
-    if token is None and not job.work.is_anonymous:
+    if token is None and not job.spec.server.is_anonymous:
         raise ConfigError(
             "the token is not sent to a cluster over plain tcp, and a worker has none of its own",
             where="batch_config.scheduler",
@@ -136,99 +136,95 @@ def do_on_worker(job: Job, secret: Secret | None) -> Written:
         task = worker.state.tasks.get(key)
         return task is None or task.state == "cancelled"
 
-    return do(job, None if job.work.is_anonymous else token, is_cancelled)
+    return run_job(job, max_rows, None if job.spec.server.is_anonymous else token, is_cancelled)
 
 
 @dataclass
-class _Limit:
-    """Rows that may still be written, where there is a limit: then only one job at a time is done.
+class DaskWorker:
+    """Runs the jobs of one load on a cluster.
 
     Attributes:
-        rows: How many; None: all.
-        turn: Held while a job is done.
-    """
-
-    rows: int | None
-    turn: AbstractContextManager[Any]
-
-
-class ClusterLoad:
-    """One load whose files a cluster writes.
-
-    Args:
         cluster: The cluster.
-        work: What its jobs have in common.
-        token: The bearer token; None: for public data.
-        rows_left: Most rows to write; None: all.
-        notices: What had to be changed on the way is counted here.
+        name: Name of the load, for the names of its jobs.
+        token: The bearer token; None: public data only.
+        notices: Where it is counted what had to be changed.
+        budget: How many rows may still be read.
+        progress: Where bytes and resumes are counted.
+        stop: Set when nobody takes chunks any more.
     """
 
-    def __init__(
-        self, cluster: Cluster, work: Work, token: str | None, rows_left: int | None, notices: Notices
-    ) -> None:
-        self.notices = notices
-        self._cluster = cluster
-        self._work = work
-        self._secret = Secret(token) if token and cluster.is_private else None
-        self._limit = _Limit(rows_left, nullcontext() if rows_left is None else threading.Lock())
-        self._stopped = threading.Event()
-        if not cluster.workers:
-            logger.warning("%s: the cluster has no workers yet; waiting for some", cluster.address)
+    cluster: Cluster
+    name: str
+    token: str | None = field(repr=False)
+    notices: Notices
+    budget: RowBudget
+    progress: ReadProgress
+    stop: threading.Event = field(default_factory=threading.Event)
 
-    def reader(self, stream: str) -> ClusterReader:
-        """Make the reader of one read stream."""
-        return ClusterReader(self, stream)
+    def __post_init__(self) -> None:
+        """Warn when nobody could run a job now."""
+        self._secret = Secret(self.token) if self.token and self.cluster.is_private else None
+        # Files cannot be cut once they are written: with a limit of rows only one job runs at a time.
+        self._turn = nullcontext() if self.budget.left is None else threading.Lock()
+        if not self.cluster.workers:
+            logger.warning("%s: the cluster has no workers yet; waiting for some", self.cluster.address)
 
-    def do(self, stream: str, position: StreamPosition) -> Written:
-        """Let the next files of a read stream be written, and wait for them.
+    def run(self, job: ReadJob) -> Iterator[Chunk | StreamEnd]:
+        """Run a job (see ``Worker``); a job of the cluster writes files for some seconds, then the next one goes on.
 
         Raises:
-            ClusterError: The cluster has lost the job, or could not do it.
-            ConfigError: The workers are not fit for it.
-            Closed: Nobody wants files any more.
+            ClusterError: The cluster has lost a job, or could not run it.
         """
-        with self._limit.turn:
-            left = self._limit.rows
-            job = Job(self._work, stream, position, left)
-            ordinal = self._work.reading.ordinal(stream)
-            name = f"{self._work.name}-{ordinal:02}-{position.offset:012}"
-            written = self._result(self._cluster.submit(name, job, self._secret))
-            if left is not None:
-                self._limit.rows = left - sum(file.count for file in written.files)
-        for level, text in written.logged:
+        position = job.position
+        while True:
+            result = self._run_some(ReadJob(job.spec, job.stream, position))
+            for chunk in result.chunks:
+                position = position.advance(chunk.count, chunk.last_digest)
+                yield chunk
+            if result.error is not None:
+                raise result.error from result.cause
+            if self.budget.is_used_up:
+                return
+            if result.end is not None:
+                yield result.end
+                return
+
+    def _run_some(self, job: ReadJob) -> JobResult:
+        with self._turn:
+            future = self.cluster.submit(f"{self.name}-{job.position.offset:012}", job, self.budget.left, self._secret)
+            result = self._result(future, job.spec.server.max_retry_seconds)
+            if self.budget.left is not None:
+                self.budget.left -= sum(chunk.count for chunk in result.chunks)
+        self.progress.add(size=result.bytes, resumes=result.resumes)
+        for level, text in result.logged:
             logger.log(level, "%s", text)
-        for kind, count in written.notices.items():
+        for kind, count in result.notices.items():
             self.notices.add(kind, count)
-        return written
+        return result
 
-    def close(self) -> None:
-        """Give up the jobs that are under way."""
-        self._stopped.set()
-
-    def _result(self, future: Any) -> Written:  # noqa: ANN401 - a future of Dask
+    def _result(self, future: Any, patience: float) -> JobResult:  # noqa: ANN401 - a future of Dask
         done = threading.Event()
         future.add_done_callback(lambda _: done.set())
-        patience = self._work.max_retry_seconds
         until = time.monotonic() + patience
         try:
             while not done.wait(_SECONDS_BETWEEN_LOOKS):
-                if self._stopped.is_set():
-                    raise Closed
-                if self._cluster.workers:
+                if self.stop.is_set():
+                    raise Unwanted
+                if self.cluster.workers:
                     until = time.monotonic() + patience
                 elif time.monotonic() > until:
                     raise self._failed(f"it has had no workers for {patience:.0f} seconds", "Start workers")
-            return self._given(future)
+            return self._taken(future)
         finally:
             future.release()
 
-    def _given(self, future: Any) -> Written:  # noqa: ANN401 - a future of Dask
-        from concurrent.futures import CancelledError  # noqa: PLC0415 - only for who has a cluster
+    def _taken(self, future: Any) -> JobResult:  # noqa: ANN401 - a future of Dask
+        from concurrent.futures import CancelledError  # noqa: PLC0415 - few users have a cluster
 
         from distributed import KilledWorker  # noqa: PLC0415 - the same
 
         try:
-            written: Written = future.result()
+            result: JobResult = future.result()
         except RedivisError:
             raise
         except CancelledError as error:
@@ -240,47 +236,7 @@ class ClusterLoad:
             words = one_line(redacted(f"{type(error).__name__}: {error}"), 300).rstrip(".")
             todo = "Are scheduler and workers of the same versions of Python, Dask and tap-redivis as the tap?"
             raise self._failed(f"a job failed on it ({words})", todo) from error
-        return written
+        return result
 
     def _failed(self, what: str, todo: str) -> ClusterError:
-        return ClusterError(f"the Dask cluster: {what}", where=self._cluster.address, todo=todo)
-
-
-class ClusterReader:
-    """Lets a cluster read one read stream: used like a ``StreamReader`` whose rows are files already.
-
-    Args:
-        load: The load.
-        stream: Id of the read stream.
-
-    Attributes:
-        bytes: Bytes received.
-        resumes: Times that the stream was taken up again.
-        marked: Whether the stream's end was proved by a mark.
-    """
-
-    def __init__(self, load: ClusterLoad, stream: str) -> None:
-        self.bytes = 0
-        self.resumes = 0
-        self.marked = False
-        self._load = load
-        self._stream = stream
-
-    def rows(self, position: StreamPosition) -> Iterator[BatchFile]:
-        """Give the files of all rows from a position on.
-
-        Raises:
-            SessionGone, RedivisError: As ``StreamReader`` and ``BatchOutput`` do; what was written before was given.
-            ClusterError: The cluster has lost a job, or could not do it.
-        """
-        has_ended = False
-        while not has_ended:
-            written = self._load.do(self._stream, position)
-            self.bytes += written.bytes
-            self.resumes += written.resumes
-            for file in written.files:
-                yield file
-                position = position.advance(file.count, file.last_digest)
-            if written.error is not None:
-                raise written.error from written.cause
-            has_ended, self.marked = written.has_ended, written.marked
+        return ClusterError(f"the Dask cluster: {what}", where=self.cluster.address, todo=todo)

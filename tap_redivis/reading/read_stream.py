@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
-from typing import cast
 
 from tap_redivis.client.http import Api, Body
 from tap_redivis.client.read_sessions import address_of
 from tap_redivis.client.retry import PassingFailure, RetryBudget, Watch
 from tap_redivis.errors import DataError, Forbidden, NotFound, QuotaExceeded, Refused
 from tap_redivis.model.reads import ROWS_STREAM, ReadRequest, StreamPosition
-from tap_redivis.wire.rows import Counted, DamagedRow, Decoder, RowBlock
+from tap_redivis.reading.counting import ReadProgress
+from tap_redivis.wire.rows import DamagedRow, Decoder, RowBlock
 
 logger = logging.getLogger("tap-redivis")
-
-Make = Callable[[str, int, RowBlock], Counted]
-"""What is made of some rows where they are read: the id of their read stream, the offset of the first one, the rows."""
-
-Through = Callable[[str, int, Iterator[RowBlock]], Iterator[Counted]]
-"""What is done with all rows of a read stream: its id, the offset of the first one, the rows."""
-
 
 class SessionGone(Exception):
     """The read session, or a stream of it, is not there any more: what was read of the table cannot be continued."""
 
 
 class StreamReader:
-    """Reads one read stream in a thread of its own.
+    """Reads one read stream, in whatever thread asks for the rows.
 
     Args:
         api: The server.
@@ -37,65 +30,37 @@ class StreamReader:
         stream: The stream's id, or ``ROWS_STREAM``.
         decoder: Decodes its bodies.
         stop: Set when nobody wants the rows any more.
-        make: What is made of the rows; None: they are given as they are.
-        through: What is done with them then; None: nothing.
-        body: The answer with all of its rows, if that has been awaited.
-
-    Attributes:
-        before_waiting: Called each time that it has to wait, for the server or before another try; may be set.
-        bytes: Bytes received.
-        resumes: Times that it was taken up again.
+        progress: Counts bytes and resumes.
+        body: The answer with all of its rows, if it was opened ahead.
     """
 
-    def __init__(  # noqa: PLR0913 - what it needs to know
+    def __init__(  # noqa: PLR0913, PLR0917 - what it needs to know
         self,
         api: Api,
         request: ReadRequest,
         stream: str,
         decoder: Decoder,
         stop: threading.Event,
-        *,
-        make: Make | None = None,
-        through: Through | None = None,
+        progress: ReadProgress,
         body: Body | None = None,
     ) -> None:
-        self.before_waiting: Callable[[], None] | None = None
-        self.bytes = 0
-        self.resumes = 0
         self._api = api
         self._request = request
         self._stream = stream
         self._decoder = decoder
         self._stop = stop
-        self._make = make
-        self._through = through
+        self._progress = progress
         self._opened = body
         self._watch = Watch(request.timeout)
 
-    @property
-    def marked(self) -> bool:
-        """Whether the stream's end was proved by a mark; otherwise only the count can prove it."""
-        return self._decoder.marked
-
-    @property
-    def makes(self) -> bool:
-        """Whether something is made of the rows, block by block."""
-        return self._make is not None
-
-    def rows(self, position: StreamPosition) -> Iterator[Counted]:
-        """Give all rows from a position on, or what is made of them.
+    def rows(self, position: StreamPosition) -> Iterator[RowBlock]:
+        """Give all rows from a position on.
 
         Raises:
-            SessionGone: The stream is not there any more, or does not go on where it was left.
+            SessionGone: The stream is not there any more, or does not continue where it stopped.
             ApiError: The server refused, or the retry budget is used up.
             DataError: A row is damaged twice, too large, or not of its type.
         """
-        rows = self._rows(position)
-        if self._through is None:
-            return rows
-        return self._through(self._stream, position.offset, cast("Iterator[RowBlock]", rows))  # nothing is made of them
-
-    def _rows(self, position: StreamPosition) -> Iterator[Counted]:
         budget = RetryBudget(self._api.max_retry_seconds)
         offset, last = position.offset, position.last
         damaged_at: int | None = None
@@ -103,11 +68,9 @@ class StreamReader:
             begin = offset
             try:
                 for rows in self._go_on(offset, last):
-                    given = self._make(self._stream, offset, rows) if self._make else rows
-                    del rows  # it may be large, and the next may be long in coming
-                    yield given
-                    offset, last = offset + given.count, given.last_digest
-                    del given
+                    offset, last = offset + rows.count, rows.last_digest
+                    yield rows
+                    del rows  # it may be large, and must not be kept while the next one is awaited
                     budget.progress()
                     self._watch.restart()
                 if not self._cut_off(rows_read=offset - begin):
@@ -136,11 +99,9 @@ class StreamReader:
         delay = budget.next_delay(failure.wait)
         if delay is None:
             raise self._api.unavailable(self._request.table, failure)
-        self.resumes += 1
+        self._progress.add(resumes=1)
         text = "%s: %s; read stream %s goes on at row %d in %.1f s"
         logger.warning(text, self._request.table, failure, self._stream, offset, delay)
-        if self.before_waiting:
-            self.before_waiting()
         self._stop.wait(delay)
 
     def _go_on(self, offset: int, last: str | None) -> Iterator[RowBlock]:
@@ -192,11 +153,11 @@ class StreamReader:
         opened, self._opened = self._opened, None
         with closing(opened or self._api.open(*address_of(self._request, self._stream, offset))) as body:
             self._watch.restart()
-            yield from self._decoder.rows(self._watch.over(self._counted(body.pieces(self.before_waiting))), offset)
+            yield from self._decoder.rows(self._watch.over(self._counted(body.pieces())), offset)
 
     def _counted(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         for piece in pieces:
-            self.bytes += len(piece)
+            self._progress.add(size=len(piece))
             yield piece
 
     def _damaged(self, offset: int, error: DamagedRow) -> DataError:

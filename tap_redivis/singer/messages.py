@@ -6,10 +6,10 @@ import io
 import json
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from singer_sdk.helpers._state import StateWriter
 from singer_sdk.singerlib import StateMessage
 from singer_sdk.singerlib.encoding.base import GenericSingerWriter
 
@@ -68,24 +68,19 @@ class MessageWriter(GenericSingerWriter[bytes, Any]):
                 raise OutputClosed from None
 
 
-class ChangedStateWriter(StateWriter):
-    """Writes STATE where it is not the one that was written last; the SDK's own copies all bookmarks to see that.
+def batch_message(stream: str, encoding: Mapping[str, str], url: str, version: int | None) -> bytes:
+    """Make the line of a BATCH message that names one file; the SDK's own has no version.
 
     Args:
-        writer: Writes the messages.
+        stream: Name of the stream.
+        encoding: How the file is encoded.
+        url: Where the file is.
+        version: Singer version of its rows; None to leave it out.
     """
-
-    def __init__(self, writer: MessageWriter) -> None:
-        super().__init__(writer)
-        self._writer = writer
-        self._last_line: bytes | None = None
-
-    def write_state(self, state: Any) -> None:  # noqa: ANN401 - as the SDK declares it
-        """Write one STATE message, if there is something new in it."""
-        line = self._writer.format_message(StateMessage(value=state))
-        if line != self._last_line:
-            self._writer.write_lines(line, "STATE")
-            self._last_line = line
+    message: dict[str, Any] = {"type": "BATCH", "stream": stream, "encoding": dict(encoding), "manifest": [url]}
+    if version is not None:
+        message["version"] = version
+    return msgspec.json.encode(message) + b"\n"
 
 
 def _write(data: bytes | memoryview) -> None:

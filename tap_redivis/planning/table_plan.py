@@ -1,0 +1,306 @@
+"""The plan of one load: what to read of a table, from where on, and why. A run and ``--plan`` use the same function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+
+from tap_redivis.errors import ConfigError, Forbidden
+from tap_redivis.model.added_columns import DELETED_AT, VERSION_COLUMNS
+from tap_redivis.model.columns import KEY_TYPES, Column, KeyValue, ValueRules, WireFormat
+from tap_redivis.model.reads import ReadRequest
+from tap_redivis.model.settings import Settings
+from tap_redivis.model.tables import ANONYMOUS_LIMIT_BYTES, TableInfo, Variable
+from tap_redivis.planning.bookmarks import Bookmark, PartialLoad
+from tap_redivis.planning.decision import Decision, TableSnapshot, decide, known_key_value, why_all_rows
+from tap_redivis.planning.drift import Drift, drift_of, fitted_columns, names_to_transfer
+from tap_redivis.planning.fingerprints import content_signs, reading_digest, selection_digest
+from tap_redivis.planning.replication import Since
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the catalog and the settings ask of one stream.
+
+    Attributes:
+        stream: The stream's name.
+        columns: The selected variables, in the order of the catalog.
+        added_columns: Names of the columns that the tap adds.
+        replication_method: ``FULL_TABLE``, ``INCREMENTAL`` or ``LOG_BASED``.
+        replication_key: Variable to load incrementally by, if that is the method.
+        key_properties: Variables that identify a row.
+        max_rows: Most rows to read; None for all.
+        known_names: Names that the catalog has, selected or not; None if there is no catalog that could lack some.
+    """
+
+    stream: str
+    columns: tuple[Column, ...]
+    added_columns: tuple[str, ...] = ()
+    replication_method: str = "FULL_TABLE"
+    replication_key: str | None = None
+    key_properties: tuple[str, ...] = ()
+    max_rows: int | None = None
+    known_names: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """What to do about a table now; a run does it, ``--plan`` shows it.
+
+    Attributes:
+        table: The table as the server has it now.
+        selection: What is asked of it.
+        bookmark: What STATE has of the stream.
+        decision: Whether to read the table, and why.
+        request: What to read.
+        columns: The selected columns; after ``apply_drift`` with what is known of how they arrive.
+        rules: What to do with values that targets cannot take.
+        snapshot: The table as bookmarks compare it.
+        key: The replication key's column; None where all rows are read.
+        since: Where an incremental load goes on; None: at the beginning.
+        base: Reference of the version since which only changes are read; None: no changes are asked for.
+        query: Id of the query whose result is read; None: the rows are read from a table.
+        all_must_come: Whether a body that lacks a column is an error.
+        warnings: What was wrong with the bookmark, in words for the log.
+    """
+
+    table: TableInfo
+    selection: Selection
+    bookmark: Bookmark
+    decision: Decision
+    request: ReadRequest
+    columns: tuple[Column, ...]
+    rules: ValueRules
+    snapshot: TableSnapshot
+    key: Column | None = None
+    since: Since | None = None
+    base: str | None = None
+    query: str | None = None
+    all_must_come: bool = False
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def partial(self) -> PartialLoad | None:
+        """The interrupted load that is resumed, if one is."""
+        return self.bookmark.reading if self.decision.action == "resume" else None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all rows are read, so that the target should have these rows and no others."""
+        return self.since is None and self.base is None
+
+    @property
+    def mode(self) -> str:
+        """How the table is read, in a word."""
+        return "full" if self.is_whole else "incremental" if self.since else "changes"
+
+    @property
+    def rows_in_words(self) -> str:
+        """Which rows are read, in words."""
+        if self.base is not None:
+            return "what changed since the last load"
+        if self.since is None:
+            return "all rows"
+        return f"the rows whose {self.since.key.name!r} is {self.since.value!r} or higher, or missing"
+
+
+def plan_table(
+    table: TableInfo, selection: Selection, bookmark: Bookmark, settings: Settings, now: datetime
+) -> TablePlan:
+    """Decide what to read of a table.
+
+    Args:
+        table: The table as the server has it now.
+        selection: What the catalog and the settings ask of it.
+        bookmark: What STATE has of the stream.
+        settings: The settings.
+        now: The time, UTC.
+
+    Raises:
+        ConfigError: The replication method, key or BATCH asks for something that this table does not have.
+        Forbidden: The rows are to be read, and this token may not read them.
+    """
+    _check_batch(selection, settings, table.pinned)
+    key = _key_column(selection)
+    rules = _rules(settings)
+    wire_format: WireFormat = "arrow" if rules.for_arrow else settings.wire_format
+    snapshot = _snapshot(table, selection, key)
+    since, warnings = _since(key, known_key_value(bookmark, snapshot), selection.stream)
+    base, fingerprint = _base(bookmark, snapshot, _digest_parts(table, key, since, settings), wire_format)
+    snapshot = replace(snapshot, fingerprint=fingerprint)
+    decision = decide(bookmark, snapshot, now=now, skip_unchanged=settings.skip_unchanged)
+    if decision.action != "skip":
+        require_access(table, settings)
+    if decision.action == "resume" and bookmark.reading and bookmark.reading.changes is None:
+        base = None  # when the load was opened, it turned out that all rows had to be read
+    request = ReadRequest(
+        table=table.pinned,
+        table_uri=table.uri,
+        wire_format=wire_format,
+        max_streams=settings.max_streams,
+        max_rows=selection.max_rows,
+        variables=[column.name for column in selection.columns],
+        timeout=settings.request_timeout_seconds,
+    )
+    return TablePlan(
+        table, selection, bookmark, decision, request, selection.columns, rules, snapshot, key, since, base, None, False, warnings
+    )
+
+
+def require_access(table: TableInfo, settings: Settings) -> None:
+    """Check what is known of the access before rows are asked for.
+
+    Raises:
+        Forbidden: It is not enough.
+    """
+    if table.unreadable:
+        raise Forbidden(table.unreadable, where=table.pinned, todo="Ask the owner for access")
+    if settings.api_token is None and (table.bytes or 0) >= ANONYMOUS_LIMIT_BYTES:
+        raise Forbidden(
+            f"without a token only tables below {ANONYMOUS_LIMIT_BYTES // 1_000_000} MB can be read",
+            where=table.pinned,
+            todo="Set api_token or REDIVIS_API_TOKEN",
+        )
+
+
+def plan_drift(plan: TablePlan, variables: Sequence[Variable]) -> Drift:
+    """Compare a plan's columns with the variables that the server has now."""
+    before, now = plan.bookmark.version_tag, plan.table.version_tag
+    return drift_of(plan.columns, variables, known=plan.selection.known_names, before=before, now=now or "")
+
+
+def apply_drift(plan: TablePlan, variables: Sequence[Variable]) -> TablePlan:
+    """Ask for the variables as the server spells them, and note as what they arrive."""
+    names = names_to_transfer(plan.columns, variables)
+    return replace(
+        plan,
+        request=replace(plan.request, variables=names),
+        columns=fitted_columns(plan.columns, variables),
+        all_must_come=plan.table.is_released,
+    )
+
+
+def _check_batch(selection: Selection, settings: Settings, where: str) -> None:
+    """Refuse what files cannot hold."""
+    batch = settings.batch_config
+    if batch is None:
+        return
+    taken = [column.name for column in selection.columns if column.name.lower() in VERSION_COLUMNS]
+    if batch.version_columns and taken:
+        raise ConfigError(
+            f"the table has a column {taken[0]!r} of its own, as BATCH adds it",
+            where=where,
+            todo="Deselect that variable, or set batch_config.version_columns to false",
+        )
+    if selection.replication_method == "LOG_BASED":
+        raise ConfigError(
+            "LOG_BASED and BATCH do not go together: deleted rows are told in RECORD messages",
+            where=where,
+            todo="Use FULL_TABLE or INCREMENTAL for it, or leave batch_config out",
+        )
+
+
+def _key_column(selection: Selection) -> Column | None:
+    """Find the replication key's column; None where all rows are read."""
+    if selection.replication_method != "INCREMENTAL":
+        return None
+    where = f"stream {selection.stream}"
+    key = next((column for column in selection.columns if column.name == selection.replication_key), None)
+    if key is None or key.type not in KEY_TYPES:
+        raise ConfigError(
+            f"the replication key {selection.replication_key!r} is no selected variable whose values have an order",
+            where=where,
+            todo="Name another one, or use FULL_TABLE",
+        )
+    if not selection.key_properties:
+        raise ConfigError(
+            "INCREMENTAL needs key properties: some rows come twice, and the target must know them again",
+            where=where,
+            todo="Name them in table_options or the catalog, or use FULL_TABLE",
+        )
+    return key
+
+
+def _rules(settings: Settings) -> ValueRules:
+    batch = settings.batch_config
+    return ValueRules(
+        invalid_as_null=settings.on_invalid_value == "null",
+        replace_characters=settings.replace_invalid_characters,
+        append_utc=settings.datetime_zone == "utc",
+        for_arrow=batch is not None and batch.encoding != "jsonl",
+    )
+
+
+def _snapshot(table: TableInfo, selection: Selection, key: Column | None) -> TableSnapshot:
+    # The mark of deleted rows is no part of the digest: FULL_TABLE and LOG_BASED loads read the same columns.
+    added = [name for name in selection.added_columns if name != DELETED_AT]
+    return TableSnapshot(
+        table=table.pinned,
+        version_tag=table.version_tag,
+        hash=table.hash,
+        updated_at=table.updated_at,
+        rows=table.rows,
+        selection=selection_digest(selection.columns, selection.max_rows, added),
+        fingerprint="",
+        replication_key=key.name if key else None,
+        key_properties=tuple(sorted(selection.key_properties)) or None,
+        log_based=_is_comparable(table, selection),
+        is_limited=selection.max_rows is not None,
+        hash_proves=table.is_upload and table.hash is not None,
+    )
+
+
+def _is_comparable(table: TableInfo, selection: Selection) -> bool:
+    """Whether versions are to be compared; an error if they are, but cannot be."""
+    if selection.replication_method != "LOG_BASED":
+        return False
+    keys, where = set(selection.key_properties), f"stream {selection.stream}"
+    if not keys or keys - {column.name for column in selection.columns}:
+        raise ConfigError(
+            "LOG_BASED needs key properties, which are variables of the table: rows are compared by them",
+            where=where,
+            todo="Name them in table_options or the catalog, or use FULL_TABLE",
+        )
+    if table.version_tag is None:
+        raise ConfigError(
+            "LOG_BASED compares versions, and the tables of a workflow have none", where=where, todo="Use FULL_TABLE"
+        )
+    return True
+
+
+def _since(key: Column | None, value: KeyValue | None, stream: str) -> tuple[Since | None, tuple[str, ...]]:
+    """Find where an incremental load goes on; a value that is not of the key's type is warned of, and not used."""
+    if key is None or value is None:
+        return None, ()
+    since = Since(key, value)
+    try:
+        since.condition()
+    except ValueError as error:
+        return None, (f"state, stream {stream}: the replication key's value is damaged ({error})",)
+    return since, ()
+
+
+def _digest_parts(
+    table: TableInfo, key: Column | None, since: Since | None, settings: Settings
+) -> tuple[object, ...]:
+    """Give what, beside table, version, selection and format, makes a reading what it is."""
+    parts = (key.name, since.value if since else None) if key else content_signs(table)
+    batch = settings.batch_config
+    return parts if batch is None else (*parts, "batch", batch.encoding, batch.version_columns)
+
+
+def _base(
+    bookmark: Bookmark, snapshot: TableSnapshot, parts: tuple[object, ...], wire_format: WireFormat
+) -> tuple[str | None, str]:
+    """Find the version since which changes are read, and the fingerprint of the reading."""
+    digest = partial(reading_digest, snapshot.table, snapshot.version_tag, snapshot.selection, wire_format)
+    if not snapshot.log_based or why_all_rows(bookmark, snapshot) is not None:
+        return None, digest(*parts)
+    base = bookmark.table
+    fingerprint = digest("LOG_BASED", base)
+    if bookmark.reading and bookmark.reading.fingerprint != fingerprint:
+        # An interrupted load of another kind has left rows in the target that only a whole load removes.
+        return None, digest(*parts)
+    return base, fingerprint

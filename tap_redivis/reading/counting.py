@@ -1,0 +1,55 @@
+"""Counts that the threads of one table share: rows that may still be read, and what has been received."""
+
+from __future__ import annotations
+
+import threading
+
+from tap_redivis.wire.rows import RowBlock
+
+
+class RowBudget:
+    """How many rows may still be read; shared by all read streams of a table.
+
+    Args:
+        rows: Number of rows; None: no limit.
+    """
+
+    def __init__(self, rows: int | None) -> None:
+        self.left = rows
+        self._lock = threading.Lock()
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether no row may be read any more."""
+        return self.left is not None and self.left <= 0
+
+    def take(self, rows: RowBlock) -> RowBlock:
+        """Take as many rows of a block as may still be read."""
+        if self.left is None:
+            return rows
+        with self._lock:
+            rows = rows.first(self.left)
+            self.left -= rows.count
+        return rows
+
+
+class ReadProgress:
+    """How far the reading of a table is; counted by the workers and by the session.
+
+    Attributes:
+        received: Rows so far, those of earlier runs included.
+        bytes: Bytes received in this run.
+        resumes: How often a broken read stream was resumed in this run.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+        self.bytes = 0
+        self.resumes = 0
+        self._lock = threading.Lock()
+
+    def add(self, *, size: int = 0, resumes: int = 0) -> None:
+        """Count bytes and resumes; called by several threads."""
+        with self._lock:
+            self.bytes += size
+            self.resumes += resumes

@@ -1,0 +1,72 @@
+"""A catalog that was given → the streams that it selects; those that it does not select cost no request."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from singer_sdk import Tap
+from singer_sdk.singerlib import Catalog, CatalogEntry
+
+from tap_redivis.errors import ConfigError
+from tap_redivis.model.json_schema import DICTIONARY, UPLOAD
+from tap_redivis.model.references import TableRef, parse_table, parse_upload
+from tap_redivis.singer.discovery import find_tables, name_of_query, name_of_table
+from tap_redivis.singer.run import RunContext
+from tap_redivis.singer.sdk import SdkStream
+from tap_redivis.singer.sources import QuerySource, Source, TableSource
+from tap_redivis.singer.streams import TableStream
+
+logger = logging.getLogger("tap-redivis")
+
+
+def streams_of(catalog: Catalog, tap: Tap, run: RunContext, dictionary: Mapping[str, SdkStream]) -> list[SdkStream]:
+    """Make the selected streams of a catalog.
+
+    Args:
+        catalog: The catalog.
+        tap: The tap, which the SDK's own streams want.
+        run: What the streams share.
+        dictionary: The streams of the data dictionary by name, if the settings ask for it.
+
+    Raises:
+        ConfigError: An entry names no table, query or upload that can be read.
+    """
+    chosen = [entry for entry in catalog.streams if entry.metadata.resolve_selection()[()]]
+    if not chosen:
+        logger.warning("the catalog selects no stream: there is nothing to do")
+    return [dictionary.get(entry.tap_stream_id) or _stream_of(entry, tap, run) for entry in chosen]
+
+
+def _stream_of(entry: CatalogEntry, tap: Tap, run: RunContext) -> TableStream:
+    return TableStream(tap, run, entry.tap_stream_id, entry.schema.to_dict(), _source_of(entry, run))
+
+
+def _source_of(entry: CatalogEntry, run: RunContext) -> Source:
+    name, where = entry.tap_stream_id, f"catalog, stream {entry.tap_stream_id}"
+    if entry.table == DICTIONARY:
+        raise ConfigError(
+            "the settings leave the data dictionary out",
+            where=where,
+            todo="Set include_dictionary to true, or deselect the stream",
+        )
+    query = next((each for each in run.settings.queries if name_of_query(each) == name), None)
+    if query and entry.table in {None, str(query)}:
+        return QuerySource(run, query)
+    if entry.table and entry.table.startswith(UPLOAD):
+        upload = parse_upload(entry.table.removeprefix(UPLOAD), f"{where}, table_name")
+        return TableSource(run, upload.table, upload.name)
+    return TableSource(run, _reference_of(entry, run))
+
+
+def _reference_of(entry: CatalogEntry, run: RunContext) -> TableRef:
+    """Read which table a stream is; in a catalog that another program wrote it is found by its name."""
+    where = f"catalog, stream {entry.tap_stream_id}"
+    if entry.table and not entry.table.startswith("query "):
+        return parse_table(entry.table, f"{where}, table_name")
+    for table in find_tables(run.metadata, run.settings):
+        if table.reference and name_of_table(table, run.settings) == entry.tap_stream_id:
+            return table.reference
+    raise ConfigError(
+        "no table and no query of the settings has this stream's name", where=where, todo="Discover again"
+    )

@@ -1,0 +1,228 @@
+"""Discovery: the settings → one stream for each table, upload and query, and those of the data dictionary."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from singer_sdk import Tap
+
+from tap_redivis.client.metadata import MetadataClient
+from tap_redivis.client.queries import check_versions, query_columns
+from tap_redivis.client.uploads import find_uploads
+from tap_redivis.errors import ConfigError, Forbidden, NotFound
+from tap_redivis.model.added_columns import ROW_KEY
+from tap_redivis.model.json_schema import name_warnings, replication_keys, schema_of
+from tap_redivis.model.references import STREAM_NAME_LIMIT, stream_name
+from tap_redivis.model.settings import PARALLEL_REQUESTS, QueryOptions, Settings, TableOptions
+from tap_redivis.model.tables import TableInfo, Variable
+from tap_redivis.singer.added_columns import properties_to_add
+from tap_redivis.singer.run import RunContext
+from tap_redivis.singer.sources import QuerySource, TableSource, query_of
+from tap_redivis.singer.streams import TableStream
+
+logger = logging.getLogger("tap-redivis")
+
+_MOST_DESCRIPTIONS = 500
+_STREAM_NAME = re.compile(rf"[a-z0-9_]{{1,{STREAM_NAME_LIMIT}}}")
+
+
+def find_tables(metadata: MetadataClient, settings: Settings) -> list[TableInfo]:
+    """Find every table that the settings name, each once.
+
+    Raises:
+        NotFound: A dataset, workflow or table is not there.
+        ApiError: The server refused.
+        DataError: The server resolved another version than was asked for.
+    """
+    datasets = [found for reference in settings.datasets for found in metadata.expand(reference)]
+    containers = [*datasets, *settings.workflows, *(table.container for table in settings.tables)]
+    metadata.load(containers, workflows=settings.workflows)
+    tables = [table for each in (*datasets, *settings.workflows) for table in metadata.container(each).tables]
+    for reference in settings.tables:
+        tables.extend(metadata.find(reference))
+    return list({table.pinned: table for table in tables}.values())
+
+
+def name_of_table(table: TableInfo, settings: Settings) -> str:
+    """Give the name of a table's stream; a sample is another version, so that both can be loaded."""
+    sample = " sample" if table.reference and table.reference.container.sample else ""
+    return stream_name(
+        settings.stream_name_format,
+        owner=table.owner,
+        dataset=table.container,
+        table=table.name,
+        version=f"{table.version_tag or ''}{sample}",
+    )
+
+
+def name_of_query(query: QueryOptions) -> str:
+    """Give the name of a query's stream: that of the query, if it can be one."""
+    if _STREAM_NAME.fullmatch(query.name):
+        return query.name
+    return stream_name("{table}", owner="", dataset="", table=query.name, version="")
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """Makes the streams that the settings name.
+
+    Attributes:
+        tap: The tap, which the SDK's own streams want.
+        run: What the streams share.
+        with_descriptions: Whether to ask for the descriptions of variables, which costs a request each.
+        runs_queries: Whether to run queries, without their rows, to know their columns.
+    """
+
+    tap: Tap
+    run: RunContext
+    with_descriptions: bool = False
+    runs_queries: bool = True
+
+    def streams(self) -> list[TableStream]:
+        """Make the streams of all tables, uploads and queries.
+
+        Raises:
+            RedivisError: A reference leads nowhere, or the server refused.
+        """
+        run = self.run
+        tables = [*find_tables(run.metadata, run.settings), *self._uploads()]
+        listed = list(run.api.workers.map(self._variables, tables))
+        if self.with_descriptions:
+            listed = self._described(tables, listed)
+        return [*map(self._table_stream, tables, listed), *self._query_streams()]
+
+    def _uploads(self) -> list[TableInfo]:
+        run = self.run
+        found = [each for wanted in run.settings.uploads for each in find_uploads(run.api, run.metadata, wanted)]
+        return list({each.pinned: each for each in found}.values())
+
+    def _variables(self, table: TableInfo) -> list[Variable]:
+        try:
+            return self.run.metadata.variables(table)
+        except (Forbidden, NotFound):
+            if table.unreadable is None:
+                raise
+            return []
+
+    def _described(self, tables: Sequence[TableInfo], listed: list[list[Variable]]) -> list[list[Variable]]:
+        """Add the variables' descriptions, unless that would use up the rate limit."""
+        if sum(map(len, listed)) > _MOST_DESCRIPTIONS:
+            logger.warning("descriptions of variables are left out: there are more than %d", _MOST_DESCRIPTIONS)
+            return listed
+        return list(map(self.run.metadata.described, tables, listed))
+
+    def _table_stream(self, table: TableInfo, variables: Sequence[Variable]) -> TableStream:
+        assert table.reference is not None  # noqa: S101 - only the result of a query has none
+        options = self.run.settings.options_for(table.name)
+        variables = _wanted(table, variables, options)
+        known = variables if options.variables is None else None
+        source = TableSource(self.run, table.reference, table.upload, table=table, variables=known)
+        name = name_of_table(table, self.run.settings)
+        stream = TableStream(self.tap, self.run, name, schema_of(variables, table.description), source)
+        method = _method_of(options, f"table_options for {table.pinned}")
+        can_choose = bool(variables) and not table.is_upload
+        stream.primary_keys = list(options.key_properties)
+        stream.forced_replication_method = method if can_choose else "FULL_TABLE"
+        if options.replication_key and can_choose:
+            [stream.replication_key] = _columns_named([options.replication_key], variables, "table_options")
+        stream.selected_by_default = table.unreadable is None
+        if table.unreadable:
+            logger.warning("%s is not selected: %s", table.pinned, table.unreadable)
+        return self._completed(stream, variables, table.pinned)
+
+    def _query_streams(self) -> list[TableStream]:
+        """Make the streams of the queries; each is run without its rows, to know its columns, but not for a plan."""
+        run, queries = self.run, list(self.run.settings.queries)
+        if not self.runs_queries:
+            empty = schema_of([], None)
+            return [
+                TableStream(self.tap, run, name_of_query(query), empty, QuerySource(run, query)) for query in queries
+            ]
+        few = min(PARALLEL_REQUESTS, run.settings.max_requests)  # Redivis runs five at once (redivis-api §1.7)
+        listed = ThreadPoolExecutor(few).map(partial(_columns_of_query, run), queries)
+        return list(map(self._query_stream, queries, list(listed)))
+
+    def _query_stream(self, query: QueryOptions, variables: Sequence[Variable]) -> TableStream:
+        schema, source = schema_of(variables, None), QuerySource(self.run, query)
+        stream = TableStream(self.tap, self.run, name_of_query(query), schema, source)
+        where = f"queries, {query.name}"
+        stream.primary_keys = _columns_named(query.key_properties, variables, where)
+        stream.forced_replication_method = "FULL_TABLE"
+        if query.replication_key:
+            [stream.replication_key] = _columns_named([query.replication_key], variables, where)
+            stream.forced_replication_method = "INCREMENTAL"
+        return self._completed(stream, variables, str(query))
+
+    def _completed(self, stream: TableStream, variables: Sequence[Variable], where: str) -> TableStream:
+        """Warn of names that targets cannot hold, and add the tap's own columns."""
+        stream.ordered_names = replication_keys(variables)
+        for warning in name_warnings(variables):
+            logger.warning("%s: %s", where, warning)
+        properties, settings = stream.schema["properties"], self.run.settings
+        needs_key = not stream.primary_keys and stream.forced_replication_method == "FULL_TABLE"
+        new, taken = properties_to_add(
+            properties,
+            row_key=settings.row_key and needs_key,
+            lineage=settings.lineage,
+            log_based=stream.replication_method == "LOG_BASED",
+        )
+        properties.update(new)
+        if ROW_KEY in new:
+            stream.primary_keys = [ROW_KEY]
+        for name in taken:
+            logger.warning(
+                "%s has a variable %r of its own: the tap's column of that name is left out", stream.source.name, name
+            )
+        return stream
+
+
+def _columns_of_query(run: RunContext, options: QueryOptions) -> list[Variable]:
+    query = query_of(options)
+    check_versions(run.metadata, query)
+    return query_columns(run.api, query, timeout=run.settings.request_timeout_seconds)
+
+
+def _method_of(options: TableOptions, where: str) -> str:
+    """Find out how a table is to be loaded; naming two ways is an error."""
+    if options.replication_key is None:
+        return options.replication_method or "FULL_TABLE"
+    if options.replication_method is None:
+        return "INCREMENTAL"
+    raise ConfigError(
+        f"there are both a replication_key and the replication_method {options.replication_method}",
+        where=where,
+        todo="Leave one of them out",
+    )
+
+
+def _wanted(table: TableInfo, variables: Sequence[Variable], options: TableOptions) -> Sequence[Variable]:
+    """Take the variables that ``table_options`` names; one that is not there is an error."""
+    by_name = {variable.name.lower(): variable for variable in variables}
+    named = [*(options.variables or ()), *options.key_properties, *filter(None, [options.replication_key])]
+    missing = [name for name in named if name.lower() not in by_name]
+    if missing and variables:
+        raise ConfigError(
+            f"there is no variable {', '.join(missing)}",
+            where=f"table_options for {table.pinned}",
+            todo="Check the names; `tap-redivis --discover` lists them",
+        )
+    if options.variables is None:
+        return variables
+    return [variable for variable in variables if variable.name.lower() in {name.lower() for name in named}]
+
+
+def _columns_named(names: Sequence[str], variables: Sequence[Variable], where: str) -> list[str]:
+    """Find columns by their names, in the server's spelling; one that is not there is an error."""
+    spelled = {variable.name.lower(): variable.name for variable in variables}
+    if missing := [name for name in names if name.lower() not in spelled]:
+        raise ConfigError(
+            f"there is no column {', '.join(missing)}",
+            where=where,
+            todo=f"Name some of {', '.join(spelled.values())}",
+        )
+    return [spelled[name.lower()] for name in names]

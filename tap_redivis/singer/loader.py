@@ -1,0 +1,300 @@
+"""Load one table: plan it, read its session, write RECORDs or files and STATE, and complete it once all is proved."""
+
+from __future__ import annotations
+
+import logging
+import time
+from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from typing import Protocol
+
+from tap_redivis.client.http import Body
+from tap_redivis.client.read_sessions import open_session
+from tap_redivis.errors import Forbidden, Incomplete, RedivisError, Unavailable
+from tap_redivis.model.reads import ChangeCounts, ReadSession, StreamPosition
+from tap_redivis.planning.bookmarks import PartialLoad
+from tap_redivis.planning.decision import complete, next_table_version
+from tap_redivis.planning.proof import expected_rows, prove_changes
+from tap_redivis.planning.table_plan import TablePlan
+from tap_redivis.reading.counting import ReadProgress
+from tap_redivis.reading.jobs import Chunk, StreamEnd
+from tap_redivis.reading.read_session import SessionReader
+from tap_redivis.reading.read_stream import SessionGone
+from tap_redivis.runtime.progress import Result, display
+from tap_redivis.runtime.shutdown import SHUTDOWN
+from tap_redivis.singer.outputs import Outlet, Writing, open_writing
+from tap_redivis.singer.prefetch import Prefetched, is_short
+from tap_redivis.singer.run import RunContext
+from tap_redivis.singer.sources import Source
+from tap_redivis.singer.state import StateKeeper
+
+logger = logging.getLogger("tap-redivis")
+
+_SESSIONS_A_LOAD = 3
+_SHORTEST_MEASURED_SECONDS = 1.0
+
+
+class Count(Protocol):
+    """Counts records for the SDK's metrics."""
+
+    def increment(self, value: int = 1) -> None:
+        """Count some records."""
+
+
+@dataclass
+class TableLoad:
+    """One load of one table; all that changes while it runs is in here and in its ``StateKeeper``.
+
+    Attributes:
+        run: The run.
+        outlet: The stream, as far as messages need it.
+        source: Where the rows come from.
+        plan: What to read.
+        count: Counts records for the SDK's metrics.
+    """
+
+    run: RunContext
+    outlet: Outlet
+    source: Source
+    plan: TablePlan
+    count: Count
+    bodies: dict[str, Body] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Begin with the bookmark that the plan is made of."""
+        self._keeper = StateKeeper(self.run.states, self.outlet.name, self.plan.bookmark, self.run.settings)
+
+    def load(self, pending: Future[Prefetched] | None) -> Result:
+        """Read the table in one session; when a session is gone, all rows are read again under a new table version.
+
+        Args:
+            pending: What was opened ahead, if anything.
+
+        Raises:
+            RedivisError: The table is not loaded; STATE has what can be resumed.
+        """
+        words = ""
+        partial = self.plan.partial
+        if partial is not None:
+            if self.run.settings.on_schema_change == "warn":
+                self.plan = self.source.relocate(self.plan)  # finds which values have to be cast
+            self._keeper.resume(partial)
+        for _ in range(_SESSIONS_A_LOAD):
+            is_new = self._keeper.partial is None
+            if is_new:
+                self._open(pending)
+                pending = None
+            try:
+                return self._read()
+            except SessionGone as gone:
+                if is_new and isinstance(gone.__cause__, Forbidden):
+                    raise gone.__cause__ from None  # the session is ours, so another one would be refused too
+                logger.warning("%s: the read session is gone (%s); reading all rows anew", self._table, gone)
+                words = str(gone)
+                self._keeper.give_up()
+                self.plan = replace(self.plan, bookmark=self._keeper.bookmark)
+        raise Unavailable(
+            f"the read session was lost {_SESSIONS_A_LOAD} times, at last by: {words}",
+            where=self._table,
+            todo="Try again later",
+        )
+
+    @property
+    def _table(self) -> str:
+        return self.plan.table.pinned
+
+    # --- open ---------------------------------------------------------------------------------------------------------
+
+    def _open(self, pending: Future[Prefetched] | None) -> None:
+        """Open a read session after comparing the catalog with the table as it is."""
+        opened = None if pending is None else pending.result().fresh()
+        if opened is not None:
+            self.source.variables = opened.variables
+        self.plan = self.source.locate(self.plan)
+        if opened is not None and opened.session is not None:
+            session, opened_at, self.bodies = opened.session, opened.opened_at, dict(opened.bodies)
+        else:
+            session, opened_at = open_session(self.run.api, self.plan.request), datetime.now(timezone.utc)
+        self._keeper.open(self._partial(session, opened_at))
+
+    def _partial(self, session: ReadSession, opened_at: datetime) -> PartialLoad:
+        plan, before = self.plan, self.plan.bookmark
+        now = datetime.now(timezone.utc)
+        # An incremental load adds to the rows of the one before: its rows have the same table version.
+        table_version = (not plan.is_whole and before.table_version) or next_table_version(before, now)
+        return PartialLoad(
+            session=session.id,
+            query=plan.query,
+            opened_at=opened_at,
+            wire_format=plan.request.wire_format,
+            fingerprint=plan.snapshot.fingerprint,
+            version_tag=plan.snapshot.version_tag,
+            table_version=table_version,
+            expected_rows=expected_rows(plan, session),
+            streams={stream: StreamPosition() for stream in session.streams},
+            changes=ChangeCounts() if plan.base else None,
+        )
+
+    # --- read ---------------------------------------------------------------------------------------------------------
+
+    def _read(self) -> Result:
+        """Write all rows and, after the proof, complete the load."""
+        keeper, partial, progress = self._keeper, self._keeper.loading, ReadProgress()
+        writing = open_writing(self.run, self.outlet, self.plan, partial, progress, self.bodies)
+        reader = SessionReader(writing.worker, writing.spec, partial.streams, partial.expected_rows)
+        measure = _Measure(self.plan, partial.rows, progress)
+        try:
+            with (
+                writing,
+                closing(reader.read()) as messages,
+                display(self.outlet.name, partial.expected_rows, len(partial.streams)) as bar,
+            ):
+                for message in messages:
+                    self._write(message, writing)
+                    if isinstance(message, Chunk):
+                        self.count.increment(message.count)
+                        bar.show(progress)
+                    del message  # it may be large, and must not be kept while the next one is awaited
+            self._prove_changes()
+        except RedivisError as error:
+            measure.log("not complete", keeper.loading)
+            if isinstance(error, Incomplete):
+                keeper.drop()
+            raise
+        finally:
+            keeper.save()
+            for kind, count in writing.notices.counts.items():
+                logger.warning("%s: %d %s", self._table, count, kind)
+        partial = keeper.loading
+        self._complete(partial, measure.rows_per_second(partial))
+        measure.log(f"complete: {reader.proof}", partial)
+        return measure.result(self.outlet.name, partial)
+
+    def _write(self, message: Chunk | StreamEnd, writing: Writing) -> None:
+        """Write a chunk and advance its offset, as one: a signal waits until both are done."""
+        keeper = self._keeper
+        with SHUTDOWN.whole():
+            if isinstance(message, Chunk):
+                offset = keeper.loading.streams[message.stream].offset
+                changes = writing.write(message, offset)
+                keeper.advance(message, changes)
+            else:
+                keeper.end_stream(message.stream)
+            keeper.write_if_due()
+
+    def _prove_changes(self) -> None:
+        changes = self._keeper.loading.changes
+        if changes is not None and None not in {self.plan.bookmark.rows, self.plan.snapshot.rows}:
+            logger.info("%s: %s since %s", self._table, changes, self.plan.bookmark.version_tag)
+            prove_changes(self.plan, changes)
+
+    # --- complete -----------------------------------------------------------------------------------------------------
+
+    def _complete(self, partial: PartialLoad, rows_per_second: int | None) -> None:
+        plan, settings = self.plan, self.run.settings
+        done = complete(
+            plan.bookmark,
+            plan.snapshot,
+            rows=partial.rows if plan.is_whole else plan.snapshot.rows or partial.rows,
+            table_version=partial.table_version,
+            now=datetime.now(timezone.utc),
+            key_value=partial.saw(plan.since.value if plan.since else None).replication_key_value,
+            rows_per_second=rows_per_second or plan.bookmark.rows_per_second,
+        )
+        if plan.is_whole and settings.batch_config is not None:
+            self._log_version(partial.table_version)
+        with SHUTDOWN.whole():
+            if plan.is_whole and settings.activates_versions:
+                self.outlet.write_activate_version(partial.table_version)
+            self._keeper.complete(done)
+
+    def _log_version(self, table_version: int) -> None:
+        """Say what becomes of the rows of earlier loads in the target."""
+        if self.run.settings.activates_versions:
+            logger.info("load %d is in _sdc_table_version; ACTIVATE_VERSION drops other rows", table_version)
+        else:
+            logger.warning(
+                "load %d: no ACTIVATE_VERSION is written: the rows of earlier loads stay in the target", table_version
+            )
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """What one run of a load did, for the log, the summary and the estimate of the next plan.
+
+    Attributes:
+        plan: What was read.
+        before: Rows that earlier runs of the load have written.
+        progress: What was received.
+        started: When the run began, in seconds on the monotonic clock.
+    """
+
+    plan: TablePlan
+    before: int
+    progress: ReadProgress
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+    def rows_per_second(self, partial: PartialLoad) -> int | None:
+        """Give the rows a second, the target's time included; None for a load that is too short to tell."""
+        rows, seconds = partial.rows - self.before, self.seconds
+        return max(round(rows / seconds), 1) if rows and seconds >= _SHORTEST_MEASURED_SECONDS else None
+
+    def log(self, words: str, partial: PartialLoad) -> None:
+        logger.info(
+            "%s: %s; %s rows expected, %d received, %d of them now; %d streams, %d resumes, %d bytes, %.1f s",
+            self.plan.table.pinned,
+            words,
+            "unknown" if partial.expected_rows is None else partial.expected_rows,
+            partial.rows,
+            partial.rows - self.before,
+            len(partial.streams),
+            self.progress.resumes,
+            self.progress.bytes,
+            self.seconds,
+        )
+
+    def result(self, stream: str, partial: PartialLoad) -> Result:
+        return Result(
+            stream,
+            version=self.plan.table.version_tag or "",
+            mode="resumed" if self.before else self.plan.mode,
+            outcome="loaded",
+            rows=partial.rows,
+            bytes=self.progress.bytes,
+            seconds=self.seconds,
+            resumes=self.progress.resumes,
+        )
+
+
+def load_table(run: RunContext, outlet: Outlet, source: Source, count: Count) -> Result:
+    """Load one stream.
+
+    Args:
+        run: The run.
+        outlet: The stream, as far as messages need it.
+        source: Where the rows come from.
+        count: Counts records for the SDK's metrics.
+
+    Raises:
+        RedivisError: The table is not loaded.
+    """
+    if outlet.is_left_out:
+        logger.info("not read: a stream map removes all its records")
+        return Result(outlet.name, outcome="left out")
+    pending = run.prefetcher.take(outlet.name)
+    plan = outlet.plan()
+    for warning in plan.warnings:
+        logger.warning("%s", warning)
+    logger.info("%s: %s", plan.table.pinned, plan.decision.reason)
+    if source.can_prefetch and is_short(plan):
+        run.prefetcher.advance(outlet.name)
+    if plan.decision.action == "skip":
+        version = plan.table.version_tag or ""
+        return Result(outlet.name, version=version, outcome="unchanged", rows=plan.bookmark.rows or 0)
+    return TableLoad(run, outlet, source, plan, count).load(pending)

@@ -1,0 +1,58 @@
+"""What the streams of one run share: settings, the server, the writer of messages, the state, and how streams ended."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from tap_redivis.client.http import Api
+from tap_redivis.client.metadata import MetadataClient
+from tap_redivis.errors import RedivisError
+from tap_redivis.model.references import ContainerRef
+from tap_redivis.model.settings import Settings
+from tap_redivis.runtime.progress import Result
+from tap_redivis.singer.messages import MessageWriter
+from tap_redivis.singer.prefetch import Prefetcher
+from tap_redivis.singer.state import RunState
+
+logger = logging.getLogger("tap-redivis")
+
+
+@dataclass
+class RunContext:
+    """What streams need of the run, and nothing of the SDK.
+
+    Attributes:
+        settings: The settings.
+        api: The server.
+        metadata: What the server has; one view of it for the whole run.
+        writer: Writes all messages.
+        states: The bookmarks of all streams.
+        wanted: Gives the containers whose tables the selected streams need.
+        prefetcher: Opens tables before their turn.
+        results: How the streams ended.
+        failures: Errors by stream.
+    """
+
+    settings: Settings
+    api: Api
+    metadata: MetadataClient
+    writer: MessageWriter
+    states: RunState
+    wanted: Callable[[], Iterable[ContainerRef]]
+    prefetcher: Prefetcher
+    results: list[Result] = field(default_factory=list)
+    failures: dict[str, RedivisError] = field(default_factory=dict)
+    _has_asked: bool = False
+
+    def ask_for_all(self) -> None:
+        """Ask for the containers of all selected streams together, once; each stream finds out what is not there."""
+        if not self._has_asked:
+            self._has_asked = True
+            self.metadata.try_to_load(self.wanted(), self.settings.workflows)
+
+    def note_failure(self, stream: str, error: RedivisError) -> None:
+        """Note that a stream failed; the others go on, and the run fails at its end."""
+        self.failures[stream] = error
+        logger.error("%s: %s", stream, error)

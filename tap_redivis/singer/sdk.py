@@ -1,0 +1,238 @@
+"""All use of what the SDK marks as private, each with its reason; all other modules keep to its public names."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from singer_sdk import Stream, Tap, metrics
+from singer_sdk.helpers._state import StateWriter  # to write STATE without a copy of all bookmarks
+from singer_sdk.mapper import RemoveRecordTransform
+from singer_sdk.plugin_base import _ConfigInput as ConfigInput  # the type of what --config gives
+from singer_sdk.singerlib import CatalogEntry, Metadata, MetadataMapping, RecordMessage, SchemaMessage, StateMessage
+from singer_sdk.singerlib.catalog import StreamMetadata
+
+from tap_redivis.errors import ConfigError, one_line
+from tap_redivis.runtime.shutdown import SHUTDOWN
+from tap_redivis.singer.messages import MessageWriter
+
+if TYPE_CHECKING:
+    from singer_sdk.about import AboutInfo
+
+__all__ = ["ChangedStateWriter", "ConfigInput", "SdkStream", "SdkTap"]
+
+
+class ChangedStateWriter(StateWriter):
+    """Writes STATE unless it equals the one written last; the SDK's own copies all bookmarks to find that out.
+
+    Args:
+        writer: Writes the messages.
+    """
+
+    def __init__(self, writer: MessageWriter) -> None:
+        super().__init__(writer)
+        self._messages = writer
+        self._last_line: bytes | None = None
+
+    def write_state(self, state: Any) -> None:  # noqa: ANN401 - as the SDK declares it
+        """Write one STATE message, if there is something new in it."""
+        line = self._messages.format_message(StateMessage(value=state))
+        if line != self._last_line:
+            self._messages.write_lines(line, "STATE")
+            self._last_line = line
+
+
+@dataclass(slots=True)
+class TableMetadata(StreamMetadata):
+    """A stream's catalog metadata with the reason why it is not selected.
+
+    Attributes:
+        unreadable: Why this token cannot read the table, or None.
+    """
+
+    unreadable: str | None = None
+
+
+class SdkStream(Stream):
+    """A stream that writes its rows itself, in blocks; the SDK writes one record at a time (20,000 a second).
+
+    Args:
+        tap: The tap, which the SDK's own class wants.
+        name: The stream's name.
+        schema: JSON Schema of its records.
+        source_name: What the catalog calls the source of the rows.
+    """
+
+    def __init__(self, tap: Tap, name: str, schema: Mapping[str, Any], source_name: str) -> None:
+        super().__init__(tap, schema=dict(schema), name=name)
+        self.source_name = source_name
+
+    def load(self, counter: metrics.Counter) -> None:
+        """Write all messages of the stream between SCHEMA and the next stream.
+
+        Args:
+            counter: Counts records for the SDK's metrics.
+        """
+        raise NotImplementedError
+
+    # --- what subclasses may say -------------------------------------------------------------------------------------
+
+    @property
+    def row_count(self) -> int | None:
+        """Rows, for the catalog; None if that is not known."""
+        return None
+
+    @property
+    def unreadable(self) -> str | None:
+        """Why the rows cannot be read, for the catalog; None if they can."""
+        return None
+
+    @property
+    def automatic_columns(self) -> list[str]:
+        """Names of columns that cannot be deselected."""
+        return []
+
+    @property
+    def ordered_columns(self) -> list[str]:
+        """Names of columns that may be replication keys."""
+        return []
+
+    def message_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Change the schema of SCHEMA messages."""
+        return schema
+
+    # --- what subclasses may use -------------------------------------------------------------------------------------
+
+    @property
+    def has_input_catalog(self) -> bool:
+        """Whether the user gave a catalog."""
+        return self._tap_input_catalog is not None  # there is no public way to ask a stream
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether a stream map removes all records, so that none need be read."""
+        return all(isinstance(stream_map, RemoveRecordTransform) for stream_map in self.stream_maps)
+
+    def set_version(self, version: int | None) -> None:
+        """Set the Singer version of the records that are written next; the SDK sets it only with its own message."""
+        self._stream_version = version
+
+    def write_activate_version(self, version: int) -> None:
+        """Write ACTIVATE_VERSION for the stream, under each name that stream maps give it."""
+        self._write_activate_version_message(version)  # knows the names
+
+    def record_messages(self, record: dict[str, Any]) -> Iterator[RecordMessage]:
+        """Make the RECORD messages of one record through the stream maps.
+
+        Raises:
+            ConfigError: An expression of theirs fails.
+        """
+        try:
+            yield from self._generate_record_messages(record)  # the only place where stream maps are applied
+        except Exception as error:
+            words = one_line(f"{type(error).__name__}: {error.__cause__ or error}", 200).rstrip(".")
+            raise ConfigError(
+                f"a stream map fails on a record ({words})",
+                where=f"stream_maps, stream {self.name}",
+                todo="Correct its expressions: is a value null, or of another type?",
+            ) from error
+
+    # --- what the SDK asks -------------------------------------------------------------------------------------------
+
+    def _sync_records(
+        self,
+        context: Mapping[str, Any] | None = None,  # noqa: ARG002 - the SDK's signature
+        *,
+        write_messages: bool = True,  # noqa: ARG002 - the SDK's signature
+    ) -> Generator[dict[str, Any], Any, Any]:
+        """Load the stream: ``sync`` and ``sync_all`` are final, and this is where they ask for rows."""
+        with self.get_record_counter() as counter, self.get_sync_timer():
+            self.load(counter)
+        yield from ()
+
+    def get_records(self, context: Mapping[str, Any] | None) -> NoReturn:
+        """Not used: see ``load``."""
+        raise NotImplementedError(str(context))
+
+    def get_batch_config(self, config: Mapping[str, Any]) -> None:
+        """Keep the SDK from writing BATCH record by record: ``load`` does that too."""
+
+    @property
+    def emit_activate_version_messages(self) -> bool:
+        """Keep the SDK from sending ACTIVATE_VERSION before the rows: ours goes out after the last, proved one."""
+        return False
+
+    def get_replication_key_signpost(self, context: Mapping[str, Any] | None = None) -> None:
+        """Set no limit to the key: a version is a limit already."""
+
+    @property
+    def metadata(self) -> MetadataMapping:
+        """The catalog's metadata, or the standard one with what Redivis adds."""
+        if self._metadata is None:  # the SDK makes it once, here
+            mapping = super().metadata
+            if not self.has_input_catalog:
+                mapping[()] = TableMetadata(**asdict(mapping.root), unreadable=self.unreadable)
+                mapping.root.valid_replication_keys = self.ordered_columns or None
+                for name in self.automatic_columns:
+                    mapping["properties", name].inclusion = Metadata.InclusionType.AUTOMATIC
+        return super().metadata
+
+    @property
+    def _singer_catalog_entry(self) -> CatalogEntry:
+        """Add source and row count to the catalog; the SDK has no hook for them."""
+        entry = super()._singer_catalog_entry
+        entry.table = self.source_name
+        entry.row_count = self.row_count
+        return entry
+
+    def _generate_schema_messages(self) -> Generator[SchemaMessage, None, None]:
+        """Change the schema between stream maps and messages; the SDK has no hook there."""
+        for message in super()._generate_schema_messages():
+            message.schema = self.message_schema(message.schema)
+            yield message
+
+
+class SdkTap(Tap):
+    """A tap with its own signal handling, writer of STATE, and errors of settings."""
+
+    def __init__(self, **keywords: Any) -> None:  # noqa: ANN401 - the SDK's
+        super().__init__(**keywords)
+        self._state_writer = ChangedStateWriter(self.writer)  # the SDK has no parameter for it
+
+    @property
+    def writer(self) -> MessageWriter:
+        """The writer of all messages."""
+        writer = self.message_writer
+        assert isinstance(writer, MessageWriter)  # noqa: S101 - it is made of ``message_writer_class``
+        return writer
+
+    def order_streams(self, turn: Any) -> dict[str, Stream]:  # noqa: ANN401 - a key function
+        """Give the streams in the order of a key; the SDK sorts them by name."""
+        if self._streams is None:  # the SDK makes them once, here
+            self._streams = super().streams
+            self._streams = {stream.name: stream for stream in sorted(self._streams.values(), key=turn)}
+        return self._streams
+
+    def _setup_signal_handlers(self) -> None:
+        """Install our handlers: the SDK's writes STATE into half-written lines and exits with 0 (singer-sdk.md)."""
+        SHUTDOWN.install()
+
+    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
+        """Validate the settings; the SDK stumbles over a text where it expects a map."""
+        try:
+            return super()._validate_config(raise_errors=raise_errors)
+        except AttributeError as error:
+            raise ConfigError(
+                f"a setting has a value of another type than it should ({error})",
+                where="config",
+                todo="See `tap-redivis --about`",
+            ) from error
+
+    @classmethod
+    def about_info(cls) -> AboutInfo:
+        """Give name, versions, capabilities and settings, as the SDK collects them."""
+        return cls._get_about_info()  # ``print_about`` only prints them
+
+

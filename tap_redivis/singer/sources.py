@@ -1,0 +1,299 @@
+"""Where the rows of a stream come from: a table, an upload, or a query; what it is now, and where its rows are read."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from tap_redivis.client.queries import (
+    Query,
+    QueryResult,
+    check_versions,
+    completed_query,
+    query_columns,
+    result_columns,
+    run_query,
+    selection_from,
+)
+from tap_redivis.client.uploads import find_uploads
+from tap_redivis.errors import Forbidden, QueryFailed, Refused, Unauthorized
+from tap_redivis.model.json_schema import UPLOAD
+from tap_redivis.model.references import ContainerRef, TableRef, UploadRef
+from tap_redivis.model.settings import QueryOptions
+from tap_redivis.model.tables import TableInfo, Variable
+from tap_redivis.planning.drift import Drift
+from tap_redivis.planning.replication import rows_since
+from tap_redivis.planning.table_plan import TablePlan, apply_drift, plan_drift
+from tap_redivis.planning.version_diff import AMBIGUOUS
+from tap_redivis.singer.run import RunContext
+from tap_redivis.singer.version_changes import compare
+
+logger = logging.getLogger("tap-redivis")
+
+
+class Source(Protocol):
+    """Where the rows of a stream come from.
+
+    Attributes:
+        name: What the catalog calls it.
+        replication_methods: How it can be loaded.
+        can_prefetch: Whether it is known without a request what would have to be asked for.
+        table: What is known of it without a request; None: nothing yet.
+        variables: The variables of the table, if they are known already.
+        containers: The datasets and workflows that must be known to find it.
+    """
+
+    name: str
+    replication_methods: Sequence[str]
+    can_prefetch: bool
+    table: TableInfo | None
+    variables: Sequence[Variable] | None
+    containers: Sequence[ContainerRef]
+
+    def describe(self) -> TableInfo:
+        """Find out what it is now; costs nothing if its dataset was asked for already.
+
+        Raises:
+            RedivisError: It is not there.
+        """
+        ...
+
+    def row_limit(self, table: TableInfo) -> int | None:
+        """Give the most rows that the settings allow; None for all."""
+        ...
+
+    def locate(self, plan: TablePlan) -> TablePlan:
+        """Find where the rows are read and which variables to transfer; a query is run for that.
+
+        Raises:
+            SchemaChanged: The catalog does not fit, and ``on_schema_change`` is ``fail``.
+            ApiError: The server refused.
+        """
+        ...
+
+    def relocate(self, plan: TablePlan) -> TablePlan:
+        """Find out for an interrupted load which values arrive in another type than the catalog says."""
+        ...
+
+    def drift(self, plan: TablePlan) -> Drift:
+        """Compare the catalog with the variables that the server has now."""
+        ...
+
+    def preview(self, plan: TablePlan) -> TablePlan:
+        """Find out for ``--plan`` what shows only when a load begins, as far as metadata tell."""
+        ...
+
+    def probe(self, plan: TablePlan) -> bool:
+        """Check what can be checked without reading a row; say whether a row is to be read too."""
+        ...
+
+
+class TableSource:
+    """A table, or an upload of a draft's table.
+
+    Args:
+        run: The run.
+        reference: The table; what is unpinned follows the current version.
+        upload: Name of the upload; None for a table.
+        table: The table, if it is known already.
+        variables: Its variables, if they are known already.
+    """
+
+    def __init__(
+        self,
+        run: RunContext,
+        reference: TableRef,
+        upload: str | None = None,
+        *,
+        table: TableInfo | None = None,
+        variables: Sequence[Variable] | None = None,
+    ) -> None:
+        self.reference = reference
+        self.upload = UploadRef(reference, upload) if upload is not None else None
+        self.name = str(reference) if self.upload is None else f"{UPLOAD}{self.upload}"
+        methods = ("FULL_TABLE", "INCREMENTAL", "LOG_BASED")
+        self.replication_methods: Sequence[str] = methods if upload is None else methods[:1]
+        self.can_prefetch = upload is None
+        self.containers: Sequence[ContainerRef] = (reference.container,)
+        self.table = table
+        self.variables = variables
+        self._run = run
+
+    def describe(self) -> TableInfo:
+        """Find out what the table is now (see ``Source``)."""
+        if self.table is None:
+            self._run.ask_for_all()
+            if self.upload is not None:
+                [self.table] = find_uploads(self._run.api, self._run.metadata, self.upload)
+            else:
+                self.table = self._run.metadata.find(self.reference)[0]
+        return self.table
+
+    def row_limit(self, table: TableInfo) -> int | None:
+        """Give the most rows that the settings allow."""
+        return self._run.settings.options_for(table.name).max_rows
+
+    def locate(self, plan: TablePlan) -> TablePlan:
+        """Find where the rows are read; an incremental load reads the result of a query."""
+        variables = self._listed(plan)
+        plan = _fit(plan, variables, self._run)
+        if plan.selection.replication_method == "LOG_BASED":
+            plan, sql = compare(plan, variables, self._run.metadata)
+        elif plan.since is not None:
+            names = plan.request.variables or [variable.name for variable in variables]
+            sql = rows_since(plan.table.pinned, names, plan.since)
+        if plan.is_whole:
+            return plan
+        try:
+            return _through_query(plan, Query(plan.table.pinned, sql), self._run)[0]
+        except (Unauthorized, Forbidden, Refused, QueryFailed) as error:
+            todo = "Use replication method FULL_TABLE for it, which needs no query, or try again later"
+            if AMBIGUOUS in error.what:
+                todo = "Name other key properties, or use replication method FULL_TABLE"
+            raise type(error)(error.what, where=plan.table.pinned, todo=todo) from error
+
+    def relocate(self, plan: TablePlan) -> TablePlan:
+        """Find out which values arrive in another type than the catalog says."""
+        return _fit(plan, self._listed(plan), self._run)
+
+    def drift(self, plan: TablePlan) -> Drift:
+        """Compare the catalog with the table's variables."""
+        return plan_drift(plan, self._listed(plan))
+
+    def preview(self, plan: TablePlan) -> TablePlan:
+        """Find out whether versions can be compared."""
+        if plan.decision.action != "start" or plan.selection.replication_method != "LOG_BASED" or plan.base is None:
+            return plan
+        compared, reason = compare(plan, self._listed(plan), self._run.metadata)
+        if compared.base is not None:
+            return plan
+        change = plan.decision.reason.partition(";")[0]
+        return replace(
+            compared, decision=replace(plan.decision, reason=f"{change}; all rows are read, since {reason}")
+        )
+
+    def probe(self, plan: TablePlan) -> bool:  # noqa: ARG002 - as in ``Source``
+        """Leave it to a row that is read."""
+        return True
+
+    def _listed(self, plan: TablePlan) -> Sequence[Variable]:
+        if self.variables is None:
+            self.variables = self._run.metadata.variables(plan.table)
+        return self.variables
+
+
+class QuerySource:
+    """The result of a query, which is run anew for each load: whether it changed, only running it can tell.
+
+    Args:
+        run: The run.
+        options: The query.
+    """
+
+    replication_methods: Sequence[str] = ("FULL_TABLE", "INCREMENTAL")
+    can_prefetch = False
+    containers: Sequence[ContainerRef] = ()
+
+    def __init__(self, run: RunContext, options: QueryOptions) -> None:
+        self.name = str(options)
+        self.query = query_of(options)
+        self.variables: Sequence[Variable] | None = None
+        self.result_table = _result_table(options)
+        self.table: TableInfo | None = self.result_table
+        self._run = run
+
+    def describe(self) -> TableInfo:
+        """Check the versions that the query names; describe its result as a table without a version."""
+        check_versions(self._run.metadata, self.query)
+        return self.result_table
+
+    def row_limit(self, table: TableInfo) -> int | None:  # noqa: ARG002 - as in ``Source``
+        """Give the most rows that the settings allow."""
+        return self._run.settings.max_rows
+
+    def locate(self, plan: TablePlan) -> TablePlan:
+        """Run the query."""
+        query = self.query
+        if plan.since is not None:
+            query = replace(query, sql=selection_from(query.sql, plan.since.condition()))
+        plan, result = _through_query(plan, query, self._run)
+        return _fit(plan, result_columns(self._run.api, result), self._run)
+
+    def relocate(self, plan: TablePlan) -> TablePlan:
+        """Find out which values of the result arrive in another type than the catalog says."""
+        query = plan.bookmark.reading.query if plan.bookmark.reading else None
+        result = completed_query(self._run.api, self.query, query or "")
+        return plan if result is None else _fit(plan, result_columns(self._run.api, result), self._run)
+
+    def drift(self, plan: TablePlan) -> Drift:  # noqa: ARG002 - as in ``Source``
+        """Say nothing yet: which columns the result has, only running the query can tell."""
+        return Drift()
+
+    def preview(self, plan: TablePlan) -> TablePlan:
+        """Find out nothing more."""
+        return plan
+
+    def probe(self, plan: TablePlan) -> bool:
+        """Check token, scope and SQL; no row is read."""
+        query_columns(self._run.api, self.query, timeout=plan.request.timeout)
+        logger.info("%s: can be run", self.query.name)
+        return False
+
+
+def query_of(options: QueryOptions) -> Query:
+    """Make the query of the settings."""
+    return Query(str(options), options.sql, options.default_dataset, options.default_workflow)
+
+
+def _result_table(query: QueryOptions) -> TableInfo:
+    """Describe a query as a table; its SQL is part of its name, so that another SQL is another table."""
+    text = "\n".join([query.sql, query.default_dataset or "", query.default_workflow or ""])
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return TableInfo(reference=None, pinned=f"{query} ({digest})", uri="", owner="", container="", name=query.name)
+
+
+def _fit(plan: TablePlan, variables: Sequence[Variable], run: RunContext) -> TablePlan:
+    """Apply drift, and log it.
+
+    Raises:
+        SchemaChanged: The catalog does not fit, and ``on_schema_change`` is ``fail``.
+    """
+    drift = plan_drift(plan, variables)
+    refuse(plan, drift, run)
+    for difference in drift.breaking:
+        logger.warning("%s: %s", plan.table.pinned, difference.words)
+    if drift.added:
+        logger.info("%s: %s", plan.table.pinned, drift.news)
+    if drift.verdict:
+        logger.info("%s: %s", plan.table.pinned, drift.verdict)
+    return apply_drift(plan, variables)
+
+
+def refuse(plan: TablePlan, drift: Drift, run: RunContext) -> None:
+    """Stop a load whose catalog does not fit.
+
+    Raises:
+        SchemaChanged: It does not, and ``on_schema_change`` is ``fail``.
+    """
+    refusal = drift.refusal(plan.table.pinned)
+    if refusal is not None and run.settings.on_schema_change == "fail":
+        raise refusal
+
+
+def _through_query(plan: TablePlan, query: Query, run: RunContext) -> tuple[TablePlan, QueryResult]:
+    """Read the result of a query instead of the table; a query that was run for the same reading is not run again."""
+    before, result = plan.bookmark.reading, None
+    if before and before.query and before.fingerprint == plan.snapshot.fingerprint:
+        result = completed_query(run.api, query, before.query)
+    if result is None:
+        result = run_query(run.api, query, timeout=plan.request.timeout)
+    plan = replace(
+        plan,
+        query=result.id,
+        table=replace(plan.table, uri=result.uri, rows=result.rows, bytes=result.bytes),
+        request=replace(plan.request, table_uri=result.uri),
+    )
+    return plan, result

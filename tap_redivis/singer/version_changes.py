@@ -1,0 +1,76 @@
+"""LOG_BASED: which earlier versions of a table can be compared with the current one, and the query that compares them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tap_redivis.client.metadata import MetadataClient
+from tap_redivis.errors import ConfigError, Forbidden, NotFound, Refused
+from tap_redivis.model.added_columns import DELETED_AT
+from tap_redivis.model.references import parse_table, pinned
+from tap_redivis.model.tables import TableInfo, Variable
+from tap_redivis.planning.decision import same_table, versions_between
+from tap_redivis.planning.table_plan import TablePlan
+from tap_redivis.planning.version_diff import Comparison, why_not_comparable
+
+logger = logging.getLogger("tap-redivis")
+
+
+def compare(plan: TablePlan, variables: Sequence[Variable], metadata: MetadataClient) -> tuple[TablePlan, str]:
+    """Write the query for what changed since the last load; all rows are read where versions cannot be compared.
+
+    Returns:
+        The plan and the query; or a plan without a base and the reason why there is no query.
+
+    Raises:
+        ConfigError: The table has a variable with the name of the tap's mark of deleted rows.
+    """
+    if DELETED_AT in {variable.name.lower() for variable in variables}:
+        raise ConfigError(
+            f"the table has a variable {DELETED_AT}, which LOG_BASED needs for itself",
+            where=plan.table.pinned,
+            todo="Use FULL_TABLE",
+        )
+    if plan.base is None:
+        return plan, ""
+    try:
+        earlier = _earlier_versions(plan, plan.base, variables, metadata)
+    except _NotComparable as error:
+        logger.info("%s: all rows are read, since %s", plan.table.pinned, error)
+        return replace(plan, base=None), str(error)
+    by_name = {variable.name.lower(): variable for variable in variables}
+    compared = [by_name[column.name.lower()] for column in plan.columns]
+    references = [table.pinned for table in earlier]
+    comparison = Comparison(references, plan.table.pinned, compared, plan.selection.key_properties)
+    names = [*(variable.name for variable in compared), comparison.mark.name]
+    return replace(plan, request=replace(plan.request, variables=names)), comparison.query()
+
+
+class _NotComparable(Exception):
+    """Versions cannot be compared; the message is the reason."""
+
+
+def _earlier_versions(
+    plan: TablePlan, base: str, variables: Sequence[Variable], metadata: MetadataClient
+) -> list[TableInfo]:
+    """Ask the server for the version that was loaded and for those between it and this one."""
+    earlier: list[TableInfo] = []
+    tags = [
+        str(plan.bookmark.version_tag), *versions_between(plan.bookmark.version_tag, plan.snapshot.version_tag)
+    ]
+    for tag in tags:
+        try:
+            reference = parse_table(base, f"state, stream {plan.selection.stream}")
+            [table] = metadata.find(replace(reference, container=pinned(reference.container, tag)))
+            listed = metadata.variables(table)
+        except (ConfigError, NotFound, Forbidden, Refused) as error:
+            raise _NotComparable(f"{tag} cannot be read ({error.what})") from error
+        reason = table.unreadable or why_not_comparable(plan.columns, listed, variables)
+        if reason is not None:
+            raise _NotComparable(f"{tag} cannot be compared with it ({reason})")
+        earlier.append(table)
+    if earlier[0].rows != plan.bookmark.rows or not same_table(base, earlier[0].pinned):
+        raise _NotComparable(f"{tags[0]} is not what was loaded")
+    return earlier
