@@ -21,7 +21,7 @@ from tap_redivis.batch.storage.common import Place, absolute
 from tap_redivis.errors import RedivisError, StorageError
 from tap_redivis.model.batch_settings import BatchSettings
 from tap_redivis.model.columns import KeyValue, ValueRules, is_higher
-from tap_redivis.planning.bookmarks import Reading
+from tap_redivis.planning.bookmarks import PartialLoad
 from tap_redivis.wire.arrays import rows_of
 from tap_redivis.wire.batches import ArrowRows
 from tap_redivis.wire.highest_key import HighestKey
@@ -74,7 +74,7 @@ class BatchOutput:
         settings: BatchSettings,
         stream: str,
         codec: RowCodec,
-        reading: Reading,
+        reading: PartialLoad,
         columns: FileColumns,
         key: HighestKey | None,
         *,

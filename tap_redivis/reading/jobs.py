@@ -24,7 +24,7 @@ from tap_redivis.errors import ConfigError, RedivisError
 from tap_redivis.model.batch_settings import BatchSettings
 from tap_redivis.model.columns import Column, ValueRules
 from tap_redivis.model.reads import ReadRequest, StreamPosition
-from tap_redivis.planning.bookmarks import Reading
+from tap_redivis.planning.bookmarks import PartialLoad
 from tap_redivis.reading.read_stream import SessionGone, StreamReader
 from tap_redivis.wire import decoder_for
 from tap_redivis.wire.highest_key import HighestKey
@@ -70,7 +70,7 @@ class Work:
     columns: tuple[Column, ...]
     rules: ValueRules
     all_must_come: bool
-    reading: Reading
+    reading: PartialLoad
     added: FileColumns
     key: Column | None
 

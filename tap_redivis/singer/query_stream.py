@@ -17,7 +17,7 @@ from tap_redivis.client.queries import (
 )
 from tap_redivis.model.settings import QueryOptions
 from tap_redivis.model.tables import TableInfo
-from tap_redivis.planning.bookmarks import Bookmark, Reading
+from tap_redivis.planning.bookmarks import Bookmark, PartialLoad
 from tap_redivis.planning.drift import Drift
 from tap_redivis.singer.streams import Load, TableStream
 
@@ -70,7 +70,7 @@ class QueryStream(TableStream):
         """Say nothing yet: what columns the result has, only running the query can tell."""
         return Drift()
 
-    def _fitted_again(self, load: Load, reading: Reading) -> Load:
+    def _fitted_again(self, load: Load, reading: PartialLoad) -> Load:
         result = completed_query(self.tap.api, self.query, reading.query or "")
         return load if result is None else self._fitted(load, result_columns(self.tap.api, result))
 

@@ -40,26 +40,22 @@ from tap_redivis.model.json_schema import columns_of
 from tap_redivis.model.reads import ROWS_STREAM, ChangeCounts, ReadRequest, ReadSession, StreamPosition
 from tap_redivis.model.references import parse_table, pinned
 from tap_redivis.model.tables import TableInfo, Variable
-from tap_redivis.planning.bookmarks import (
-    Bookmark,
+from tap_redivis.planning.bookmarks import Bookmark, PartialLoad, from_state, to_state
+from tap_redivis.planning.decision import (
     Decision,
-    Reading,
-    Source,
+    TableSnapshot,
     complete,
     decide,
-    from_state,
     known_key_value,
     next_table_version,
-    reading_digest,
     same_table,
-    selection_digest,
-    to_state,
     versions_between,
     why_all_rows,
 )
-from tap_redivis.planning.changes import AMBIGUOUS, Comparison, mark_of, why_not_comparable
 from tap_redivis.planning.drift import Drift, drift_of, fitted_columns, names_to_transfer
+from tap_redivis.planning.fingerprints import reading_digest, selection_digest
 from tap_redivis.planning.replication import Since, rows_since
+from tap_redivis.planning.version_diff import AMBIGUOUS, Comparison, mark_of, why_not_comparable
 from tap_redivis.reading.read_session import HERE, Block, SessionReader, StreamEnd, Way, has_processes
 from tap_redivis.reading.read_stream import Make, SessionGone
 from tap_redivis.runtime.progress import Result, display
@@ -126,7 +122,7 @@ class Load:
 
     table: TableInfo
     request: ReadRequest
-    source: Source
+    source: TableSnapshot
     codec: RowCodec
     notices: Notices
     since: Since | None = None
@@ -188,7 +184,7 @@ class Step:
     decision: Decision
 
     @property
-    def reading(self) -> Reading | None:
+    def reading(self) -> PartialLoad | None:
         """The load that goes on, if one does."""
         return self.bookmark.reading if self.decision.action == "resume" else None
 
@@ -216,7 +212,7 @@ class TableStream(Stream):
         self.table: TableInfo | None = None
         self.variables: Sequence[Variable] | None = None
         self.valid_replication_keys: list[str] = []
-        self._reading: Reading | None = None
+        self._reading: PartialLoad | None = None
         self._foreseen: Step | None = None
         self._ahead: Pending[Opened] | None = None
         self._bodies: Mapping[str, Body] = {}
@@ -427,7 +423,7 @@ class TableStream(Stream):
             )
 
     def _read_until_proved(
-        self, load: Load, bookmark: Bookmark, reading: Reading | None, counter: metrics.Counter
+        self, load: Load, bookmark: Bookmark, reading: PartialLoad | None, counter: metrics.Counter
     ) -> Result:
         """Read the table in one session; a session that is gone means all rows again, under a new table version."""
         words = ""
@@ -468,7 +464,7 @@ class TableStream(Stream):
         )
         wire_format: WireFormat = "arrow" if rules.for_arrow else settings.wire_format
         key = self._key_column(columns)
-        source = Source(
+        source = TableSnapshot(
             table=table.pinned,
             version_tag=table.version_tag,
             hash=table.hash,
@@ -584,7 +580,7 @@ class TableStream(Stream):
             )
         return columns
 
-    def _open(self, load: Load, bookmark: Bookmark) -> tuple[Load, Reading]:
+    def _open(self, load: Load, bookmark: Bookmark) -> tuple[Load, PartialLoad]:
         """Open a read session after comparing the catalog with the table as it is."""
         ahead = self._opened_ahead()
         load = self._located(load, bookmark)
@@ -594,7 +590,7 @@ class TableStream(Stream):
         self._bodies = ahead.bodies
         expected = _expected_rows(load, session)
         now = datetime.now(timezone.utc)
-        return load, Reading(
+        return load, PartialLoad(
             session=session.id,
             query=load.query,
             opened_at=opened_at,
@@ -621,7 +617,7 @@ class TableStream(Stream):
         self.variables = opened.variables
         return opened
 
-    def _note_opening(self, reading: Reading, bookmark: Bookmark) -> None:
+    def _note_opening(self, reading: PartialLoad, bookmark: Bookmark) -> None:
         """Write STATE before the first row: after a kill -9 no other load may have the same table version."""
         if reading.expected_rows != 0 and ROWS_STREAM not in reading.streams:
             self._reading = reading
@@ -699,7 +695,7 @@ class TableStream(Stream):
         codec = load.codec.fitted(columns, all_must_come=load.table.is_released)
         return replace(load, request=replace(load.request, variables=names), codec=codec)
 
-    def _fitted_again(self, load: Load, reading: Reading) -> Load:  # noqa: ARG002 - others need it
+    def _fitted_again(self, load: Load, reading: PartialLoad) -> Load:  # noqa: ARG002 - others need it
         """Find out for an interrupted load what was found out when it began."""
         if self.variables is None:
             self.variables = self.tap.catalogue.variables(load.table)
@@ -778,7 +774,7 @@ class TableStream(Stream):
         )
         return load, result
 
-    def _read(self, load: Load, bookmark: Bookmark, reading: Reading, counter: metrics.Counter) -> Result:
+    def _read(self, load: Load, bookmark: Bookmark, reading: PartialLoad, counter: metrics.Counter) -> Result:
         """Write all rows and, after the proof, the end of the load."""
         self._marking = Marking(_mark(load), reading.opened_at, load.codec.zone) if load.base else None
         self._extend = extension(
@@ -835,7 +831,7 @@ class TableStream(Stream):
             resumes=reader.resumes,
         )
 
-    def _say_how_it_went(self, words: str, load: Load, reading: Reading, run: _Run) -> None:
+    def _say_how_it_went(self, words: str, load: Load, reading: PartialLoad, run: _Run) -> None:
         self.logger.info(
             "%s: %s; %s rows expected, %d received, %d of them now; %d streams, %d resumes, %d bytes, %.1f s",
             load.table.pinned,
@@ -896,11 +892,11 @@ class TableStream(Stream):
                 self._keep(bookmark)
                 self._write_state()
 
-    def _extended(self, stream: str, rows: Rows, reading: Reading) -> Rows:
+    def _extended(self, stream: str, rows: Rows, reading: PartialLoad) -> Rows:
         """Add the row key, the lineage and the like to rows that are to be written next."""
         return self._extend(rows, reading.ordinal(stream), reading.streams[stream].offset)
 
-    def _finish(self, load: Load, bookmark: Bookmark, reading: Reading, rows_per_second: int | None) -> None:
+    def _finish(self, load: Load, bookmark: Bookmark, reading: PartialLoad, rows_per_second: int | None) -> None:
         now = datetime.now(timezone.utc)
         done = complete(
             bookmark,
@@ -929,7 +925,7 @@ class TableStream(Stream):
                 "load %d: no ACTIVATE_VERSION is written: the rows of earlier loads stay in the target", table_version
             )
 
-    def _make(self, load: Load, reading: Reading) -> Make | None:
+    def _make(self, load: Load, reading: PartialLoad) -> Make | None:
         """Say what is made of rows where they are read: RECORD lines, unless something must see the rows before."""
         if not self._is_spliced or self._marking or load.request.max_rows is not None:
             return _noting(self._highest) if self._highest else None
@@ -987,7 +983,7 @@ class TableStream(Stream):
                 todo="Use FULL_TABLE or INCREMENTAL for it, or leave batch_config out",
             )
 
-    def _file_columns(self, load: Load, reading: Reading) -> FileColumns:
+    def _file_columns(self, load: Load, reading: PartialLoad) -> FileColumns:
         batch, mapped = self.tap.settings.batch_config, self.stream_maps[0].transformed_schema["properties"]
         names = [name for name in self.added_columns if name in mapped]
         return file_columns(names, load.table.pinned, reading, versions=batch is not None and batch.version_columns)
@@ -997,7 +993,7 @@ class TableStream(Stream):
         """The stream's name in messages of files; an error where a map would have to change rows."""
         return stream_alias(self.name, self.stream_maps, self.tap.config.get("stream_maps") or {})
 
-    def _batch_output(self, load: Load, reading: Reading) -> BatchOutput | None:
+    def _batch_output(self, load: Load, reading: PartialLoad) -> BatchOutput | None:
         if (settings := self.tap.settings.batch_config) is None:
             return None
         from tap_redivis.batch.output import BatchOutput  # noqa: PLC0415 - Parquet takes a moment, and RECORD needs none
@@ -1013,7 +1009,7 @@ class TableStream(Stream):
             versioned=self.tap.settings.activates_versions,
         )
 
-    def _cluster_load(self, load: Load, reading: Reading, added: FileColumns) -> ClusterLoad | None:
+    def _cluster_load(self, load: Load, reading: PartialLoad, added: FileColumns) -> ClusterLoad | None:
         """Find out who writes the files; ``/rows`` has no streams that others could read a part of.
 
         Raises:
@@ -1138,7 +1134,7 @@ def _mark(load: Load) -> Column:
     return mark_of(column.name for column in load.codec.columns)
 
 
-def _prove_changes(load: Load, bookmark: Bookmark, reading: Reading) -> None:
+def _prove_changes(load: Load, bookmark: Bookmark, reading: PartialLoad) -> None:
     """Check that what changed makes the earlier version the later one, by the number of rows.
 
     Raises:
@@ -1156,7 +1152,7 @@ def _prove_changes(load: Load, bookmark: Bookmark, reading: Reading) -> None:
         )
 
 
-def _rows_left(load: Load, reading: Reading) -> int | None:
+def _rows_left(load: Load, reading: PartialLoad) -> int | None:
     """Say how many rows may still be written; None for all."""
     limit = load.request.max_rows
     return None if limit is None else limit - reading.rows
