@@ -10,7 +10,7 @@ from tap_redivis.errors import ConfigError
 from tap_redivis.model.added_columns import LOAD, ROW_KEY, TABLE, VERSION, VERSION_COLUMNS
 from tap_redivis.model.batch_settings import BatchSettings
 from tap_redivis.model.columns import Column
-from tap_redivis.planning.bookmarks import Reading
+from tap_redivis.planning.bookmarks import PartialLoad
 
 Constant = str | int | None
 """What all rows of a file have in a column: text or a whole number."""
@@ -30,7 +30,7 @@ class FileColumns:
     constants: Mapping[str, Constant]
 
 
-def file_columns(names: Sequence[str], table: str, reading: Reading, *, versions: bool) -> FileColumns:
+def file_columns(names: Sequence[str], table: str, reading: PartialLoad, *, versions: bool) -> FileColumns:
     """Say what a load's files hold beside the table's columns.
 
     Args:

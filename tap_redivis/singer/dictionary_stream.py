@@ -19,7 +19,8 @@ from tap_redivis.errors import ConfigError, Forbidden, NotFound, RedivisError, U
 from tap_redivis.model.columns import BAD_CHARACTERS
 from tap_redivis.model.json_schema import DICTIONARY, columns_of, schema_of
 from tap_redivis.model.tables import Container, TableInfo, Variable
-from tap_redivis.planning.bookmarks import Bookmark, Decision, from_state, is_of_dictionary, next_table_version
+from tap_redivis.planning.bookmarks import Bookmark, from_state, is_of_dictionary
+from tap_redivis.planning.decision import Decision, next_table_version
 from tap_redivis.runtime.progress import Result
 from tap_redivis.runtime.shutdown import SHUTDOWN
 from tap_redivis.singer.dictionary import TOPICS, Dictionary, Entry, Part, Row, Topic, digest, leave_out

@@ -90,7 +90,7 @@ def test_every_warning_of_a_run_is_there(tmp_path: Path) -> None:
 def test_every_bookmark_key_is_there() -> None:
     """Those that `to_state` writes of a bookmark in which nothing is absent, and no others."""
     position = bookmarks.StreamPosition(1, last="digest")
-    reading = bookmarks.Reading(
+    reading = bookmarks.PartialLoad(
         "session", _NOW, "jsonl", "digest", "v1.0", 1, 1, {"stream": position}, "query", 1, bookmarks.ChangeCounts()
     )
     state = bookmarks.to_state(

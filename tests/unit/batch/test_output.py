@@ -29,7 +29,7 @@ from tap_redivis.errors import ConfigError, RowTooLarge, StorageError, Unavailab
 from tap_redivis.model.batch_settings import BatchSettings, batch_settings
 from tap_redivis.model.columns import Column, ValueRules
 from tap_redivis.model.reads import StreamPosition
-from tap_redivis.planning.bookmarks import Reading
+from tap_redivis.planning.bookmarks import PartialLoad
 from tap_redivis.wire.batches import ArrowRows, batches_of
 from tap_redivis.wire.rows import MAX_ROW_BYTES, Notices, RowBlock, RowCodec, Rows
 from tests.support.batches import ENCODINGS, records_in
@@ -40,9 +40,9 @@ _NO_COLUMNS = FileColumns(7, row_key=False, constants={})
 _SCHEMA = pa.schema([("id", pa.int64())])
 
 
-def _reading(table_version: int = 7, version: str | None = "v1.0") -> Reading:
+def _reading(table_version: int = 7, version: str | None = "v1.0") -> PartialLoad:
     streams = {"a": StreamPosition(), "b": StreamPosition()}
-    return Reading("session", _NOW, "arrow", "digest", version, table_version, None, streams)
+    return PartialLoad("session", _NOW, "arrow", "digest", version, table_version, None, streams)
 
 
 def _output(root: Path, encoding: str = "arrow", max_rows: int | None = None, **settings: Any) -> BatchOutput:

@@ -14,28 +14,26 @@ from hypothesis import strategies as st
 
 from tap_redivis.model.columns import COLUMN_TYPES, Column
 from tap_redivis.model.reads import ChangeCounts, StreamPosition
-from tap_redivis.planning.bookmarks import (
-    Bookmark,
-    Reading,
-    Source,
+from tap_redivis.planning.bookmarks import Bookmark, PartialLoad, from_state, to_state
+from tap_redivis.planning.decision import (
+    TableSnapshot,
     complete,
     decide,
-    from_state,
     next_table_version,
-    reading_digest,
     same_table,
-    selection_digest,
-    to_state,
     versions_between,
     why_all_rows,
 )
+from tap_redivis.planning.fingerprints import reading_digest, selection_digest
 
 _NOW = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
 _LAST_VERSION = 2**31 - 1
 
-_SOURCE = Source("demo.visits:v1_1.visits", "v1.1", "hash", 1_700_000_000_000, 100, "selection", "fingerprint")
+_SOURCE = TableSnapshot("demo.visits:v1_1.visits", "v1.1", "hash", 1_700_000_000_000, 100, "selection", "fingerprint")
 _WORKFLOW = replace(_SOURCE, table="demo.analysis.visits", version_tag=None)
-_READING = Reading("session", _NOW, "jsonl", "fingerprint", "v1.1", 5, 100, {"s": StreamPosition(40, last="digest")})
+_READING = PartialLoad(
+    "session", _NOW, "jsonl", "fingerprint", "v1.1", 5, 100, {"s": StreamPosition(40, last="digest")}
+)
 _FOUR = replace(_READING, streams={stream: StreamPosition() for stream in "dbca"})
 
 _TIMES = st.datetimes(datetime(1970, 1, 1), datetime(2037, 12, 31)).map(  # noqa: DTZ001 - the zone comes next
@@ -46,7 +44,7 @@ _COUNTS = st.integers(0, 2**63)
 _POSITIONS = st.builds(StreamPosition, _COUNTS, st.booleans(), st.none() | st.text())
 _KEYS = st.none() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 _READINGS = st.builds(
-    Reading,
+    PartialLoad,
     session=st.text(),
     opened_at=_TIMES,
     wire_format=st.text(),
@@ -82,11 +80,13 @@ _JSON = st.recursive(
 )
 
 
-def _done(source: Source = _SOURCE) -> Bookmark:
+def _done(source: TableSnapshot = _SOURCE) -> Bookmark:
     return complete(Bookmark(), source, rows=100, table_version=5, now=_NOW)
 
 
-def _action(bookmark: Bookmark, source: Source, *, skip_unchanged: bool = True, later: timedelta = timedelta()) -> str:
+def _action(
+    bookmark: Bookmark, source: TableSnapshot, *, skip_unchanged: bool = True, later: timedelta = timedelta()
+) -> str:
     return decide(bookmark, source, now=_NOW + later, skip_unchanged=skip_unchanged).action
 
 
@@ -117,7 +117,7 @@ def test_a_bookmark_survives_state(bookmark: Bookmark) -> None:
 
 
 @given(_READINGS)
-def test_the_order_of_read_streams_survives_whoever_sorts_keys(reading: Reading) -> None:
+def test_the_order_of_read_streams_survives_whoever_sorts_keys(reading: PartialLoad) -> None:
     """Row keys are made of it."""
     state = to_state(Bookmark(reading=reading))
 

@@ -18,7 +18,7 @@ from tap_redivis.errors import ConfigError, NotFound
 from tap_redivis.model.batch_settings import BatchSettings
 from tap_redivis.model.columns import Column, ValueRules
 from tap_redivis.model.reads import ReadRequest, StreamPosition
-from tap_redivis.planning.bookmarks import Reading
+from tap_redivis.planning.bookmarks import PartialLoad
 from tap_redivis.reading import dask_worker as cluster
 from tap_redivis.reading import jobs
 from tap_redivis.reading.dask_worker import Cluster, Secret
@@ -74,7 +74,7 @@ def _job(emulator: Emulator, make_api: MakeApi, root: Path) -> Job:
         columns=(Column("id", "integer"), Column("half", "float")),
         rules=ValueRules(for_arrow=True),
         all_must_come=False,
-        reading=Reading("", _NOW, "arrow", "", "v1.0", 7, None, {stream: StreamPosition()}),
+        reading=PartialLoad("", _NOW, "arrow", "", "v1.0", 7, None, {stream: StreamPosition()}),
         added=FileColumns(7, row_key=False, constants={}),
         key=None,
     )

@@ -16,7 +16,7 @@ from tap_redivis.model.added_columns import DELETED_AT
 from tap_redivis.model.columns import COLUMN_TYPES, Column, ValueRules
 from tap_redivis.model.reads import ChangeCounts
 from tap_redivis.model.tables import Variable
-from tap_redivis.planning.changes import Comparison, mark_of, why_not_comparable
+from tap_redivis.planning.version_diff import Comparison, mark_of, why_not_comparable
 from tap_redivis.wire.json_lines import Marking
 from tap_redivis.wire.rows import Notices, RowCodec, Rows
 

@@ -1,0 +1,214 @@
+"""What to read of a table, and why: its bookmark compared with what the server has now. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from tap_redivis.model.columns import KeyValue
+from tap_redivis.planning.bookmarks import Bookmark
+
+SESSION_LIFE = timedelta(hours=5.5)
+"""How long a read session is trusted: Redivis ends it after 6 hours (redivis-api §8.1.9)."""
+
+MOST_VERSIONS_BETWEEN = 8
+"""Most versions between two that are compared: the query reads one more table for each."""
+
+_VERSION_TAG = re.compile(r"v(\d{1,9})\.(\d{1,9})")
+
+
+@dataclass(frozen=True)
+class TableSnapshot:
+    """What the server has now, and what is asked of it.
+
+    Attributes:
+        table: Pinned reference.
+        version_tag: Resolved version tag; ``next`` for a draft, None for a workflow.
+        hash: The table's content hash.
+        updated_at: Milliseconds since the epoch.
+        rows: The table's row count in its metadata.
+        selection: Digest of the columns and limit to read.
+        fingerprint: Digest of everything that a resumed load must have in common with the interrupted one.
+        replication_key: Variable by which only new rows are asked for; None if all rows are read.
+        key_properties: Variables that identify a row, sorted; None if none do.
+        log_based: Whether only the changes since the last load are asked for.
+        is_limited: Whether a limit leaves rows out.
+        hash_proves: Whether an equal hash proves that the content is the same.
+    """
+
+    table: str
+    version_tag: str | None
+    hash: str | None
+    updated_at: int | None
+    rows: int | None
+    selection: str
+    fingerprint: str
+    replication_key: str | None = None
+    key_properties: tuple[str, ...] | None = None
+    log_based: bool = False
+    is_limited: bool = False
+    hash_proves: bool = False
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do about a table, and the reason, in words for the log."""
+
+    action: Literal["skip", "resume", "start"]
+    reason: str
+
+
+def decide(  # noqa: PLR0911 - each return is a line of the design's table
+    bookmark: Bookmark, snapshot: TableSnapshot, *, now: datetime, skip_unchanged: bool
+) -> Decision:
+    """Decide whether to skip the table, resume the interrupted load, or start a new one."""
+    if (reading := bookmark.reading) is not None:
+        if reading.fingerprint != snapshot.fingerprint:
+            return Decision("start", "the table, its version or the selection changed since the interrupted load")
+        if now - reading.opened_at > SESSION_LIFE or now < reading.opened_at:
+            return Decision("start", "the interrupted load's read session has expired")
+        return Decision("resume", f"resuming the interrupted load at row {reading.rows:,}")
+    if bookmark.completed_at is None:
+        return Decision("start", "first load")
+    if snapshot.version_tag == "next" and not snapshot.hash_proves:
+        return Decision("start", "a draft is always read")
+    if _method_changed(bookmark, snapshot):
+        return Decision("start", "the replication method or key changed")
+    if bookmark.selection not in {None, snapshot.selection}:
+        return Decision("start", "the selected variables or the row limit changed")
+    if not _is_unchanged(bookmark, snapshot):
+        return Decision("start", _change(bookmark, snapshot))
+    if not skip_unchanged:
+        return Decision("start", "unchanged, but skip_unchanged is off")
+    return Decision("skip", "unchanged since the last complete load")
+
+
+def _method_changed(bookmark: Bookmark, snapshot: TableSnapshot) -> bool:
+    if snapshot.log_based and bookmark.key_properties not in {None, snapshot.key_properties}:
+        return True
+    return bookmark.replication_key not in {None, snapshot.replication_key}
+
+
+def _is_unchanged(bookmark: Bookmark, snapshot: TableSnapshot) -> bool:
+    if snapshot.hash_proves:
+        return bookmark.hash == snapshot.hash and same_table(bookmark.table, snapshot.table)
+    if snapshot.version_tag is not None:
+        return bookmark.version_tag == snapshot.version_tag and same_table(bookmark.table, snapshot.table)
+    now = (snapshot.hash, snapshot.rows, snapshot.updated_at)
+    return now == (bookmark.hash, bookmark.rows, bookmark.updated_at) and None not in now
+
+
+def _change(bookmark: Bookmark, snapshot: TableSnapshot) -> str:
+    if snapshot.hash is snapshot.version_tag is None:
+        return "whether the result changed is not known before"
+    if bookmark.version_tag == snapshot.version_tag:
+        return "the table changed"
+    change = f"new version: {bookmark.version_tag} → {snapshot.version_tag}"
+    if not snapshot.log_based:
+        return change
+    reason = why_all_rows(bookmark, snapshot)
+    return f"{change}; {'only what changed is asked for' if reason is None else f'all rows are read, since {reason}'}"
+
+
+def same_table(before: str | None, now: str) -> bool:
+    """Whether two pinned references mean one table; a bookmark without a reference is taken to mean it."""
+    return before is None or before.lower() == now.lower()
+
+
+def known_key_value(bookmark: Bookmark, snapshot: TableSnapshot) -> KeyValue | None:
+    """Return the replication key's value from which a load continues; None if it must read all rows."""
+    continues = (
+        bookmark.completed_at is not None
+        and bookmark.replication_key == snapshot.replication_key is not None
+        and bookmark.selection == snapshot.selection
+        and _unpinned(bookmark.table) == _unpinned(snapshot.table)
+    )
+    return bookmark.replication_key_value if continues else None
+
+
+def why_all_rows(bookmark: Bookmark, snapshot: TableSnapshot) -> str | None:  # noqa: PLR0911 - a line for each reason
+    """Say why a LOG_BASED load must read all rows; None if it may ask for the changes since the last load.
+
+    Whether the earlier version can still be read, and has the same variables, only the server can tell.
+    """
+    if bookmark.completed_at is None:
+        return "there was no complete load before"
+    if snapshot.version_tag == "next":
+        return "a draft may change at any time"
+    if snapshot.is_limited:
+        return "there is a row limit"
+    if bookmark.replication_key is not None:
+        return "the replication method changed"
+    if bookmark.selection != snapshot.selection:
+        return "the selected variables or the row limit changed"
+    if bookmark.key_properties != snapshot.key_properties:
+        return "the last load had other key properties, or they are not known"
+    if not bookmark.table or _unpinned(bookmark.table) != _unpinned(snapshot.table):
+        return "the table has another name"
+    if bookmark.version_tag == snapshot.version_tag:
+        return "the version is the same"
+    if None in {bookmark.rows, snapshot.rows}:
+        return "nobody says how many rows there are"
+    return _why_not_comparable(_numbers(bookmark.version_tag), _numbers(snapshot.version_tag))
+
+
+def _why_not_comparable(before: tuple[int, int] | None, now: tuple[int, int] | None) -> str | None:
+    if before is None or now is None:
+        return "not both versions have numbers"
+    if before[0] != now[0]:
+        return "a new major version renames, removes or retypes variables"
+    if before > now:
+        return "an earlier version is the current one now"
+    if now[1] - before[1] - 1 > MOST_VERSIONS_BETWEEN:
+        return f"more than {MOST_VERSIONS_BETWEEN} versions lie between"
+    return None
+
+
+def versions_between(before: str | None, now: str | None) -> tuple[str, ...]:
+    """List the tags of the versions between two that differ in their minor number."""
+    earlier, later = _numbers(before), _numbers(now)
+    return tuple(f"v{later[0]}.{minor}" for minor in range(earlier[1] + 1, later[1])) if earlier and later else ()
+
+
+def _numbers(tag: str | None) -> tuple[int, int] | None:
+    match = _VERSION_TAG.fullmatch(tag or "")
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def _unpinned(table: str | None) -> str:
+    return re.sub(r":(v\d+_\d+|current|next)\.", ".", (table or "").lower())
+
+
+def next_table_version(bookmark: Bookmark, now: datetime) -> int:
+    """Choose the Singer version of a new load: seconds, which fit 32 bits, and higher than any version before."""
+    earlier = [bookmark.table_version or 0, bookmark.reading.table_version if bookmark.reading else 0]
+    return max(int(now.timestamp()), *(version + 1 for version in earlier))
+
+
+def complete(  # noqa: PLR0913 - what is known of a load
+    bookmark: Bookmark,
+    snapshot: TableSnapshot,
+    *,
+    rows: int,
+    table_version: int,
+    now: datetime,
+    key_value: KeyValue | None = None,
+    rows_per_second: int | None = None,
+) -> Bookmark:
+    """Make the bookmark of a proved load; ``key_value`` is the highest replication key of an incremental one."""
+    return Bookmark(
+        table=snapshot.table,
+        version_tag=snapshot.version_tag,
+        hash=snapshot.hash,
+        updated_at=snapshot.updated_at if snapshot.version_tag is None else None,
+        rows=rows,
+        selection=snapshot.selection,
+        completed_at=now,
+        table_version=max(table_version, bookmark.table_version or 0),
+        replication_key=snapshot.replication_key,
+        replication_key_value=key_value,
+        key_properties=snapshot.key_properties,
+        rows_per_second=rows_per_second,
+    )
