@@ -7,9 +7,9 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from copy import deepcopy
-from functools import partial
 from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 
 import click
@@ -21,7 +21,6 @@ from singer_sdk.singerlib import Catalog, CatalogEntry, StateMessage
 
 from tap_redivis.client.http import Api
 from tap_redivis.client.metadata import Metadata
-from tap_redivis.client.parallel import Allowance, Pending, Workers
 from tap_redivis.client.queries import check_versions, query_columns
 from tap_redivis.client.uploads import find_uploads
 from tap_redivis.errors import ConfigError, Forbidden, NotFound, RedivisError, one_line
@@ -38,6 +37,7 @@ from tap_redivis.runtime.shutdown import SHUTDOWN, Termination
 from tap_redivis.singer.about import about_text
 from tap_redivis.singer.added_columns import properties_to_add, settle, with_row_key
 from tap_redivis.singer.config_schema import CONFIG_SCHEMA
+from tap_redivis.singer.discovery import find_tables
 from tap_redivis.singer.messages import ChangedStateWriter, MessageWriter
 from tap_redivis.singer.prefetch import LookAhead, Opened, Opening, open_ahead
 from tap_redivis.singer.query_stream import QueryStream, query_of
@@ -140,8 +140,8 @@ class TapRedivis(Tap):
             self._look_ahead = LookAhead(self._begin_to_open, tables, most if most > 1 else 0)
         return self._look_ahead
 
-    def _begin_to_open(self, opening: Opening) -> Pending[Opened]:
-        return self.api.workers.begin(partial(open_ahead, self.api, self.catalogue, opening))
+    def _begin_to_open(self, opening: Opening) -> Future[Opened]:
+        return self.api.workers.submit(open_ahead, self.api, self.catalogue, opening)
 
     @property
     def writer(self) -> MessageWriter:
@@ -216,8 +216,8 @@ class TapRedivis(Tap):
         self.settings.require_source()
         if self.input_catalog is not None:
             return self._streams_of(self.input_catalog)
-        tables = [*self.catalogue.discover(self.settings), *self._found_uploads()]
-        variables = self.api.workers.map(self._variables, tables)
+        tables = [*find_tables(self.catalogue, self.settings), *self._found_uploads()]
+        variables = list(self.api.workers.map(self._variables, tables))
         if self._describe:
             variables = self._described(tables, variables)
         streams = [self._discovered(table, listed) for table, listed in zip(tables, variables, strict=True)]
@@ -310,7 +310,7 @@ class TapRedivis(Tap):
         if self.plans:
             return [QueryStream(self, _stream_name(query), schema_of([], None), query) for query in queries]
         few = min(PARALLEL_REQUESTS, self.settings.max_requests)  # Redivis runs five at once (redivis-api §1.7)
-        columns = Workers(Allowance(few, few), few).map(self._columns_of_query, queries)
+        columns = list(ThreadPoolExecutor(few).map(self._columns_of_query, queries))
         return [self._discovered_query(query, listed) for query, listed in zip(queries, columns, strict=True)]
 
     def _columns_of_query(self, options: QueryOptions) -> list[Variable]:
@@ -396,7 +396,7 @@ class TapRedivis(Tap):
         """Read which table a catalog's stream is; a catalog of another's making is matched by its names."""
         if entry.table and not entry.table.startswith("query "):
             return parse_table(entry.table, f"catalog, stream {entry.tap_stream_id}, table_name")
-        for table in self.catalogue.discover(self.settings):
+        for table in find_tables(self.catalogue, self.settings):
             if self._discovered(table, []).name == entry.tap_stream_id:
                 return table.reference
         raise ConfigError(

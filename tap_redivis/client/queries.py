@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
-from tap_redivis.client.http import Api, Json, has_name
-from tap_redivis.client.metadata import Metadata, count_of, variable_of
+from tap_redivis.client.answers import count_of, has_name, variable_of
+from tap_redivis.client.http import Api
+from tap_redivis.client.metadata import Metadata
 from tap_redivis.errors import DataError, Forbidden, NotFound, QueryFailed, Refused, one_line
 from tap_redivis.model.references import parse_container, parse_table
-from tap_redivis.model.tables import Variable
+from tap_redivis.model.tables import Json, Variable
 
 logger = logging.getLogger("tap-redivis")
 

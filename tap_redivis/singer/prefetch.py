@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Protocol
 
 from tap_redivis.client.http import Api, Body
 from tap_redivis.client.metadata import Metadata
-from tap_redivis.client.parallel import Pending
 from tap_redivis.client.read_sessions import address_of, open_session
 from tap_redivis.client.retry import PassingFailure
 from tap_redivis.errors import RedivisError
@@ -140,7 +140,7 @@ class Upcoming(Protocol):
         """Find out what can be done ahead, without a request of its own."""
 
 
-Begin = Callable[[Opening], Pending[Opened]]
+Begin = Callable[[Opening], Future[Opened]]
 
 
 class LookAhead:
@@ -157,11 +157,11 @@ class LookAhead:
         self._streams = list(streams)
         self._places = {stream.name: place for place, stream in enumerate(self._streams)}
         self._most = most
-        self._begun: dict[str, Pending[Opened]] = {}
+        self._begun: dict[str, Future[Opened]] = {}
         self._next = 0
         self._wall = -1
 
-    def take(self, stream: Upcoming) -> Pending[Opened] | None:
+    def take(self, stream: Upcoming) -> Future[Opened] | None:
         """Give what was begun for a stream, at its turn."""
         return self._begun.pop(stream.name, None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
@@ -78,7 +79,6 @@ if TYPE_CHECKING:
 
     from tap_redivis.batch.output import BatchFile, BatchOutput
     from tap_redivis.client.http import Body
-    from tap_redivis.client.parallel import Pending
     from tap_redivis.model.references import ContainerRef, TableRef
     from tap_redivis.reading.dask_worker import ClusterLoad
     from tap_redivis.tap import TapRedivis
@@ -218,7 +218,7 @@ class TableStream(Stream):
         self.valid_replication_keys: list[str] = []
         self._reading: Reading | None = None
         self._foreseen: Step | None = None
-        self._ahead: Pending[Opened] | None = None
+        self._ahead: Future[Opened] | None = None
         self._bodies: Mapping[str, Body] = {}
         self._last_state = time.monotonic()
         self._rows_since_state = 0
@@ -617,7 +617,7 @@ class TableStream(Stream):
         pending, self._ahead = self._ahead, None
         if pending is None:
             return Opened(self.variables or ())
-        opened = pending.take().fresh()
+        opened = pending.result().fresh()
         self.variables = opened.variables
         return opened
 

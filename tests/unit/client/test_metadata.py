@@ -15,11 +15,12 @@ from tap_redivis.errors import DataError, NotFound, Unauthorized
 from tap_redivis.model.references import parse_container, parse_table
 from tap_redivis.model.settings import Settings
 from tap_redivis.model.tables import TableInfo, Variable
+from tap_redivis.singer.discovery import find_tables
 from tests.unit.conftest import MakeApi
 
 
 def _discovered(api: Api, **sources: list[str]) -> list[TableInfo]:
-    return Metadata(api).discover(Settings.from_config(sources))
+    return find_tables(Metadata(api), Settings.from_config(sources))
 
 
 def _api(emulator: Emulator) -> Api:
