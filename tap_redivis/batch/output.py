@@ -19,7 +19,7 @@ from tap_redivis.batch.storage.common import Place
 from tap_redivis.errors import RedivisError, StorageError
 from tap_redivis.model.batch_settings import BatchSettings
 from tap_redivis.model.columns import Column, KeyValue, ValueRules, highest_of, is_higher
-from tap_redivis.planning.bookmarks import Reading
+from tap_redivis.planning.bookmarks import PartialLoad
 from tap_redivis.reading.jobs import Chunk
 from tap_redivis.wire.arrays import rows_of
 from tap_redivis.wire.batches import ArrowRows
@@ -47,7 +47,7 @@ class FileOutput:
     table: str
     columns: tuple[Column, ...]
     rules: ValueRules
-    load: Reading
+    load: PartialLoad
     added: FileColumns
     key: Column | None
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import select
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from http.client import HTTPException
 from importlib.metadata import version
 from typing import Any
@@ -19,7 +17,9 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
-from tap_redivis.client.parallel import Allowance, Workers
+from tap_redivis.client.answers import has_name
+from tap_redivis.client.parallel import Workers
+from tap_redivis.client.rate_limit import ConcurrencyLimit
 from tap_redivis.client.retry import PASSING_STATUS, PassingFailure, RetryBudget, Watch, retry_after
 from tap_redivis.errors import (
     ApiError,
@@ -33,10 +33,9 @@ from tap_redivis.errors import (
     one_line,
 )
 from tap_redivis.model.settings import MOST_PARALLEL_REQUESTS, PARALLEL_REQUESTS
+from tap_redivis.model.tables import Json
 
 logger = logging.getLogger("tap-redivis")
-
-Json = dict[str, Any]
 
 PIECE_BYTES = 128 * 1024
 """Most bytes of a body read at once: small enough for the processor's cache, large enough for few changes of thread."""
@@ -44,7 +43,6 @@ PIECE_BYTES = 128 * 1024
 _FIRST_CONTACT_SECONDS = 20.0
 _PAGE_SIZE = 1000
 _TRIES_FOR_NONSENSE = 3
-_LONGEST_RATE_PAUSE = 60.0
 _MOST_JSON_BYTES = 64 * 1024 * 1024
 _MOST_ERROR_BYTES = 100_000
 _OPEN_BODIES = 8
@@ -59,10 +57,10 @@ class Api:
         token: Bearer token; None for public data only.
         timeout: Seconds of silence before a request counts as broken.
         max_retry_seconds: Budget of each request's retries.
-        max_requests: Requests that workers may have under way at once, if the server does not mind.
+        max_requests: Requests that may be under way at once, until the server complains.
 
     Attributes:
-        allowance: How many requests workers may have under way now.
+        limit: Bounds the requests that are under way.
         workers: Make calls side by side.
     """
 
@@ -83,9 +81,8 @@ class Api:
         self._auth = _BearerAuth(token)
         self._reached = False
         self._warnings: set[str] = set()
-        self.allowance = Allowance(PARALLEL_REQUESTS, max_requests)
-        self._rate = _RateLimit(self.allowance)
-        self.workers = Workers(self.allowance, max_requests)
+        self.limit = ConcurrencyLimit(PARALLEL_REQUESTS, max_requests)
+        self.workers = Workers(max_requests)
         self._http = requests.Session()
         agent = f"tap-redivis/{version('tap-redivis')}"
         self._http.headers.update({"User-Agent": agent, "Accept-Encoding": "identity"})
@@ -188,19 +185,15 @@ class Api:
     def _send(self, method: str, path: str, **request: Any) -> requests.Response:  # noqa: ANN401 - keywords of requests
         """Send a request; of a success, the body has still to be read."""
         url = f"{self.endpoint}{path}"
-        with self._rate.request() as note:
+        with self.limit.request() as note:
             try:
                 response = self._http.request(
                     method, url, auth=self._auth, timeout=self._timeout, stream=True, **request
                 )
             except requests.RequestException as error:
                 raise PassingFailure(self._redacted(_network_words(error))) from error
-            note(response.headers)
+            note(response.status_code, response.headers)
         self._reached = True
-        if response.status_code == requests.codes.too_many_requests:
-            self.allowance.fall_back()
-        else:
-            self.allowance.grow()
         self._warn_once(response.headers.get("X-Redivis-Warning"))
         if response.ok:
             return response
@@ -320,66 +313,6 @@ class _BearerAuth(AuthBase):
 
 class _Nonsense(PassingFailure):
     """A success that is not JSON: a cut body, or a proxy's page."""
-
-
-class _RateLimit:
-    """Keeps requests back while the server's own count says that none are left (redivis-api §1.7).
-
-    Args:
-        allowance: How many requests may be under way at once.
-    """
-
-    def __init__(self, allowance: Allowance) -> None:
-        self._lock = threading.Lock()
-        self._allowance = allowance
-        self._resume_at = 0.0
-        self._told = 0.0
-        self._under_way = 0
-
-    @contextmanager
-    def request(self) -> Iterator[Callable[[Mapping[str, str]], None]]:
-        """Wait until a request is allowed, and count it as under way; what is given reads the count of its response."""
-        waited_until = 0.0
-        while (resume_at := self._enter(waited_until)) is not None:
-            time.sleep(max(resume_at - time.time(), 0))
-            waited_until = resume_at
-        try:
-            yield self._note
-        finally:
-            with self._lock:
-                self._under_way -= 1
-
-    def _note(self, headers: Mapping[str, str]) -> None:
-        try:
-            remaining = int(headers["X-Ratelimit-Remaining"])
-            reset = float(headers["X-Ratelimit-Reset"])
-        except (KeyError, ValueError):
-            return
-        with self._lock:
-            # The server may have counted this request before all others that are under way, or soon will be.
-            if remaining <= max(PARALLEL_REQUESTS, self._allowance.now, self._under_way - 1):
-                self._resume_at = min(reset, time.time() + _LONGEST_RATE_PAUSE)
-
-    def _enter(self, waited_until: float) -> float | None:
-        """Count a request as under way if one is allowed; else say until when none is.
-
-        Args:
-            waited_until: What this said before, if it did: others may have used up the next window since.
-        """
-        with self._lock:
-            seconds = self._resume_at - time.time()
-            if seconds <= 0 or self._resume_at == waited_until:
-                self._under_way += 1
-                return None
-            if self._told != self._resume_at:
-                self._told = self._resume_at
-                logger.info("the rate limit is nearly used up; going on in %.0f s", seconds)
-            return self._resume_at
-
-
-def has_name(item: Any, known_by: str = "name") -> bool:  # noqa: ANN401 - any JSON value
-    """Whether something of an answer is an object with a name."""
-    return isinstance(item, dict) and isinstance(item.get(known_by), str)
 
 
 def _wait(response: requests.Response) -> float | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from tap_redivis.client.http import Api, Json
+from tap_redivis.client.answers import count_of, object_of, path_of, text_of, variable_of
+from tap_redivis.client.http import Api
 from tap_redivis.client.parallel import Workers
 from tap_redivis.errors import DataError, NotFound, RedivisError
 from tap_redivis.model.references import (
@@ -23,10 +23,7 @@ from tap_redivis.model.references import (
     unpinned,
     url_path,
 )
-from tap_redivis.model.settings import Settings
-from tap_redivis.model.tables import Container, TableInfo, Variable
-
-logger = logging.getLogger("tap-redivis")
+from tap_redivis.model.tables import Container, Json, TableInfo, Variable
 
 _MORE_READINGS = 3
 _READING_LEVELS = frozenset({"data", "edit"})
@@ -67,29 +64,13 @@ class MetadataClient:
         """Make calls side by side."""
         return self._api.workers
 
-    def discover(self, settings: Settings) -> list[TableInfo]:
-        """Find every table that the settings name, each once.
-
-        Raises:
-            NotFound: A dataset, workflow or table is not there.
-            ApiError: The server refused.
-            DataError: The server resolved another version than was asked for.
-        """
-        datasets = [found for reference in settings.datasets for found in self.expand(reference)]
-        containers = [*datasets, *settings.workflows, *(table.container for table in settings.tables)]
-        self.load(containers, workflows=settings.workflows)
-        tables = [table for reference in (*datasets, *settings.workflows) for table in self.container(reference).tables]
-        for reference in settings.tables:
-            tables.extend(self.find(reference))
-        return list({table.pinned: table for table in tables}.values())
-
     def load(self, containers: Iterable[ContainerRef], workflows: Iterable[ContainerRef] = ()) -> None:
         """Ask for several containers' tables at once, as far as they are not known yet.
 
         Raises:
             RedivisError: One of them cannot be had.
         """
-        self.workers.map(partial(self._load_one, frozenset(workflows)), self._unknown(containers))
+        list(self.workers.map(partial(self._load_one, frozenset(workflows)), self._unknown(containers)))
 
     def try_to_load(self, containers: Iterable[ContainerRef], workflows: Iterable[ContainerRef] = ()) -> None:
         """Do the same, but leave it to those who need a container to find out that it cannot be had."""
@@ -98,7 +79,7 @@ class MetadataClient:
             with suppress(RedivisError):
                 self._load_one(frozenset(workflows), reference)
 
-        self.workers.map(load_one, self._unknown(containers))
+        list(self.workers.map(load_one, self._unknown(containers)))
 
     def _unknown(self, containers: Iterable[ContainerRef]) -> list[ContainerRef]:
         wanted = {_key(reference): reference for reference in containers}
@@ -170,7 +151,7 @@ class MetadataClient:
         def describe(variable: Variable) -> Variable:
             return replace(variable, description=text_of(self.variable(table, variable), "description"))
 
-        return self.workers.map(describe, list(variables))
+        return list(self.workers.map(describe, variables))
 
     def check_version(self, reference: ContainerRef) -> None:
         """Check that a dataset has the version that a reference names: an unknown one silently means the current one.
@@ -349,39 +330,3 @@ def _unreadable(body: Mapping[str, Any], *, is_sample: bool) -> str | None:
     if body.get("kind") == "workflow" or not levels or levels & enough:
         return None
     return f"your access to the dataset is {level or 'none'!r}, and reading rows needs 'data'"
-
-
-def variable_of(item: Json) -> Variable:
-    """Read a variable of a list."""
-    return Variable(
-        name=item["name"],
-        type=text_of(item, "type") or "unknown",
-        label=text_of(item, "label"),
-        description=text_of(item, "description"),
-    )
-
-
-def text_of(item: Mapping[str, Any], key: str) -> str | None:
-    """Read a text; what is empty, or none, is not there."""
-    value = item.get(key)
-    return value if isinstance(value, str) and value else None
-
-
-def object_of(item: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """Read an object; what is none is empty."""
-    value = item.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def path_of(item: Mapping[str, Any]) -> str | None:
-    """Read a path below the endpoint."""
-    uri = text_of(item, "uri")
-    return uri if uri and uri.startswith("/") else None
-
-
-def count_of(value: Any) -> int | None:  # noqa: ANN401 - any JSON value
-    """Read a count, which older servers send as a string (redivis-api §5)."""
-    try:
-        return None if value is None else int(value)
-    except (TypeError, ValueError, OverflowError):
-        return None

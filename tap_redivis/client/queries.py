@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
-from tap_redivis.client.http import Api, Json, has_name
-from tap_redivis.client.metadata import Metadata, count_of, variable_of
+from tap_redivis.client.answers import count_of, has_name, variable_of
+from tap_redivis.client.http import Api
+from tap_redivis.client.metadata import MetadataClient
 from tap_redivis.errors import DataError, Forbidden, NotFound, QueryFailed, Refused, one_line
 from tap_redivis.model.references import parse_container, parse_table
-from tap_redivis.model.tables import Variable
+from tap_redivis.model.tables import Json, Variable
 
 logger = logging.getLogger("tap-redivis")
 
@@ -105,7 +106,7 @@ def query_columns(api: Api, query: Query, *, timeout: float) -> list[Variable]:
     return result_columns(api, run_query(api, empty, timeout=timeout))
 
 
-def check_versions(catalogue: Metadata, query: Query) -> None:
+def check_versions(catalogue: MetadataClient, query: Query) -> None:
     """Check the versions that a query names, in its defaults and between backticks in its SQL.
 
     Raises:

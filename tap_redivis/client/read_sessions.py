@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from tap_redivis.client.http import Api, Json
+from tap_redivis.client.http import Api
 from tap_redivis.errors import DataError
 from tap_redivis.model.reads import ROWS_STREAM, ReadRequest, ReadSession
+from tap_redivis.model.tables import Json
 
 
 def address_of(request: ReadRequest, stream: str, offset: int) -> tuple[str, dict[str, str]]:

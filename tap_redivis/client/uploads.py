@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from tap_redivis.client.http import Api, Json
-from tap_redivis.client.metadata import Metadata, count_of, path_of, text_of
+from tap_redivis.client.answers import count_of, path_of, text_of
+from tap_redivis.client.http import Api
+from tap_redivis.client.metadata import MetadataClient
 from tap_redivis.errors import NotFound, Refused, Unavailable, one_line
 from tap_redivis.model.references import UploadRef, name_matches, url_path
-from tap_redivis.model.tables import TableInfo
+from tap_redivis.model.tables import Json, TableInfo
 
 logger = logging.getLogger("tap-redivis")
 
@@ -24,7 +25,7 @@ _GONE = (
 _SAYS_NOTHING = frozenset({"uri", "url", "status"})
 
 
-def find_uploads(api: Api, catalogue: Metadata, reference: UploadRef) -> list[TableInfo]:
+def find_uploads(api: Api, catalogue: MetadataClient, reference: UploadRef) -> list[TableInfo]:
     """Find the uploads that a reference, perhaps a glob, names; of a glob those that are ready.
 
     Raises:

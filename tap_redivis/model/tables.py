@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tap_redivis.client.http import Json
-from tap_redivis.model.references import (
-    ContainerRef,
-    TableRef,
-)
+from tap_redivis.model.references import ContainerRef, TableRef
+
+Json = dict[str, Any]
+"""A JSON object, as the server sends it."""
 
 
 ANONYMOUS_LIMIT_BYTES = 100_000_000

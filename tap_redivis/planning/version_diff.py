@@ -36,8 +36,8 @@ class Comparison:
 
     @property
     def mark(self) -> Column:
-        """The last column of the result, with one letter (see ``Marking``)."""
-        return mark_of(variable.name for variable in self.variables)
+        """The last column of the result, with one letter (see ``DeletionMarker``)."""
+        return change_column(variable.name for variable in self.variables)
 
     def query(self) -> str:
         """Write the query; it fails where a key is null, NaN or not the only one of its kind."""
@@ -105,7 +105,7 @@ def why_not_comparable(columns: Iterable[Column], before: Sequence[Variable], af
     return None
 
 
-def mark_of(names: Iterable[str]) -> Column:
+def change_column(names: Iterable[str]) -> Column:
     """Make the column that says what became of a row, beside columns of some names."""
     return Column(_unused("redivis_change", list(names)), "string")
 

@@ -12,7 +12,8 @@ from datetime import datetime, timedelta, timezone
 from itertools import islice
 from typing import Any, Literal
 
-from tap_redivis.client.metadata import Metadata, count_of, object_of, text_of
+from tap_redivis.client.answers import count_of, object_of, text_of
+from tap_redivis.client.metadata import MetadataClient
 from tap_redivis.errors import ApiError, Forbidden, NotFound, Unauthorized
 from tap_redivis.model.references import same_version
 from tap_redivis.model.tables import Container, TableInfo, Variable
@@ -91,7 +92,7 @@ class Dictionary:
         entries: The streams that it speaks of.
     """
 
-    def __init__(self, catalogue: Metadata, containers: Sequence[Container], entries: Sequence[Entry]) -> None:
+    def __init__(self, catalogue: MetadataClient, containers: Sequence[Container], entries: Sequence[Entry]) -> None:
         self._catalogue = catalogue
         self._containers = containers
         self._entries = entries
@@ -155,9 +156,9 @@ class Dictionary:
         """Ask for the variables of some streams, as far as that was not done yet, and keep the rows made of them."""
         missing = [entry for entry in entries if (VARIABLES.stream, entry.stream) not in self._asked]
         call_all = self._catalogue.workers.map
-        listed = call_all(self._listed, missing)
+        listed = list(call_all(self._listed, missing))
         wanted = [(entry, each) for entry, some in zip(missing, listed, strict=True) for each in some]
-        bodies = iter(call_all(self._described, wanted))
+        bodies = call_all(self._described, wanted)
         for entry, some in zip(missing, listed, strict=True):
             own = [_Described(entry, place, variable, next(bodies)) for place, variable in enumerate(some)]
             self._asked.put((VARIABLES.stream, entry.stream), map(_variable, own))

@@ -74,7 +74,7 @@ def _with_ends_one_by_one(rows: Rows, end: bytes, numbers: Sequence[int]) -> byt
     return b"".join(parts)
 
 
-class Marking:
+class DeletionMarker:
     """Turns the rows of a comparison into rows with ``_sdc_deleted_at``.
 
     Letters are ``i``, ``c`` and ``d`` for rows that were inserted, changed and deleted; ``r`` and ``g`` for those that

@@ -17,11 +17,12 @@ from singer_sdk.exceptions import ConfigValidationError
 
 from redivis_emulator import DEFAULT_TOKEN, Emulator
 from tap_redivis.client.http import Api
-from tap_redivis.client.metadata import Metadata
+from tap_redivis.client.metadata import MetadataClient
 from tap_redivis.errors import RedivisError
 from tap_redivis.model.reads import ChangeCounts, StreamPosition
 from tap_redivis.model.settings import Settings
 from tap_redivis.planning.bookmarks import Bookmark, PartialLoad, from_state, to_state
+from tap_redivis.singer.discovery import find_tables
 from tap_redivis.tap import TapRedivis
 from tests.fuzz.bodies import TABLE
 from tests.fuzz.served import Answer, Asked, serving
@@ -120,6 +121,6 @@ def _asked(address: str) -> Any:
 
 def _discover(endpoint: str) -> None:
     """Ask for what discovery asks for, with the description of one variable."""
-    metadata = Metadata(Api(endpoint, DEFAULT_TOKEN, timeout=20, max_retry_seconds=0, max_requests=1))
-    for table in metadata.discover(Settings.from_config({"datasets": ["demo.fuzz"]})):
+    metadata = MetadataClient(Api(endpoint, DEFAULT_TOKEN, timeout=20, max_retry_seconds=0, max_requests=1))
+    for table in find_tables(metadata, Settings.from_config({"datasets": ["demo.fuzz"]})):
         metadata.described(table, metadata.variables(table)[:1])

@@ -96,7 +96,6 @@ _SDK = {  # and what it brings along
 }
 _NEVER = {
     "asyncio",
-    "concurrent.futures",
     "dask",
     "fsspec",
     "joblib",

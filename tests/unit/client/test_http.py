@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -14,8 +13,7 @@ import pytest
 
 from redivis_emulator import DEFAULT_TOKEN, Emulator, Fault
 from redivis_emulator.access import RateLimit, Token
-from tap_redivis.client.http import PIECE_BYTES, Api, _RateLimit
-from tap_redivis.client.parallel import Allowance
+from tap_redivis.client.http import PIECE_BYTES, Api
 from tap_redivis.client.retry import PassingFailure
 from tap_redivis.errors import (
     ApiError,
@@ -401,24 +399,6 @@ def test_requests_pause_before_the_rate_limit_is_used_up(limited: Api, waits: li
     assert waits == [pytest.approx(30, abs=15)]
 
 
-def test_requests_pause_while_others_may_use_up_what_is_left(waits: list[float]) -> None:
-    """An answer's count is older than the requests that were under way when it came."""
-    headers = {"X-Ratelimit-Remaining": "9", "X-Ratelimit-Reset": str(time.time() + 30)}
-    limit = _RateLimit(Allowance(4, 4))
-    with ExitStack() as under_way:
-        notes = [under_way.enter_context(limit.request()) for _ in range(9)]
-        notes[0](headers)
-        with limit.request():
-            pass
-        assert waits == []
-
-        under_way.enter_context(limit.request())
-        notes[0](headers)
-        with limit.request():
-            pass
-        assert waits == [pytest.approx(30, abs=5)]
-
-
 def test_a_long_wait_for_the_rate_limit_is_told_once(
     limited: Api, waits: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -436,19 +416,19 @@ def test_a_long_wait_for_the_rate_limit_is_told_once(
 
 def test_more_requests_are_allowed_until_the_server_complains(api: Api, emulator: Emulator, waits: list[float]) -> None:
     """redivis-api §1.7: after a 429 there are four at once, for good."""
-    assert api.allowance.now == 4
+    assert api.limit.now == 4
     for _ in range(20):
         api.get(_DATASET)
-    grown = api.allowance.now
+    grown = api.limit.now
     assert grown > 4
 
     emulator.faults.add(Fault(kind="status", status=503))
     api.get(_DATASET)
-    assert api.allowance.now >= grown
+    assert api.limit.now >= grown
 
     emulator.faults.add(Fault(kind="status", status=429))
     api.get(_DATASET)
-    assert api.allowance.now == 4
+    assert api.limit.now == 4
     assert len(waits) == 2
 
 

@@ -10,16 +10,17 @@ from redivis_emulator import DEFAULT_TOKEN, Emulator, Fault
 from redivis_emulator.access import Token
 from redivis_emulator.library import AccessLevel
 from tap_redivis.client.http import Api
-from tap_redivis.client.metadata import Metadata
+from tap_redivis.client.metadata import MetadataClient
 from tap_redivis.errors import DataError, NotFound, Unauthorized
 from tap_redivis.model.references import parse_container, parse_table
 from tap_redivis.model.settings import Settings
 from tap_redivis.model.tables import TableInfo, Variable
+from tap_redivis.singer.discovery import find_tables
 from tests.unit.conftest import MakeApi
 
 
 def _discovered(api: Api, **sources: list[str]) -> list[TableInfo]:
-    return Metadata(api).discover(Settings.from_config(sources))
+    return find_tables(MetadataClient(api), Settings.from_config(sources))
 
 
 def _api(emulator: Emulator) -> Api:
@@ -31,7 +32,7 @@ def _names(tables: list[TableInfo]) -> list[str]:
 
 
 def _table(api: Api, reference: str) -> TableInfo:
-    (table,) = Metadata(api).find(parse_table(reference, "tables"))
+    (table,) = MetadataClient(api).find(parse_table(reference, "tables"))
     return table
 
 
@@ -227,7 +228,7 @@ def test_a_sample_needs_less_access(served: Path) -> None:
 
 
 def test_variables_come_in_their_order_with_their_labels(api: Api) -> None:
-    metadata = Metadata(api)
+    metadata = MetadataClient(api)
 
     (table,) = metadata.find(parse_table("demo.visits.letters", "tables"))
 
@@ -236,7 +237,7 @@ def test_variables_come_in_their_order_with_their_labels(api: Api) -> None:
 
 def test_descriptions_are_added_one_by_one(api: Api, emulator: Emulator) -> None:
     """Only each variable's own resource has it (redivis-api §5), and there under its name in lower case (§3.2)."""
-    metadata = Metadata(api)
+    metadata = MetadataClient(api)
     (table,) = metadata.find(parse_table("demo.visits.letters", "tables"))
     emulator.forget_requests()
 
@@ -281,7 +282,7 @@ def test_what_cannot_be_read_is_not_there(api: Api, emulator: Emulator, rubbish:
 
 def test_a_dataset_is_asked_for_once(api: Api, emulator: Emulator) -> None:
     """Two requests, however many of its tables are wanted."""
-    metadata = Metadata(api)
+    metadata = MetadataClient(api)
 
     metadata.load([parse_container("demo.visits", "datasets")])
     metadata.find(parse_table("demo.visits.letters", "tables"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,8 +12,7 @@ import pytest
 
 from redivis_emulator import Emulator, Fault
 from tap_redivis.client.http import Api, Body
-from tap_redivis.client.metadata import Metadata
-from tap_redivis.client.parallel import Pending
+from tap_redivis.client.metadata import MetadataClient
 from tap_redivis.errors import Forbidden, NotFound
 from tap_redivis.model.columns import Column
 from tap_redivis.model.reads import ROWS_STREAM, ReadRequest, ReadSession
@@ -71,10 +71,10 @@ class _Stream:
 class _Begun:
     """Takes down what was begun."""
 
-    calls: list[Pending[Opened]] = field(default_factory=list)
+    calls: list[Future[Opened]] = field(default_factory=list)
 
-    def __call__(self, _opening: Opening) -> Pending[Opened]:
-        self.calls.append(Pending(lambda: Opened(())))
+    def __call__(self, _opening: Opening) -> Future[Opened]:
+        self.calls.append(Future())
         return self.calls[-1]
 
 
@@ -136,7 +136,7 @@ def test_the_search_for_something_to_do_has_an_end() -> None:
 
 
 def _open(api: Api, **changes: Any) -> Opened:
-    return open_ahead(api, Metadata(api), replace(_OPENING, **changes))
+    return open_ahead(api, MetadataClient(api), replace(_OPENING, **changes))
 
 
 def _asked(emulator: Emulator) -> list[str]:

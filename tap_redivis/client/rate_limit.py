@@ -1,0 +1,103 @@
+"""How many requests may be under way at once, and when none may: what the server answers decides."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http import HTTPStatus
+
+logger = logging.getLogger("tap-redivis")
+
+_LONGEST_PAUSE = 60.0
+
+
+class ConcurrencyLimit:
+    """Bounds the requests that are under way, and pauses all of them while the server's rate limit is used up.
+
+    A few requests are allowed at first and more while all goes well; after a 429 only the few are, for good.
+
+    Args:
+        fewest: Requests that are always allowed.
+        most: Requests that are allowed at most.
+    """
+
+    def __init__(self, fewest: int, most: int) -> None:
+        self._change = threading.Condition()
+        self._spare = fewest
+        self._fewest = min(fewest, most)
+        self._most = most
+        self._now = float(self._fewest)
+        self._under_way = 0
+        self._resume_at = 0.0
+        self._logged = 0.0
+
+    @property
+    def now(self) -> int:
+        """How many requests are allowed now."""
+        return int(self._now)
+
+    @contextmanager
+    def request(self) -> Iterator[Callable[[int, Mapping[str, str]], None]]:
+        """Wait until a request is allowed, and count it as under way.
+
+        Yields:
+            A function to call with the status and the headers of the response.
+        """
+        waited_until = 0.0
+        while (resume_at := self._enter(waited_until)) is not None:
+            time.sleep(max(resume_at - time.time(), 0))
+            waited_until = resume_at
+        try:
+            yield self._note
+        finally:
+            with self._change:
+                self._under_way -= 1
+                self._change.notify_all()
+
+    def grow(self) -> None:
+        """Count a request that went well: one more is allowed when as many as are allowed now went well."""
+        with self._change:
+            self._now = min(self._now + 1 / self._now, self._most)
+            self._change.notify_all()
+
+    def fall_back(self) -> None:
+        """Allow the fewest from now on."""
+        with self._change:
+            self._most = self._fewest
+            self._now = float(self._fewest)
+
+    def _note(self, status: int, headers: Mapping[str, str]) -> None:
+        self.fall_back() if status == HTTPStatus.TOO_MANY_REQUESTS else self.grow()
+        try:
+            remaining = int(headers["X-Ratelimit-Remaining"])
+            reset = float(headers["X-Ratelimit-Reset"])
+        except (KeyError, ValueError):
+            return
+        with self._change:
+            # The server may not have counted yet all other requests that are under way, or soon will be.
+            if remaining <= max(self._spare, self.now, self._under_way - 1):
+                self._resume_at = min(reset, time.time() + _LONGEST_PAUSE)
+
+    def _enter(self, waited_until: float) -> float | None:
+        """Count a request as under way if the rate limit allows it.
+
+        Args:
+            waited_until: What this gave before, if it did. One pause is enough: other processes that use the token may
+                have used up the next window too, and then 429 and its ``Retry-After`` say how long to wait.
+
+        Returns:
+            None if it is allowed, else when to ask again, in seconds since the epoch.
+        """
+        with self._change:
+            self._change.wait_for(lambda: self._under_way < self.now)
+            seconds = self._resume_at - time.time()
+            if seconds <= 0 or self._resume_at == waited_until:
+                self._under_way += 1
+                return None
+            if self._logged != self._resume_at:
+                self._logged = self._resume_at
+                logger.info("the rate limit is nearly used up; going on in %.0f s", seconds)
+            return self._resume_at
