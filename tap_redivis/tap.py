@@ -244,7 +244,7 @@ class TapRedivis(SdkTap):
         except ConfigValidationError as error:
             raise ConfigError("; ".join(error.errors), where="config", todo="See `tap-redivis --about`") from None
         if discover == "table":
-            show_tables(list(map(_view_of, tap._tables)))  # noqa: SLF001 - of its own class
+            show_tables(list(map(_view_of, tap._tables)))
         elif discover:
             tap.run_discovery()
         elif plan:
@@ -273,7 +273,9 @@ class TapRedivis(SdkTap):
         """
         from tap_redivis.singer.plan_report import plans_of, show_plan  # noqa: PLC0415 - a run needs no plan
 
-        show_plan(plans_of(self._own_streams, self.run, rate, has_catalog=self.input_catalog is not None), as_json=as_json)
+        show_plan(
+            plans_of(self._own_streams, self.run, rate), as_json=as_json
+        )
 
     def run_probes(self) -> None:
         """Check that each selected table can be read."""

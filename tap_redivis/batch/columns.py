@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tap_redivis.errors import ConfigError
 from tap_redivis.model.added_columns import LOAD, ROW_KEY, TABLE, VERSION, VERSION_COLUMNS
 from tap_redivis.model.batch_settings import BatchSettings
-from tap_redivis.model.columns import Column
 from tap_redivis.planning.bookmarks import PartialLoad
 
 Constant = str | int | None
 """What all rows of a file have in a column: text or a whole number."""
+
 
 @dataclass(frozen=True)
 class FileColumns:

@@ -145,7 +145,18 @@ def plan_table(
         timeout=settings.request_timeout_seconds,
     )
     return TablePlan(
-        table, selection, bookmark, decision, request, selection.columns, rules, snapshot, key, since, base, None, False, warnings
+        table,
+        selection,
+        bookmark,
+        decision,
+        request,
+        selection.columns,
+        rules,
+        snapshot,
+        key,
+        since,
+        base,
+        warnings=warnings,
     )
 
 
@@ -282,9 +293,7 @@ def _since(key: Column | None, value: KeyValue | None, stream: str) -> tuple[Sin
     return since, ()
 
 
-def _digest_parts(
-    table: TableInfo, key: Column | None, since: Since | None, settings: Settings
-) -> tuple[object, ...]:
+def _digest_parts(table: TableInfo, key: Column | None, since: Since | None, settings: Settings) -> tuple[object, ...]:
     """Give what, beside table, version, selection and format, makes a reading what it is."""
     parts = (key.name, since.value if since else None) if key else content_signs(table)
     batch = settings.batch_config

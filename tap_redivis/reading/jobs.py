@@ -1,4 +1,4 @@
-"""A job: one read stream, from an offset on → its rows, or files of them. The same job runs in a thread or on a cluster."""
+"""A job: one read stream, from an offset on → rows, or files. The same job runs in a thread or on a cluster."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from tap_redivis.reading.read_stream import StreamReader
 from tap_redivis.wire import decoder_for
 from tap_redivis.wire.highest_key import HighestKey
 from tap_redivis.wire.rows import RowBlock, RowCodec
-
 
 TAP_VERSION = version("tap-redivis")
 

@@ -17,6 +17,7 @@ from tap_redivis.wire.rows import DamagedRow, Decoder, RowBlock
 
 logger = logging.getLogger("tap-redivis")
 
+
 class SessionGone(Exception):
     """The read session, or a stream of it, is not there any more: what was read of the table cannot be continued."""
 

@@ -22,6 +22,7 @@ _SECONDS_A_JOB = 2.0
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 
+
 @dataclass(frozen=True)
 class JobResult:
     """What came of a job.

@@ -23,6 +23,8 @@ from tap_redivis.wire.json_lines import DeletionMarker, Extension, RecordLines, 
 from tap_redivis.wire.rows import Notices, Parts, RowCodec, Rows
 
 if TYPE_CHECKING:  # Parquet takes a moment to import, and RECORD messages do not need it
+    from typing_extensions import Self
+
     from tap_redivis.batch.output import FileOutput
 
 
@@ -242,7 +244,7 @@ class FileWriting(AbstractContextManager["FileWriting"]):
         self._version = version
         self._open = ExitStack()
 
-    def __enter__(self) -> FileWriting:
+    def __enter__(self) -> Self:
         """Make room for files."""
         self._open.enter_context(self._output.writing())
         return self

@@ -8,15 +8,17 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from tap_redivis.errors import ConfigError, Forbidden, RedivisError, SchemaChanged
+from tap_redivis.model.tables import TableInfo
+from tap_redivis.planning.drift import Drift
+from tap_redivis.planning.table_plan import TablePlan
 from tap_redivis.singer.dictionary import TABLES
 from tap_redivis.singer.dictionary_stream import DictionaryStream
-from tap_redivis.singer.streams import Step, TableStream
-
-if TYPE_CHECKING:
-    from tap_redivis.planning.drift import Drift
+from tap_redivis.singer.run import RunContext
+from tap_redivis.singer.sources import refuse
+from tap_redivis.singer.streams import TableStream
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?) ?(MB)?(?:/s)?", re.IGNORECASE)
 
@@ -47,7 +49,7 @@ ASSUMED_RATE = Rate(5000.0, "rows", "assumed")
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlanRow:
     """What a run would do with one stream; in JSON an object with these keys.
 
     Attributes:
@@ -101,104 +103,108 @@ def rate_of(text: str | None) -> Rate | None:
     return Rate(float(match[1]), "MB" if match[2] else "rows", "given")
 
 
-def plan_of(stream: TableStream | DictionaryStream, given: Rate | None, earlier: Iterable[Planned]) -> Planned | None:
-    """Ask a stream what a run would ask it before the first row.
+def plans_of(
+    streams: Iterable[TableStream | DictionaryStream], run: RunContext, given: Rate | None
+) -> list[PlanRow]:
+    """Ask each stream what a run would ask it before the first row; what cannot be found out counts as a failure.
 
     Args:
-        stream: The stream.
+        streams: The streams, in the order of their turns.
+        run: The run.
         given: The rate that the user gave, if one.
-        earlier: The plans of the streams before it.
-
-    Returns:
-        The plan; None for a stream that is not selected, unless that is since it cannot be read.
-
-    Raises:
-        RedivisError: That cannot be found out: something named is not there, cannot be asked for, or makes no sense.
     """
-    if isinstance(stream, DictionaryStream):
-        return _of_dictionary(stream, earlier) if stream.selected else None
-    return _of_table(stream, given) if stream.selected else _unselected(stream)
+    rows: list[PlanRow] = []
+    for stream in streams:
+        try:
+            if isinstance(stream, TableStream):
+                rows += filter(None, [_of_table(stream, given) if stream.selected else _unselected(stream)])
+            elif stream.selected:
+                rows.append(_of_dictionary(stream, rows))
+        except RedivisError as error:
+            run.note_failure(stream.name, error)
+            rows.append(replace(_stopped(_row_of(stream), error), access="not known"))
+    return rows
 
 
-def _of_table(stream: TableStream, given: Rate | None) -> Planned:
-    plan = Planned(stream.name, stream.source, "skip")
+def _row_of(stream: TableStream | DictionaryStream) -> PlanRow:
+    return PlanRow(stream.name, stream.source_name, "skip")
+
+
+def _of_table(stream: TableStream, given: Rate | None) -> PlanRow:
+    row, source = _row_of(stream), stream.source
     if stream.is_left_out:
-        return replace(plan, reason="a stream map removes all its records")
-    if stream.without_columns:
-        return _without_columns(plan, given)
-    step: Step | None = None
+        return replace(row, reason="a stream map removes all its records")
+    if not stream.schema["properties"]:
+        return _without_columns(row, given)
     drift: Drift | None = None
     try:
-        step = stream.next_step()
-        drift = stream.drift(step.load) if step.decision.action == "start" else None
-        if drift:
-            stream.refuse(step.load, drift)
-        step = stream.foreseen(step)
+        plan = stream.plan()
+        if plan.decision.action == "start":
+            drift = source.drift(plan)
+            refuse(plan, drift, stream.run)
+        plan = source.preview(plan)
     except (Forbidden, SchemaChanged) as error:
-        if stream.table is None:
+        if source.table is None:
             raise
-        return _stopped(_told(plan, stream, drift), error)
-    return _of_step(_told(plan, stream, drift), step, given)
+        return _stopped(_with_table(row, source.table, drift), error)
+    return _of_plan(_with_table(row, plan.table, drift), plan, given)
 
 
-def _told(plan: Planned, stream: TableStream, drift: Drift | None) -> Planned:
+def _with_table(row: PlanRow, table: TableInfo, drift: Drift | None) -> PlanRow:
     """Add what is known of the table."""
-    if stream.table is None:
-        return plan
-    changes = tuple(change.words for change in drift.changes) if drift else ()
+    changes = tuple(difference.words for difference in drift.changes) if drift else ()
     verdict = drift.verdict if drift else ""
-    table = stream.table
-    return replace(plan, table=table.pinned, version=table.version_tag, changes=changes, verdict=verdict)
+    return replace(row, table=table.pinned, version=table.version_tag, changes=changes, verdict=verdict)
 
 
-def _of_step(plan: Planned, step: Step, given: Rate | None) -> Planned:
-    plan = replace(plan, version_before=step.bookmark.version_tag, reason=step.decision.reason)
-    if step.decision.action == "skip":
-        return plan
-    rows = _rows(step)
-    size = _bytes(step, rows)
-    measured = step.bookmark.rows_per_second
+def _of_plan(row: PlanRow, plan: TablePlan, given: Rate | None) -> PlanRow:
+    row = replace(row, version_before=plan.bookmark.version_tag, reason=plan.decision.reason)
+    if plan.decision.action == "skip":
+        return row
+    rows = _rows(plan)
+    size = _bytes(plan, rows)
+    measured = plan.bookmark.rows_per_second
     rate = given or (Rate(measured, "rows", "measured") if measured else ASSUMED_RATE)
     return replace(
-        plan,
+        row,
         action="read",
-        mode="resumed" if step.reading else step.load.mode,
-        what=_what(step),
+        mode="resumed" if plan.partial else plan.mode,
+        what=_what(plan),
         rows=rows,
-        rows_are="unverified" if step.load.table.is_draft else "exact" if step.load.mode == "full" else "at most",
+        rows_are="unverified" if plan.table.is_draft else "exact" if plan.mode == "full" else "at most",
         bytes=size,
         rate=rate,
         minutes=rate.minutes(rows, size),
     )
 
 
-def _what(step: Step) -> str:
-    if step.reading is None:
-        return step.load.what
-    return f"{step.load.what}, from row {step.reading.rows:,} on; all if the read session is gone"
+def _what(plan: TablePlan) -> str:
+    if plan.partial is None:
+        return plan.rows_in_words
+    return f"{plan.rows_in_words}, from row {plan.partial.rows:,} on; all if the read session is gone"
 
 
-def _rows(step: Step) -> int | None:
-    limit, reading = step.load.request.max_rows, step.reading
-    if reading is not None and reading.expected_rows is not None:
-        return max(reading.expected_rows - reading.rows, 0)
-    rows = step.load.table.rows
+def _rows(plan: TablePlan) -> int | None:
+    limit, partial = plan.request.max_rows, plan.partial
+    if partial is not None and partial.expected_rows is not None:
+        return max(partial.expected_rows - partial.rows, 0)
+    rows = plan.table.rows
     if rows is None:
         return None
-    if step.load.base is not None:
-        rows += step.bookmark.rows or 0  # what is gone is told too
+    if plan.base is not None:
+        rows += plan.bookmark.rows or 0  # rows that are gone are told too
     return rows if limit is None else min(rows, limit)
 
 
-def _bytes(step: Step, rows: int | None) -> int | None:
+def _bytes(plan: TablePlan, rows: int | None) -> int | None:
     """Take the rows' part of the table's size."""
-    table = step.load.table
+    table = plan.table
     if table.bytes is None or rows is None or table.rows is None:
         return None
     return round(table.bytes * rows / table.rows) if table.rows else 0
 
 
-def _without_columns(plan: Planned, given: Rate | None) -> Planned:
+def _without_columns(plan: PlanRow, given: Rate | None) -> PlanRow:
     """Plan a query of the settings where there is no catalog: only running it would tell its columns."""
     return replace(
         plan,
@@ -213,14 +219,14 @@ def _without_columns(plan: Planned, given: Rate | None) -> Planned:
     )
 
 
-def _stopped(plan: Planned, error: RedivisError) -> Planned:
+def _stopped(plan: PlanRow, error: RedivisError) -> PlanRow:
     access = error.what if isinstance(error, Forbidden) else "readable"
     return replace(plan, action="stop", reason=f"{error.what}. {error.todo}", access=access)
 
 
-def _of_dictionary(stream: DictionaryStream, loads: Iterable[Planned]) -> Planned:
+def _of_dictionary(stream: DictionaryStream, loads: Iterable[PlanRow]) -> PlanRow:
     """Tell what would be written of the data dictionary, which speaks of the loads before it too."""
-    plan = Planned(stream.name, stream.source, "skip")
+    plan = _row_of(stream)
     if stream.is_left_out:
         return replace(plan, reason="a stream map removes all its records")
     step = stream.next_step()
@@ -240,20 +246,16 @@ def _of_dictionary(stream: DictionaryStream, loads: Iterable[Planned]) -> Planne
     )
 
 
-def failed(stream: TableStream | DictionaryStream, error: RedivisError) -> Planned:
-    """Tell of a stream of which nothing could be found out."""
-    return replace(_stopped(Planned(stream.name, stream.source, "skip"), error), access="not known")
-
-
-def _unselected(stream: TableStream) -> Planned | None:
+def _unselected(stream: TableStream) -> PlanRow | None:
     """Tell of a table that is not selected because it cannot be read; of others a plan says nothing."""
-    if stream.table is None or stream.table.unreadable is None:
+    table = stream.source.table
+    if table is None or table.unreadable is None:
         return None
-    plan = _told(Planned(stream.name, stream.source, "skip"), stream, None)
-    return replace(plan, reason="it cannot be read, and is not selected", access=stream.table.unreadable)
+    row = _with_table(_row_of(stream), table, None)
+    return replace(row, reason="it cannot be read, and is not selected", access=table.unreadable)
 
 
-def show_plan(plans: Sequence[Planned], *, as_json: bool) -> None:
+def show_plan(plans: Sequence[PlanRow], *, as_json: bool) -> None:
     """Write a plan to stdout, as a table for people or as JSON."""
     if as_json:
         _show_json(plans)
@@ -261,13 +263,13 @@ def show_plan(plans: Sequence[Planned], *, as_json: bool) -> None:
         _show_text(plans)
 
 
-def _show_json(plans: Sequence[Planned]) -> None:
+def _show_json(plans: Sequence[PlanRow]) -> None:
     made_at = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     value: dict[str, Any] = {"made_at": made_at, "total": _total(plans), "streams": [asdict(plan) for plan in plans]}
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def _show_text(plans: Sequence[Planned]) -> None:
+def _show_text(plans: Sequence[PlanRow]) -> None:
     from rich.console import Console  # noqa: PLC0415 - only people need it
     from rich.table import Table  # noqa: PLC0415 - the same
 
@@ -283,21 +285,21 @@ def _show_text(plans: Sequence[Planned]) -> None:
         console.print(line)
 
 
-def _numbers(plan: Planned) -> tuple[str, str, str]:
+def _numbers(plan: PlanRow) -> tuple[str, str, str]:
     sign = {"exact": "", "at most": "≤ ", "unverified": "~ "}[plan.rows_are]
     rows = "?" if plan.rows is None else f"{sign}{plan.rows:,}"
     size = "?" if plan.bytes is None else f"{sign}{plan.bytes / 1e6:,.1f}"
     return rows, size, "?" if plan.minutes is None else f"{sign}{plan.minutes:,.1f}"
 
 
-def _change_lines(plans: Iterable[Planned]) -> list[str]:
+def _change_lines(plans: Iterable[PlanRow]) -> list[str]:
     lines = []
     for plan in plans:
         lines += [f"{plan.stream}: {words}" for words in (*plan.changes, *filter(None, [plan.verdict]))]
     return lines
 
 
-def _total(plans: Sequence[Planned]) -> dict[str, Any]:
+def _total(plans: Sequence[PlanRow]) -> dict[str, Any]:
     counts = {action: sum(plan.action == action for plan in plans) for action in ("read", "skip", "stop")}
     return {
         **counts,
@@ -308,14 +310,14 @@ def _total(plans: Sequence[Planned]) -> dict[str, Any]:
     }
 
 
-def _total_line(plans: Sequence[Planned]) -> str:
+def _total_line(plans: Sequence[PlanRow]) -> str:
     total = _total(plans)
     unknown = f", and {total['of_unknown_size']} of unknown size" if total["of_unknown_size"] else ""
     size = f"{total['rows']:,} rows, {total['bytes'] / 1e6:,.1f} MB, about {total['minutes']:,.1f} minutes"
     return f"{total['read']} to read ({size}{unknown}), {total['skip']} to skip, {total['stop']} would stop"
 
 
-def _rate_lines(plans: Iterable[Planned]) -> list[str]:
+def _rate_lines(plans: Iterable[PlanRow]) -> list[str]:
     rates = {plan.rate.origin: plan.rate for plan in plans if plan.rate}
     lines = []
     if given := rates.get("given"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -234,5 +233,3 @@ class SdkTap(Tap):
     def about_info(cls) -> AboutInfo:
         """Give name, versions, capabilities and settings, as the SDK collects them."""
         return cls._get_about_info()  # ``print_about`` only prints them
-
-

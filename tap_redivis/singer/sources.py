@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from tap_redivis.client.queries import (
@@ -171,9 +171,7 @@ class TableSource:
         if compared.base is not None:
             return plan
         change = plan.decision.reason.partition(";")[0]
-        return replace(
-            compared, decision=replace(plan.decision, reason=f"{change}; all rows are read, since {reason}")
-        )
+        return replace(compared, decision=replace(plan.decision, reason=f"{change}; all rows are read, since {reason}"))
 
     def probe(self, plan: TablePlan) -> bool:  # noqa: ARG002 - as in ``Source``
         """Leave it to a row that is read."""

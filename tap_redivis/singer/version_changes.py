@@ -1,4 +1,4 @@
-"""LOG_BASED: which earlier versions of a table can be compared with the current one, and the query that compares them."""
+"""LOG_BASED: which earlier versions of a table can be compared with the current one, and the query for that."""
 
 from __future__ import annotations
 
@@ -57,9 +57,7 @@ def _earlier_versions(
 ) -> list[TableInfo]:
     """Ask the server for the version that was loaded and for those between it and this one."""
     earlier: list[TableInfo] = []
-    tags = [
-        str(plan.bookmark.version_tag), *versions_between(plan.bookmark.version_tag, plan.snapshot.version_tag)
-    ]
+    tags = [str(plan.bookmark.version_tag), *versions_between(plan.bookmark.version_tag, plan.snapshot.version_tag)]
     for tag in tags:
         try:
             reference = parse_table(base, f"state, stream {plan.selection.stream}")
