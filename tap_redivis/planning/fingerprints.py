@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 
 from tap_redivis.model.columns import Column
+from tap_redivis.model.tables import TableInfo
 
 
 def selection_digest(columns: Sequence[Column], max_rows: int | None, added: Sequence[str] = ()) -> str:
@@ -27,6 +28,14 @@ def reading_digest(table: str, version_tag: str | None, selection: str, wire_for
             continues; what identifies content that no version fixes; what shapes the files of BATCH.
     """
     return _digest([table, version_tag, selection, wire_format, *key])
+
+
+def content_signs(table: TableInfo) -> tuple[object, ...]:
+    """Return what identifies the content of a table that no version fixes: a load must not resume on another one."""
+    if table.version_tag is not None and not table.is_upload:
+        return ()
+    signs = (table.hash, table.rows, table.updated_at)
+    return () if set(signs) == {None} else signs
 
 
 def _digest(value: Sequence[object]) -> str:

@@ -53,9 +53,9 @@ from tap_redivis.planning.decision import (
     why_all_rows,
 )
 from tap_redivis.planning.drift import Drift, drift_of, fitted_columns, names_to_transfer
-from tap_redivis.planning.fingerprints import reading_digest, selection_digest
+from tap_redivis.planning.fingerprints import content_signs, reading_digest, selection_digest
 from tap_redivis.planning.replication import Since, rows_since
-from tap_redivis.planning.version_diff import AMBIGUOUS, Comparison, mark_of, why_not_comparable
+from tap_redivis.planning.version_diff import AMBIGUOUS, Comparison, change_column, why_not_comparable
 from tap_redivis.reading.read_session import HERE, Block, SessionReader, StreamEnd, Way, has_processes
 from tap_redivis.reading.read_stream import Make, SessionGone
 from tap_redivis.runtime.progress import Result, display
@@ -66,7 +66,7 @@ from tap_redivis.singer.prefetch import SMALL_BYTES, Foreseen, Opened, Opening
 from tap_redivis.singer.records import by_sdk
 from tap_redivis.wire import decoder_for
 from tap_redivis.wire.highest_key import HighestKey
-from tap_redivis.wire.json_lines import Extension, Marking, RecordLines, extension, splicing
+from tap_redivis.wire.json_lines import DeletionMarker, Extension, RecordLines, extension, splicing
 from tap_redivis.wire.rows import Lines, Notices, RowBlock, RowCodec, Rows
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ class TableStream(Stream):
         self._last_state = time.monotonic()
         self._rows_since_state = 0
         self._highest: HighestKey | None = None
-        self._marking: Marking | None = None
+        self._marking: DeletionMarker | None = None
         self._extend: Extension = extension((), table="", version_tag=None, table_version=0)
 
     @property
@@ -480,7 +480,7 @@ class TableStream(Stream):
         )
         since = self._since(key, known_key_value(bookmark, source))
         base = bookmark.table if source.log_based and why_all_rows(bookmark, source) is None else None
-        parts: tuple[object, ...] = (key.name, since.value if since else None) if key else _content_signs(table)
+        parts: tuple[object, ...] = (key.name, since.value if since else None) if key else content_signs(table)
         if batch is not None:
             parts += ("batch", batch.encoding, batch.version_columns)
         digest = partial(reading_digest, table.pinned, table.version_tag, selection, wire_format)
@@ -726,7 +726,7 @@ class TableStream(Stream):
         compared = [by_name[column.name.lower()] for column in load.codec.columns]
         references = [table.pinned for table in earlier]
         comparison = Comparison(references, load.table.pinned, compared, self.primary_keys)
-        names = [*(variable.name for variable in compared), comparison.mark.name]
+        names = [*(variable.name for variable in compared), comparison.change_column.name]
         return replace(load, request=replace(load.request, variables=names)), comparison.query()
 
     def _earlier(
@@ -776,7 +776,7 @@ class TableStream(Stream):
 
     def _read(self, load: Load, bookmark: Bookmark, reading: PartialLoad, counter: metrics.Counter) -> Result:
         """Write all rows and, after the proof, the end of the load."""
-        self._marking = Marking(_mark(load), reading.opened_at, load.codec.zone) if load.base else None
+        self._marking = DeletionMarker(_mark(load), reading.opened_at, load.codec.zone) if load.base else None
         self._extend = extension(
             [name for name in self.added_columns if name != DELETED_AT or self._marking is None],
             table=load.table.pinned,
@@ -1131,7 +1131,7 @@ def _noting(highest: HighestKey) -> Make:
 
 
 def _mark(load: Load) -> Column:
-    return mark_of(column.name for column in load.codec.columns)
+    return change_column(column.name for column in load.codec.columns)
 
 
 def _prove_changes(load: Load, bookmark: Bookmark, reading: PartialLoad) -> None:
@@ -1183,14 +1183,6 @@ def _is_small(load: Load) -> bool:
 def _is_passable(step: Step) -> bool:
     """Whether other tables may be opened before this one has been read: it will not take long, nor any process."""
     return step.decision.action == "skip" or (step.load.is_whole and not _is_large(step.load))
-
-
-def _content_signs(table: TableInfo) -> tuple[object, ...]:
-    """Give what tells the content of a table that no version fixes: what was begun on another is not gone on with."""
-    if table.version_tag is not None and not table.is_upload:
-        return ()
-    signs = (table.hash, table.rows, table.updated_at)
-    return () if set(signs) == {None} else signs
 
 
 def _expected_rows(load: Load, session: ReadSession) -> int | None:

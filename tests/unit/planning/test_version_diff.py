@@ -16,8 +16,8 @@ from tap_redivis.model.added_columns import DELETED_AT
 from tap_redivis.model.columns import COLUMN_TYPES, Column, ValueRules
 from tap_redivis.model.reads import ChangeCounts
 from tap_redivis.model.tables import Variable
-from tap_redivis.planning.version_diff import Comparison, mark_of, why_not_comparable
-from tap_redivis.wire.json_lines import Marking
+from tap_redivis.planning.version_diff import Comparison, change_column, why_not_comparable
+from tap_redivis.wire.json_lines import DeletionMarker
 from tap_redivis.wire.rows import Notices, RowCodec, Rows
 
 _BEFORE, _SECOND, _AFTER = (f"demo.visits:v1_{minor}.visits" for minor in range(3))
@@ -37,7 +37,7 @@ def test_names_are_never_sql(types: dict[str, str], data: st.DataObject, before:
 
     tree = sqlglot.parse_one(comparison.query(), dialect="bigquery")
 
-    assert [select.alias for select in tree.selects] == [*types, comparison.mark.name]
+    assert [select.alias for select in tree.selects] == [*types, comparison.change_column.name]
     assert len(list(tree.find_all(exp.Select))) == 4 * len(before)  # a comparison, its check, and that of each side
     ours = {"passed", "copies", *(f"k{place}" for place in range(len(keys)))}
     assert {column.name for column in tree.find_all(exp.Column)} <= {*types, *ours}
@@ -79,11 +79,11 @@ def test_each_type_has_its_comparison(kind: str, condition: str) -> None:
 def test_rows_are_marked_and_counted(rows: list[tuple[str, str | None, object]]) -> None:
     """Whatever stands in them: also what looks like a mark or a line's end."""
     columns = [Column("id", "string"), Column("name", "string")]
-    mark = mark_of(column.name for column in columns)
+    mark = change_column(column.name for column in columns)
     codec = RowCodec("t", columns, ValueRules(), Notices()).with_column(mark)
     lines = b"".join(codec.spell_values([str(key), name, kind]) for kind, name, key in rows)
 
-    marked, changes = Marking(mark, _FOUND_AT, "+00:00").of(Rows(len(rows), lines))
+    marked, changes = DeletionMarker(mark, _FOUND_AT, "+00:00").of(Rows(len(rows), lines))
 
     found_at = "2026-11-20T12:00:00+00:00"
     assert [json.loads(line) for line in marked.lines.splitlines()] == [
@@ -97,7 +97,7 @@ def test_a_row_of_which_nothing_is_said_is_an_error() -> None:
     lines = b'{"id":1,"redivis_change":null}\n'
 
     with pytest.raises(DataError, match="does not say of each row"):
-        Marking(mark_of(["id"]), _FOUND_AT, "").of(Rows(1, lines))
+        DeletionMarker(change_column(["id"]), _FOUND_AT, "").of(Rows(1, lines))
 
 
 @pytest.mark.parametrize(
