@@ -151,7 +151,7 @@ def why_all_rows(bookmark: Bookmark, snapshot: TableSnapshot) -> str | None:  # 
         return "the version is the same"
     if None in {bookmark.rows, snapshot.rows}:
         return "nobody says how many rows there are"
-    return _why_not_comparable(_numbers(bookmark.version_tag), _numbers(snapshot.version_tag))
+    return _why_not_comparable(version_numbers(bookmark.version_tag), version_numbers(snapshot.version_tag))
 
 
 def _why_not_comparable(before: tuple[int, int] | None, now: tuple[int, int] | None) -> str | None:
@@ -168,11 +168,12 @@ def _why_not_comparable(before: tuple[int, int] | None, now: tuple[int, int] | N
 
 def versions_between(before: str | None, now: str | None) -> tuple[str, ...]:
     """List the tags of the versions between two that differ in their minor number."""
-    earlier, later = _numbers(before), _numbers(now)
+    earlier, later = version_numbers(before), version_numbers(now)
     return tuple(f"v{later[0]}.{minor}" for minor in range(earlier[1] + 1, later[1])) if earlier and later else ()
 
 
-def _numbers(tag: str | None) -> tuple[int, int] | None:
+def version_numbers(tag: str | None) -> tuple[int, int] | None:
+    """Return the major and the minor number of a version tag; None if it has none."""
     match = _VERSION_TAG.fullmatch(tag or "")
     return (int(match[1]), int(match[2])) if match else None
 

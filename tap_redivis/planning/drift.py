@@ -1,8 +1,7 @@
-"""Drift: where a catalog and the variables that the server has now differ, what the version tags say of it. Pure."""
+"""Drift: how the catalog and the server's variables differ, and whether the version tags announce it. Pure."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -11,17 +10,16 @@ from tap_redivis.errors import SchemaChanged
 from tap_redivis.model.columns import Column, ColumnType
 from tap_redivis.model.json_schema import column_type_of
 from tap_redivis.model.tables import Variable
-
-_TAG = re.compile(r"v?(\d+)[._](\d+)")
+from tap_redivis.planning.decision import version_numbers
 
 
 @dataclass(frozen=True)
-class Change:
-    """One difference.
+class SchemaDifference:
+    """One difference between the catalog and the server's variables.
 
     Attributes:
-        kind: What happened to the variable; ``respelled`` is upper and lower case.
-        variable: Its name, as the catalog has it if it does.
+        kind: What happened to the variable; ``respelled`` means upper and lower case.
+        variable: Its name, spelled as in the catalog; as on the server if it is new.
         words: The difference in words.
     """
 
@@ -35,36 +33,36 @@ class Drift:
     """The differences of one table.
 
     Attributes:
-        changes: Those that the catalog does not fit any more, in its order, then what is new.
+        changes: What the catalog no longer fits, in the catalog's order, then the new variables.
         before: Version tag of the last complete load; None if there was none, or the table has no versions.
         now: Version tag of the table.
     """
 
-    changes: tuple[Change, ...] = ()
+    changes: tuple[SchemaDifference, ...] = ()
     before: str | None = None
     now: str | None = None
 
     @property
-    def breaking(self) -> tuple[Change, ...]:
-        """The changes that ``on_schema_change`` decides about: new variables harm nobody."""
+    def breaking(self) -> tuple[SchemaDifference, ...]:
+        """The differences that ``on_schema_change`` decides about: all but new variables."""
         return tuple(change for change in self.changes if change.kind != "added")
 
     @property
-    def added(self) -> tuple[Change, ...]:
+    def added(self) -> tuple[SchemaDifference, ...]:
         """The variables that the catalog does not have."""
         return tuple(change for change in self.changes if change.kind == "added")
 
     @property
     def level(self) -> Literal["major", "minor"] | None:
-        """How the version tag has risen since the last complete load; None if that is not known."""
-        before, now = (_TAG.fullmatch(tag or "") for tag in (self.before, self.now))
-        if before is None or now is None or before.groups() == now.groups():
+        """Which number of the version tag changed since the last complete load; None if unknown, or if neither did."""
+        before, now = version_numbers(self.before), version_numbers(self.now)
+        if before is None or now is None or before == now:
             return None
-        return "minor" if before[1] == now[1] else "major"
+        return "minor" if before[0] == now[0] else "major"
 
     @property
     def verdict(self) -> str:
-        """Say whether the version tags fit the changes (redivis-api §5); empty if there is nothing to say."""
+        """Say whether the version tags announce the differences (redivis-api §5); empty if there is nothing to say."""
         if self.level is None or not self.changes:
             return ""
         step = f"{self.before} → {self.now} is a {self.level} version"
@@ -75,7 +73,7 @@ class Drift:
         return f"{step}, which should only add variables: its owner may want to know"
 
     def refusal(self, table: str) -> SchemaChanged | None:
-        """Make the error for a catalog that does not fit, if it does not."""
+        """Make the error for a catalog that does not fit the table; None if it fits."""
         if not self.breaking:
             return None
         differences = "; ".join(change.words for change in self.breaking)
@@ -104,9 +102,8 @@ def drift_of(
 
     Args:
         columns: The catalog's selected columns.
-        variables: What the server has now.
-        known: Names of all columns that the catalog has, selected or not; None if there is no catalog that could lack
-            some.
+        variables: The server's variables now.
+        known: Names of all the catalog's columns, selected or not; None if no variable can be new.
         before: Version tag of the last complete load.
         now: Version tag of the table.
     """
@@ -114,7 +111,7 @@ def drift_of(
     if known is not None:
         folded = {name.lower() for name in known}
         changes += [
-            Change("added", variable.name, f"variable {variable.name!r} ({variable.type}) is new")
+            SchemaDifference("added", variable.name, f"variable {variable.name!r} ({variable.type}) is new")
             for variable in variables
             if variable.name.lower() not in folded
         ]
@@ -122,7 +119,7 @@ def drift_of(
 
 
 def fitted_columns(columns: Iterable[Column], variables: Sequence[Variable]) -> tuple[Column, ...]:
-    """Note at each column whether it is gone, and as what it arrives if that is another type than the catalog's."""
+    """Note of each column whether it is gone, and the type in which it arrives if it is not the catalog's."""
     find = _finder(variables)
     return tuple(
         replace(column, is_gone=variable is None, arrives_as=_other_type(column, variable) if variable else None)
@@ -131,35 +128,35 @@ def fitted_columns(columns: Iterable[Column], variables: Sequence[Variable]) -> 
 
 
 def names_to_transfer(columns: Iterable[Column], variables: Sequence[Variable]) -> list[str] | None:
-    """Name the variables to ask for, as the server spells them; None means all of them in their order."""
+    """Name the variables to ask for, as the server spells them; None means all of them, in the server's order."""
     find = _finder(variables)
     names = [variable.name for variable in (find(column.name) for column in columns) if variable]
     return None if names == [variable.name for variable in variables] else names
 
 
-def _breaking(columns: Iterable[Column], variables: Sequence[Variable]) -> Iterator[Change]:
+def _breaking(columns: Iterable[Column], variables: Sequence[Variable]) -> Iterator[SchemaDifference]:
     find = _finder(variables)
     for column in columns:
         variable = find(column.name)
         if variable is None:
-            yield Change("removed", column.name, f"variable {column.name!r} is gone")
+            yield SchemaDifference("removed", column.name, f"variable {column.name!r} is gone")
             continue
         if variable.name != column.name:
             words = f"variable {column.name!r} is now spelled {variable.name!r}"
-            yield Change("respelled", column.name, words)
+            yield SchemaDifference("respelled", column.name, words)
         if _other_type(column, variable):
             words = f"variable {column.name!r} was {column.type} and is now {variable.type}"
-            yield Change("retyped", column.name, words)
+            yield SchemaDifference("retyped", column.name, words)
 
 
 def _other_type(column: Column, variable: Variable) -> ColumnType | None:
-    """Find the type of a variable's values where it is not the column's; geography is text."""
+    """Return the type of a variable's values if it is not the column's; catalogs do not tell geography from text."""
     kind = column_type_of(variable)
     return None if kind == ("string" if column.type == "geography" else column.type) else kind
 
 
 def _finder(variables: Sequence[Variable]) -> Callable[[str], Variable | None]:
-    """Find variables by name, without case; an exact match goes first."""
+    """Find variables by name, without case; an exact match is preferred."""
     exact = {variable.name: variable for variable in variables}
     folded = {variable.name.lower(): variable for variable in variables}
     return lambda name: exact.get(name) or folded.get(name.lower())

@@ -31,7 +31,7 @@ def reading_digest(table: str, version_tag: str | None, selection: str, wire_for
 
 
 def content_signs(table: TableInfo) -> tuple[object, ...]:
-    """Give what identifies the content of a table that no version fixes; nothing for one that a version fixes."""
+    """Return what identifies the content of a table that no version fixes: a load must not resume on another one."""
     if table.version_tag is not None and not table.is_upload:
         return ()
     signs = (table.hash, table.rows, table.updated_at)

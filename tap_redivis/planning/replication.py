@@ -1,4 +1,4 @@
-"""Replication keys: the highest value that was seen, and the query for the rows from a value on. Pure."""
+"""INCREMENTAL: the SQL query for the rows whose replication key has some value or a higher one. Pure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "'": "\\'", "`": "\\`", "\n": "\\n", "\r
 
 @dataclass(frozen=True)
 class Since:
-    """Where an incremental load goes on.
+    """Where an incremental load continues.
 
     Attributes:
         key: The replication key.
@@ -41,7 +41,7 @@ class Since:
     value: KeyValue
 
     def condition(self) -> str:
-        """Write the SQL condition: rows at the border come again, and rows without a key always do.
+        """Write the SQL condition: rows with exactly this value come again, and rows without a key always come.
 
         Raises:
             ValueError: The value is not of the key's type.
@@ -54,7 +54,7 @@ class Since:
 
 
 def rows_since(table: str, names: Sequence[str], since: Since) -> str:
-    """Write the query for some variables of the rows that an incremental load needs.
+    """Write the query for the rows that an incremental load needs, with the variables ``names``.
 
     Raises:
         ValueError: The value is not of the key's type.

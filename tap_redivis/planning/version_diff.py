@@ -1,8 +1,8 @@
-"""What changed from one version of a table to the next: the query for it, and its rows → rows with ``_sdc_deleted_at``.
+"""The SQL query for what changed between two versions of a table (LOG_BASED). Pure.
 
-Redivis compares (LOG_BASED): each row of the query's result says in its last column, which goes no further, whether it
-was inserted, changed or deleted. Versions in between are compared as well: a load of one of them may have been
-interrupted, and have left rows in the target that neither the first nor the last version has. Pure.
+The last column of its result, the change column, says whether a row was inserted, changed or deleted. Versions in
+between are compared as well: an interrupted load of one of them may have left rows in the target that neither the first
+nor the last version has.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from tap_redivis.model.tables import Variable
 from tap_redivis.planning.replication import identifier, text_literal
 
 AMBIGUOUS = "are null, or stand for more than one row"
-"""Words of the error that the query fails with where the key is none."""
+"""Words of the error with which the query fails if the key does not identify rows."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Versions of a table, to be compared on the server.
+    """A comparison of a table's versions, which the server makes.
 
     Attributes:
         before: References of the version that was loaded, and of those between it and the current one.
-        after: Reference of the current one.
-        variables: What all have, in the same types, and is to be compared; in the current one's spelling.
-        keys: Names of those that identify a row.
+        after: Reference of the current version.
+        variables: The variables to compare, which all versions have in the same types; spelled as in the current one.
+        keys: Names of the variables that identify a row.
     """
 
     before: Sequence[str]
@@ -35,18 +35,18 @@ class Comparison:
     keys: Sequence[str]
 
     @property
-    def mark(self) -> Column:
-        """The last column of the result, with one letter (see ``DeletionMarker``)."""
+    def change_column(self) -> Column:
+        """The last column of the result, with one letter (see ``json_lines.DeletionMarker``)."""
         return change_column(variable.name for variable in self.variables)
 
     def query(self) -> str:
-        """Write the query; it fails where a key is null, NaN or not the only one of its kind."""
+        """Write the query; it fails if a key is null, NaN or not unique."""
         loaded, *between = self.before
         selects = [self._select(loaded, "icd"), *(self._select(version, "rrg") for version in between)]
         return "\nUNION ALL\n".join(selects)
 
     def _select(self, before: str, letters: str) -> str:
-        """Compare the current version with another; the letters are for what was inserted, changed and deleted."""
+        """Compare the current version with another; ``letters`` are those for inserted, changed and deleted rows."""
         names = [variable.name for variable in self.variables]
         new, old, check = (_unused(name, names) for name in ("new", "old", "key_check"))
         keys = [variable for variable in self.variables if self._is_key(variable)]
@@ -55,10 +55,10 @@ class Comparison:
         no_new, no_old = (f"{_path(side, keys[0])} IS NULL" for side in (new, old))
         inserted, changed, deleted = map(text_literal, letters)
         letter = f"CASE WHEN {no_old} THEN {inserted} WHEN {no_new} THEN {deleted} ELSE {changed} END"
-        columns.append(f"CONCAT({letter}, {identifier(check)}.`passed`) AS {identifier(self.mark.name)}")
+        columns.append(f"CONCAT({letter}, {identifier(check)}.`passed`) AS {identifier(self.change_column.name)}")
         same_key = " AND ".join(f"{_comparable(new, key)} = {_comparable(old, key)}" for key in keys)
         differs = [no_new, no_old, *(_differs(new, old, variable) for variable in others)]
-        return "\n".join(  # all parts are quoted names and our own words
+        return "\n".join(
             [
                 f"SELECT {', '.join(columns)}",
                 f"FROM {identifier(self.after)} AS {identifier(new)}",
@@ -77,7 +77,7 @@ class Comparison:
         return f"{_path(new, variable)} AS {identifier(variable.name)}"
 
     def _check(self, keys: Sequence[Variable], before: str) -> str:
-        """Write the subquery of one row that fails if some keys identify no row; its value is the empty text."""
+        """Write the subquery that fails if the keys do not identify rows; otherwise it gives one row, an empty text."""
         places = ", ".join(str(place + 1) for place in range(len(keys)))
         values = ", ".join(f"{_comparable(None, key)} AS `k{place}`" for place, key in enumerate(keys))
         counted = " UNION ALL ".join(
@@ -94,7 +94,7 @@ class Comparison:
 
 
 def why_not_comparable(columns: Iterable[Column], before: Sequence[Variable], after: Sequence[Variable]) -> str | None:
-    """Say which selected column keeps two versions from being compared; None if none does."""
+    """Say which selected column makes two versions impossible to compare; None if none does."""
     earlier, later = ({variable.name.lower(): variable.type for variable in side} for side in (before, after))
     for column in columns:
         types = [side.get(column.name.lower()) for side in (earlier, later)]
@@ -106,7 +106,7 @@ def why_not_comparable(columns: Iterable[Column], before: Sequence[Variable], af
 
 
 def change_column(names: Iterable[str]) -> Column:
-    """Make the column that says what became of a row, beside columns of some names."""
+    """Make the column that says what became of a row; its name is none of ``names``."""
     return Column(_unused("redivis_change", list(names)), "string")
 
 
@@ -122,7 +122,7 @@ def _path(table: str, variable: Variable) -> str:
 
 
 def _comparable(table: str | None, variable: Variable) -> str:
-    """Write a variable as something that can be compared and grouped by, as exactly as a record would tell it."""
+    """Write a variable as something that SQL can compare and group by, and that differs whenever its RECORDs differ."""
     value = _path(table, variable) if table else identifier(variable.name)
     if variable.type == "geography":
         return f"ST_ASBINARY({value})"
@@ -130,7 +130,7 @@ def _comparable(table: str | None, variable: Variable) -> str:
 
 
 def _differs(new: str, old: str, variable: Variable) -> str:
-    """Write the condition that a variable differs: NULL is like NULL, NaN like NaN, and 0.0 unlike -0.0."""
+    """Write the condition that a variable differs: NULL equals NULL, NaN equals NaN, and 0.0 differs from -0.0."""
     condition = f"{_comparable(new, variable)} IS DISTINCT FROM {_comparable(old, variable)}"
     if variable.type != "float":
         return condition

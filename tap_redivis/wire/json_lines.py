@@ -1,4 +1,4 @@
-"""Everything that changes rows while they are JSON lines: added columns, marks of deleted rows, RECORD envelopes."""
+"""Everything that changes rows while they are JSON lines: added columns, ``_sdc_deleted_at``, RECORD envelopes."""
 
 from __future__ import annotations
 
@@ -75,34 +75,34 @@ def _with_ends_one_by_one(rows: Rows, end: bytes, numbers: Sequence[int]) -> byt
 
 
 class DeletionMarker:
-    """Turns the rows of a comparison into rows with ``_sdc_deleted_at``.
+    """Replaces the change column of a comparison's rows by ``_sdc_deleted_at``.
 
-    Letters are ``i``, ``c`` and ``d`` for rows that were inserted, changed and deleted; ``r`` and ``g`` for those that
-    are there, or gone, unlike in a version in between.
+    The change column has the letter ``i``, ``c`` or ``d`` for a row that was inserted, changed or deleted; ``r`` or
+    ``g`` for a row that is there, or gone, unlike in a version in between.
 
     Args:
-        mark: The last column of the rows: what became of each.
-        found_at: When the rows were found gone.
+        change_column: The last column of the rows.
+        found_at: The value of ``_sdc_deleted_at`` for deleted rows.
         zone: What is appended to times.
     """
 
-    def __init__(self, mark: Column, found_at: datetime, zone: str) -> None:
+    def __init__(self, change_column: Column, found_at: datetime, zone: str) -> None:
         there = _last_pair(DELETED_AT, None)
         gone = _last_pair(DELETED_AT, found_at.strftime("%Y-%m-%dT%H:%M:%S") + zone)
         self._ends = {"i": there, "c": there, "d": gone, "r": there, "g": gone}
-        self._mark = mark
+        self._name = change_column.name
 
     def of(self, rows: Rows) -> tuple[Rows, ChangeCounts]:
-        """Mark some rows, and count them.
+        """Mark the deleted rows among some rows, and count the changes.
 
         Raises:
-            DataError: It is not said of each row what became of it.
+            DataError: The change column of a row has none of the letters.
         """
         lines, counts = rows.lines, []
         for letter, end in self._ends.items():
-            said = _last_pair(self._mark.name, letter)  # a quote within a text is escaped: this can only be the mark
-            counts.append(lines.count(said))
-            lines = lines.replace(said, end)
+            pair = _last_pair(self._name, letter)  # quotes in a value are escaped: only the change column looks so
+            counts.append(lines.count(pair))
+            lines = lines.replace(pair, end)
         if sum(counts) != rows.count:
             raise DataError("the query does not say of each row what became of it", where="LOG_BASED", todo="Run again")
         inserted, changed, deleted, *repeated = counts

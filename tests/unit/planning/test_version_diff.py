@@ -37,7 +37,7 @@ def test_names_are_never_sql(types: dict[str, str], data: st.DataObject, before:
 
     tree = sqlglot.parse_one(comparison.query(), dialect="bigquery")
 
-    assert [select.alias for select in tree.selects] == [*types, comparison.mark.name]
+    assert [select.alias for select in tree.selects] == [*types, comparison.change_column.name]
     assert len(list(tree.find_all(exp.Select))) == 4 * len(before)  # a comparison, its check, and that of each side
     ours = {"passed", "copies", *(f"k{place}" for place in range(len(keys)))}
     assert {column.name for column in tree.find_all(exp.Column)} <= {*types, *ours}
