@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from copy import deepcopy
-from functools import cached_property
-from typing import IO, TYPE_CHECKING, Any, ClassVar
+from functools import cache, cached_property
+from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
 
 import click
 from singer_sdk import Stream, Tap
@@ -91,7 +91,7 @@ class TapRedivis(SdkTap):
             api,
             metadata,
             self.writer,
-            states=RunState(lambda: self.state, lambda: self.state_writer),
+            states=RunState(lambda: cast("dict[str, Any]", self.state), lambda: self.state_writer),
             wanted=lambda: [each for stream in self._tables if stream.selected for each in stream.source.containers],
             prefetcher=Prefetcher(
                 lambda request: api.workers.submit(prefetch, api, metadata, request),
@@ -131,9 +131,13 @@ class TapRedivis(SdkTap):
         """The streams of the data dictionary, if the settings ask for it."""
         if not self.run.settings.include_dictionary:
             return []
-        from tap_redivis.singer.dictionary.stream import dictionary_streams  # noqa: PLC0415 - few settings ask for it
+        from tap_redivis.singer.dictionary.entries import Described  # noqa: PLC0415 - few settings ask for it
+        from tap_redivis.singer.dictionary.stream import DictionaryStream  # noqa: PLC0415 - the same
+        from tap_redivis.singer.dictionary.topics import TOPICS  # noqa: PLC0415 - the same
 
-        return dictionary_streams(self, self.run, lambda: self._tables, self._name_in_target)
+        described = Described(self.run, lambda: self._tables, self._name_in_target)
+        dictionary = cache(described.dictionary)  # one for all of its streams
+        return [DictionaryStream(self, self.run, topic, dictionary) for topic in TOPICS]
 
     @property
     def streams(self) -> dict[str, Stream]:
@@ -273,9 +277,7 @@ class TapRedivis(SdkTap):
         """
         from tap_redivis.singer.plan_report import plans_of, show_plan  # noqa: PLC0415 - a run needs no plan
 
-        show_plan(
-            plans_of(self._own_streams, self.run, rate), as_json=as_json
-        )
+        show_plan(plans_of(self._own_streams, self.run, rate), as_json=as_json)
 
     def run_probes(self) -> None:
         """Check that each selected table can be read."""

@@ -1,7 +1,7 @@
 """Rows → files: one file covers some rows of one read stream, in its order.
 
-The thread that reads the rows writes files under temporary names; the thread that owns stdout publishes each file, writes
-its BATCH message, and only then notes its rows in the bookmark.
+The thread that reads the rows writes files under temporary names. The thread that owns stdout publishes each file,
+writes its BATCH message, and only then notes its rows in the bookmark.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from tap_redivis.errors import ConfigError, Forbidden, RedivisError, SchemaChang
 from tap_redivis.model.tables import TableInfo
 from tap_redivis.planning.drift import Drift
 from tap_redivis.planning.table_plan import TablePlan
-from tap_redivis.singer.dictionary import TABLES
-from tap_redivis.singer.dictionary_stream import DictionaryStream
+from tap_redivis.singer.dictionary.stream import DictionaryStream
+from tap_redivis.singer.dictionary.topics import TABLES
 from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.sources import refuse
 from tap_redivis.singer.streams import TableStream
@@ -103,9 +103,7 @@ def rate_of(text: str | None) -> Rate | None:
     return Rate(float(match[1]), "MB" if match[2] else "rows", "given")
 
 
-def plans_of(
-    streams: Iterable[TableStream | DictionaryStream], run: RunContext, given: Rate | None
-) -> list[PlanRow]:
+def plans_of(streams: Iterable[TableStream | DictionaryStream], run: RunContext, given: Rate | None) -> list[PlanRow]:
     """Ask each stream what a run would ask it before the first row; what cannot be found out counts as a failure.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -29,7 +29,7 @@ class RunState:
         writer: Gives what writes STATE messages; the same.
     """
 
-    current: Callable[[], dict[str, Any]]
+    current: Callable[[], MutableMapping[str, Any]]
     writer: Callable[[], StateWriter]
 
     def raw(self, stream: str) -> Any:  # noqa: ANN401 - a bookmark of a table or of the dictionary

@@ -76,7 +76,7 @@ def readable_bookmarks(state: Any) -> dict[str, Any]:  # noqa: ANN401 - anything
 def _readable(bookmark: Any) -> dict[str, Any]:  # noqa: ANN401 - anything may stand in a state file
     if not is_of_dictionary(bookmark):
         return to_state(from_state(bookmark))
-    from tap_redivis.singer.dictionary.bookmarks import readable  # noqa: PLC0415 - few states have such a bookmark
+    from tap_redivis.singer.dictionary.bookmark import readable  # noqa: PLC0415 - few states have such a bookmark
 
     return readable(bookmark)
 

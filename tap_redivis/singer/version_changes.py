@@ -44,7 +44,7 @@ def compare(plan: TablePlan, variables: Sequence[Variable], metadata: MetadataCl
     compared = [by_name[column.name.lower()] for column in plan.columns]
     references = [table.pinned for table in earlier]
     comparison = Comparison(references, plan.table.pinned, compared, plan.selection.key_properties)
-    names = [*(variable.name for variable in compared), comparison.mark.name]
+    names = [*(variable.name for variable in compared), comparison.change_column.name]
     return replace(plan, request=replace(plan.request, variables=names)), comparison.query()
 
 

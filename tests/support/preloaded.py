@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from tap_redivis.__main__ import _leave_out
-
-_leave_out()  # first: a tap that is started does without these parts of the SDK too
-
-from tap_redivis import tap  # noqa: E402 - see above
-from tap_redivis.batch import output  # noqa: E402 - see above
-from tap_redivis.wire import arrow, csv  # noqa: E402 - see above
+from tap_redivis import tap
+from tap_redivis.batch import output
+from tap_redivis.wire import arrow, csv
 
 __all__ = ["arrow", "csv", "output", "tap"]
