@@ -37,16 +37,13 @@ _STREAM = "visits__visits"
 _COMPRESSION = {"arrow": {}, "parquet": {"compression": "zstd"}, "jsonl": {"compression": "gzip"}}
 _TYPES = "demo.types.all_types"
 
-_each_way = pytest.mark.parametrize(
-    ("encoding", "processes"), [*((encoding, False) for encoding in ENCODINGS), ("arrow", True), ("jsonl", True)]
-)
-"""Files of each encoding, written by threads, and by processes where they do that for large tables."""
+_each_way = pytest.mark.parametrize("encoding", ENCODINGS)
 
 
 @_each_way
-def test_the_files_hold_the_table(site: Site, encoding: str, processes: bool) -> None:  # noqa: FBT001 - by name
+def test_the_files_hold_the_table(site: Site, encoding: str) -> None:
     """All rows, in files of as many rows as were allowed; no RECORD, and nothing is left under another name."""
-    done = site.sync(batch_config=_config(site, encoding, batch_size=300), processes=processes)
+    done = site.sync(batch_config=_config(site, encoding, batch_size=300))
 
     files = files_of(done.messages)
     assert_same_rows(records_of_files(files), records_of(VISITS))
@@ -61,10 +58,9 @@ def test_the_files_hold_the_table(site: Site, encoding: str, processes: bool) ->
 def test_each_message_comes_as_its_file_is_complete_and_a_state_with_it(
     site: Site,
     encoding: str,
-    processes: bool,  # noqa: FBT001 - by name
 ) -> None:
     """The rows that STATE speaks of are those of the files before it; ACTIVATE_VERSION comes after the last."""
-    done = site.sync(batch_config=_config(site, encoding, batch_size=200), processes=processes)
+    done = site.sync(batch_config=_config(site, encoding, batch_size=200))
 
     rows = 0
     for before, message in zip(done.messages, done.messages[1:], strict=False):
@@ -258,17 +254,16 @@ def test_a_limit_of_rows_is_kept_exactly(site: Site, encoding: str) -> None:
 def test_incremental_loads_go_on_from_the_highest_key(
     site: Site,
     encoding: str,
-    processes: bool,  # noqa: FBT001 - by name
 ) -> None:
     """The key's highest value is found in what the files hold."""
     settings: Json = {
         "table_options": {"visits": {"key_properties": ["id"], "replication_key": "seen_at"}},
         "batch_config": _config(site, encoding),
     }
-    first = site.sync(processes=processes, **settings)
+    first = site.sync(**settings)
     site.release("demo/visits/v1.1/visits", visits(2300))
 
-    second = site.sync(state=first.state, processes=processes, **settings)
+    second = site.sync(state=first.state, **settings)
 
     assert first.state["bookmarks"][_STREAM]["replication_key_value"] == records_of(VISITS)[-1]["seen_at"]
     assert {row["id"] for row in records_of_files(files_of(second.messages))} == set(range(1999, 2300))
@@ -295,11 +290,10 @@ def test_rows_say_which_load_they_are_of(site: Site, encoding: str) -> None:
 def test_the_columns_that_records_get_are_in_files_too(
     site: Site,
     encoding: str,
-    processes: bool,  # noqa: FBT001 - by name
 ) -> None:
     """The row key, which tells each row of a load apart however the files are cut, and the lineage."""
     files = _config(site, encoding, batch_size=123)
-    done = site.sync(row_key=True, lineage=True, batch_config=files, processes=processes)
+    done = site.sync(row_key=True, lineage=True, batch_config=files)
 
     [schema] = [message for message in done.messages if message["type"] == "SCHEMA"]
     [activated] = [message["version"] for message in done.messages if message["type"] == "ACTIVATE_VERSION"]
@@ -348,14 +342,13 @@ def test_a_table_with_a_column_of_that_name_is_refused(site: Site) -> None:
 def test_a_stopped_load_leaves_no_unfinished_file_and_goes_on(
     site: Site,
     encoding: str,
-    processes: bool,  # noqa: FBT001 - by name
 ) -> None:
     """SIGTERM: STATE last, exit 143; the second run brings the rest, and each row once."""
     settings: Json = {"batch_config": _config(site, encoding, batch_size=100)}
     site.emulator.faults.add(Fault(kind="stall", path="/readStreams/*", nth="every", at_row=250))
 
     with (
-        forked(site.tap(**settings), processes=processes) as running,
+        forked(site.tap(**settings)) as running,
         open(running.stdout, "rb", closefd=False) as stdout,
     ):
         written = [stdout.readline() for _ in range(17)]  # SCHEMA, eight files with STATE
@@ -364,7 +357,7 @@ def test_a_stopped_load_leaves_no_unfinished_file_and_goes_on(
     site.emulator.faults.clear()
     assert first.messages[-1]["type"] == "STATE"
     assert _left(site) == set(files_of(first.messages))
-    second = site.sync(state=first.state, processes=processes, **settings)
+    second = site.sync(state=first.state, **settings)
 
     assert first.exit_code == 143
     assert len(records_of_files(files_of(first.messages))) == _rows_said(first.state) == 800
@@ -372,10 +365,8 @@ def test_a_stopped_load_leaves_no_unfinished_file_and_goes_on(
     assert _left(site) == {*files_of(first.messages), *files_of(second.messages)}
 
 
-@pytest.mark.parametrize("processes", [False, True])
 def test_an_invalid_value_ends_the_table_after_the_rows_before_it(
     site: Site,
-    processes: bool,  # noqa: FBT001 - by name
 ) -> None:
     """They are in a file that a STATE speaks of; nothing says that the table is complete."""
     site.release("demo/visits/v1.1/visits", pa.table({"id": ["1"] * 29 + ["three"]}))
@@ -386,7 +377,7 @@ def test_an_invalid_value_ends_the_table_after_the_rows_before_it(
     )
     site.emulator.reload()
 
-    failed = run(site.tap(batch_config=_config(site, "arrow")), processes=processes)
+    failed = run(site.tap(batch_config=_config(site, "arrow")))
     written = [row["id"] for row in records_of_files(files_of(failed.messages))]  # the next run may use their names
     nulls = site.sync(batch_config=_config(site, "arrow"), on_invalid_value="null")
 

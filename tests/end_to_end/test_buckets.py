@@ -39,18 +39,13 @@ def lake(s3: S3, site: Site) -> _Lake:
     return _Lake(s3, site, s3.bucket())
 
 
-@pytest.mark.parametrize("processes", [False, True])
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_the_files_in_the_bucket_hold_the_table(
     lake: _Lake,
     encoding: str,
-    processes: bool,  # noqa: FBT001 - pytest gives it by name
 ) -> None:
-    """All rows, in files of as many rows as were allowed, and nothing else; no upload is left.
-
-    Of large tables too, which processes would write if the client of the bucket could be forked.
-    """
-    done = lake.run(lake.tap(encoding, batch_size=300), processes=processes)
+    """All rows, in files of as many rows as were allowed, and nothing else; no upload is left."""
+    done = lake.run(lake.tap(encoding, batch_size=300))
 
     assert done.exit_code == 0, done.stderr
     assert_same_rows(lake.rows(done), records_of(VISITS))

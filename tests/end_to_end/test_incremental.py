@@ -13,7 +13,6 @@ import pytest
 from redivis_emulator import Fault
 from tests.end_to_end.conftest import VISITS
 from tests.support.pipes import Json, Output, Stop, run, run_stopped
-from tests.support.running import forked
 from tests.support.served import Site, assert_same_rows, records_of, visits
 
 _BY_ID = {"visits": {"key_properties": ["id"], "replication_key": "ID"}}
@@ -40,15 +39,6 @@ def test_an_unchanged_version_costs_no_query(site: Site) -> None:
 
     assert not site.asked("data", "/queries")
     assert second.state == first.state
-
-
-def test_processes_that_read_tell_the_highest_key(site: Site) -> None:
-    program = site.tap(table_options=_BY_ID)
-    with forked(program, processes=True) as running, open(running.stdout, "rb", closefd=False) as stdout:
-        done = running.end(stdout.read())
-
-    assert done.exit_code == 0, done.stderr
-    assert _bookmark(done)["replication_key_value"] == 1999
 
 
 @pytest.mark.parametrize("wire_format", ["jsonl", "arrow", "csv"])

@@ -22,7 +22,6 @@ from tests.end_to_end.conftest import UNLIMITED
 from tests.support.measuring import measured
 from tests.support.pipes import Json, Output, Process, run
 from tests.support.readers import interrupted_when
-from tests.support.running import forked
 from tests.support.served import Site, assert_same_rows, records_of, visits, write_note, write_table
 
 _NAMES = [f"t{number:02}" for number in range(14)]
@@ -194,17 +193,6 @@ def test_with_one_request_at_once_tables_are_read_one_after_another(many: Site, 
     assert _run(many, _ONE_BY_ONE, catalog=catalog).exit_code == 0
 
     assert _turns(many) == _NAMES
-
-
-def test_nothing_is_opened_ahead_of_processes(many: Site, catalog: Json) -> None:
-    """A process that is forked while a thread holds a lock never gets it; here all tables have processes."""
-    with forked(many.tap(datasets=["demo.many"], max_requests=_AHEAD, catalog=catalog), processes=True) as running:
-        written = b"".join(iter(lambda: os.read(running.stdout, 65536), b""))
-        done = running.end(written)
-
-    assert done.exit_code == 0, done.stderr
-    assert _turns(many) == _NAMES
-    assert_same_rows(done.records("many__t00"), records_of(_TABLES["t00"]))
 
 
 def test_no_more_memory_is_needed(tmp_path: Path) -> None:

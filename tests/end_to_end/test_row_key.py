@@ -73,11 +73,10 @@ def test_a_variable_of_its_name_stays_what_it_is(site: Site) -> None:
 # --- records ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("processes", [False, True])
 @pytest.mark.parametrize("wire_format", ["jsonl", "arrow", "csv"])
-def test_each_row_has_a_key_of_its_own(site: Site, wire_format: str, processes: bool) -> None:  # noqa: FBT001
+def test_each_row_has_a_key_of_its_own(site: Site, wire_format: str) -> None:
     """Made of the load's version, the ordinal of the stream, and the offset of the row; nothing else is changed."""
-    done = site.sync(processes=processes, row_key=True, wire_format=wire_format)
+    done = site.sync(row_key=True, wire_format=wire_format)
 
     records, version = done.records(_STREAM), done.state["bookmarks"][_STREAM]["table_version"]
     keys = {tuple(map(int, record[_KEY].split("-"))) for record in records}

@@ -24,13 +24,12 @@ _LIMIT_SECONDS = 60
 _STREAM = "visits__visits"
 
 
-def survive(  # noqa: PLR0913 - what a run is made of
+def survive(
     item: Item,
     wire_format: WireFormat,
     streams: int,
     folder: Path,
     *,
-    processes: bool = False,
     encoding: str | None = None,
 ) -> None:
     """Run the tap against a fault, and check that all rows came, or that the run failed as it should.
@@ -40,7 +39,6 @@ def survive(  # noqa: PLR0913 - what a run is made of
         wire_format: What the server is asked to send.
         streams: Read streams.
         folder: For all files.
-        processes: Whether tables of any size are read by processes.
         encoding: Encoding of BATCH files; None: the rows come as RECORDs.
 
     Raises:
@@ -52,7 +50,7 @@ def survive(  # noqa: PLR0913 - what a run is made of
         config = _config(item, wire_format, streams)
         if encoding is not None:
             config["batch_config"] = batch_config(encoding, folder / "out", batch_size=700)
-        done = _run(tap(emulator, files, config), processes=processes)
+        done = _run(tap(emulator, files, config))
         assert all(has_happened(fault, emulator.requests) for fault in item.faults), "the fault did not happen"
     check = _check_complete if item.ends == "transient" else _check_failed
     check(item, done)
@@ -60,9 +58,9 @@ def survive(  # noqa: PLR0913 - what a run is made of
         _check_files(folder / "out", done)
 
 
-def _run(program: Program, *, processes: bool) -> Output:
+def _run(program: Program) -> Output:
     """Run the tap to its end; one that has none is killed."""
-    with forked(program, processes=processes) as running:
+    with forked(program) as running:
         limit = threading.Timer(_LIMIT_SECONDS, running.kill, [signal.SIGKILL])
         limit.start()
         with open(running.stdout, "rb", closefd=False) as stdout:

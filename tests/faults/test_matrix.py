@@ -32,31 +32,8 @@ _OF_EACH_KIND = {
 }
 
 
-@pytest.mark.parametrize("item", _ITEMS)
-def test_it_is_the_same_where_processes_read(item: Item, tmp_path: Path) -> None:
-    """Each stream of a large table is read by a process of its own."""
-    survive(item, "jsonl", 4, tmp_path, processes=True)
-
-
 @pytest.mark.parametrize("item", _OF_EACH_KIND.values(), ids=_OF_EACH_KIND)
-@pytest.mark.parametrize("wire_format", ["arrow", "csv"])
-def test_it_is_the_same_where_processes_read_other_formats(item: Item, wire_format: WireFormat, tmp_path: Path) -> None:
-    """Of each kind a fault that passes and one that stays, where there are both."""
-    survive(item, wire_format, 4, tmp_path, processes=True)
-
-
-@pytest.mark.parametrize("item", _OF_EACH_KIND.values(), ids=_OF_EACH_KIND)
-@pytest.mark.parametrize(
-    ("encoding", "processes"), [*((encoding, False) for encoding in ENCODINGS), ("arrow", True), ("jsonl", True)]
-)
-def test_it_is_the_same_where_rows_go_to_files(
-    item: Item,
-    encoding: str,
-    processes: bool,  # noqa: FBT001 - pytest gives it by name
-    tmp_path: Path,
-) -> None:
-    """Of each kind a fault that passes and one that stays, where there are both, in each encoding.
-
-    Also where processes write the files.
-    """
-    survive(item, "jsonl", 4, tmp_path, processes=processes, encoding=encoding)
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_it_is_the_same_where_rows_go_to_files(item: Item, encoding: str, tmp_path: Path) -> None:
+    """Of each kind a fault that passes and one that stays, where there are both, in each encoding."""
+    survive(item, "jsonl", 4, tmp_path, encoding=encoding)

@@ -16,9 +16,10 @@ from redivis_emulator.render import Style
 from tap_redivis.client.http import Api
 from tap_redivis.errors import RedivisError
 from tap_redivis.model.reads import ReadRequest, StreamPosition
-from tap_redivis.reading.read_session import Block, SessionReader
+from tap_redivis.reading.counting import ReadProgress, RowBudget
+from tap_redivis.reading.jobs import Chunk, JobSpec, LocalWorker, Server
+from tap_redivis.reading.read_session import SessionReader
 from tap_redivis.reading.read_stream import SessionGone
-from tap_redivis.wire import decoder_for
 from tests.fuzz.bodies import COLUMNS, FUZZ, ROWS, STRUCTURAL, TABLE, Edit, body, codec, styles
 from tests.fuzz.served import Answer, Asked, serving
 from tests.support.served import records_of
@@ -97,11 +98,11 @@ def _read(api: Api, style: Style) -> list[dict[str, object]] | None:
     """Read all rows; None if that failed."""
     request = ReadRequest("demo.fuzz.t", "/t", style.format, 1, None, _NAMES, _TIMEOUT)
     table = codec()
-    reader = SessionReader(
-        api, request, {"s": StreamPosition()}, ROWS, lambda: decoder_for(style.format, table, _NAMES)
-    )
+    worker = LocalWorker(api, table, RowBudget(None), ReadProgress())
+    spec = JobSpec(Server(api.endpoint, api.anonymous, 20.0, 20.0), request, table.columns, table.rules)
+    reader = SessionReader(worker, spec, {"s": StreamPosition()}, ROWS)
     try:
-        blocks = [event.rows.lines for event in reader.read() if isinstance(event, Block)]
+        blocks = [event.content.lines for event in reader.read() if isinstance(event, Chunk)]  # type: ignore[attr-defined]
     except (RedivisError, SessionGone):
         return None
     return [msgspec.json.decode(line) for line in b"".join(blocks).splitlines()]

@@ -111,7 +111,7 @@ class _Life:
     def begin(self, program: Program) -> AbstractContextManager[Running]:
         """Start a run: now and then from the very beginning."""
         if self.chance.randrange(7):
-            return forked(program, processes=self.chance.random() < 0.5)
+            return forked(program)
         return launched(program)
 
     def signals(self) -> list[signal.Signals]:

@@ -60,9 +60,9 @@ class Lake:
         program = self.site.tap(batch_config=config, **settings)  # type: ignore[arg-type]
         return replace(program, variables={**program.variables, **self.store.variables})
 
-    def run(self, program: Program, *, processes: bool = False) -> Output:
+    def run(self, program: Program) -> Output:
         """Run the tap to its end (see ``pipes.run``)."""
-        return self.checked(run(program, processes=processes))
+        return self.checked(run(program))
 
     def checked(self, done: Output) -> Output:
         """See to it that no credentials are shown."""

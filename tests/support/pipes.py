@@ -207,17 +207,12 @@ def target(distribution: str, folder: Path, config: Json) -> Program:
     return Program(argv, {})
 
 
-def run(program: Program, *, processes: bool = False) -> Output:
-    """Run a program to its end; the tap is forked, which spares a thousand starts.
-
-    Args:
-        program: The program.
-        processes: Whether the tap, which it must be then, reads tables of any size by processes.
-    """
-    if processes or program.can_be_forked:
+def run(program: Program) -> Output:
+    """Run a program to its end; the tap is forked, which spares a thousand starts."""
+    if program.can_be_forked:
         from tests.support.running import forked  # noqa: PLC0415 - it imports this module
 
-        with forked(program, processes=processes) as running, open(running.stdout, "rb", closefd=False) as stdout:
+        with forked(program) as running, open(running.stdout, "rb", closefd=False) as stdout:
             return running.end(stdout.read())
     with started(program) as process:
         return process.end(process.stdout.read())

@@ -49,17 +49,12 @@ def launched(program: Program) -> Iterator[Running]:
 
 
 @contextmanager
-def forked(program: Program, *, processes: bool = False) -> Iterator[Running]:
-    """Fork the tap: half a second less for each run.
-
-    Args:
-        program: How the tap is called.
-        processes: Whether tables of any size are read by processes.
-    """
+def forked(program: Program) -> Iterator[Running]:
+    """Fork the tap: half a second less for each run."""
     reader, writer = _CONTEXT.Pipe(duplex=False)
     with tempfile.NamedTemporaryFile() as errors, reader:
         ready = _CONTEXT.Event()
-        surroundings = _Surroundings(Path.cwd(), {**os.environ, **program.variables}, errors.name, processes)
+        surroundings = _Surroundings(Path.cwd(), {**os.environ, **program.variables}, errors.name)
         process = _CONTEXT.Process(target=_be_the_tap, args=(program.argv, surroundings, writer, ready))
         started_at = time.monotonic()
         process.start()
@@ -86,13 +81,11 @@ class _Surroundings:
         folder: Its working directory.
         variables: All of its environment.
         stderr: The file that takes its stderr.
-        processes: Whether tables of any size are read by processes.
     """
 
     folder: Path
     variables: Mapping[str, str]
     stderr: str
-    processes: bool
 
 
 def _be_the_tap(argv: Sequence[str], surroundings: _Surroundings, stdout: Connection, ready: Event) -> None:
@@ -103,12 +96,9 @@ def _be_the_tap(argv: Sequence[str], surroundings: _Surroundings, stdout: Connec
     sys.argv = list(argv)
     os.environ.clear()
     os.environ.update(surroundings.variables)
-    from tap_redivis.__main__ import main  # noqa: PLC0415 - the same
+    from tap_redivis.__main__ import main  # noqa: PLC0415 - only in the process that was forked
     from tap_redivis.runtime.shutdown import SHUTDOWN  # noqa: PLC0415 - the same
-    from tap_redivis.singer import streams  # noqa: PLC0415 - only in the process that was forked
 
     SHUTDOWN.install()
     ready.set()
-    if surroundings.processes:
-        streams.PROCESSES_FROM_BYTES = 0
     main()

@@ -56,11 +56,9 @@ class Site:
         assert found.exit_code == 0, found.stderr
         return {stream["tap_stream_id"]: stream for stream in msgspec.json.decode(found.stdout)["streams"]}
 
-    def sync(
-        self, *, catalog: Json | None = None, state: Json | None = None, processes: bool = False, **settings: Any
-    ) -> Output:
-        """Run the tap to an end that must be a success; ``processes`` as in ``run``."""
-        done = run(self.tap(catalog=catalog, state=state, **settings), processes=processes)
+    def sync(self, *, catalog: Json | None = None, state: Json | None = None, **settings: Any) -> Output:
+        """Run the tap to an end that must be a success."""
+        done = run(self.tap(catalog=catalog, state=state, **settings))
         assert done.exit_code == 0, done.stderr
         return done
 

@@ -20,7 +20,7 @@ import pytest
 
 from tap_redivis.batch.columns import FileColumns
 from tap_redivis.batch.encodings import ArrowEncoder, ParquetEncoder, Sink
-from tap_redivis.batch.output import BatchFile, BatchOutput
+from tap_redivis.batch.output import FileOutput
 from tap_redivis.batch.storage import Closed, storage_at
 from tap_redivis.batch.storage import folder as folder_module
 from tap_redivis.batch.storage.common import Place
@@ -30,6 +30,7 @@ from tap_redivis.model.batch_settings import BatchSettings, batch_settings
 from tap_redivis.model.columns import Column, ValueRules
 from tap_redivis.model.reads import StreamPosition
 from tap_redivis.planning.bookmarks import PartialLoad
+from tap_redivis.reading.jobs import Chunk
 from tap_redivis.wire.batches import ArrowRows, batches_of
 from tap_redivis.wire.rows import MAX_ROW_BYTES, Notices, RowBlock, RowCodec, Rows
 from tests.support.batches import ENCODINGS, records_in
@@ -45,9 +46,9 @@ def _reading(table_version: int = 7, version: str | None = "v1.0") -> PartialLoa
     return PartialLoad("session", _NOW, "arrow", "digest", version, table_version, None, streams)
 
 
-def _output(root: Path, encoding: str = "arrow", max_rows: int | None = None, **settings: Any) -> BatchOutput:
+def _output(root: Path | str, encoding: str = "arrow", **settings: Any) -> FileOutput:
     kind = BatchSettings(encoding, None, str(root), version_columns=False, **settings)  # type: ignore[arg-type]
-    return BatchOutput(kind, "visits", _CODEC, _reading(), _NO_COLUMNS, None, rows_left=max_rows, versioned=True)
+    return FileOutput(kind, "visits", _CODEC.table, _CODEC.columns, _CODEC.rules, _reading(), _NO_COLUMNS, None)
 
 
 def _place(root: str) -> Place:
@@ -61,12 +62,11 @@ def _rows(encoding: str, first: int, count: int) -> RowBlock:
     return ArrowRows(pa.RecordBatch.from_arrays([pa.array(ids, pa.int64())], schema=_SCHEMA))
 
 
-def _published(output: BatchOutput, files: Iterator[BatchFile]) -> list[Path]:
+def _published(output: FileOutput, files: Iterator[Chunk]) -> list[Path]:
     """Let files appear; give their paths, which hold as many rows as they say."""
     paths = []
     for file in files:
-        output.publish(file)
-        paths.append(Path(unquote(file.sealed.url.removeprefix("file://"))))
+        paths.append(Path(unquote(output.publish(file).removeprefix("file://"))))
         assert len(records_in(paths[-1])) == file.count
     return paths
 
@@ -119,11 +119,10 @@ def test_a_storage_that_is_not_known_is_refused(root: str) -> None:
 
 
 def test_a_file_url_is_a_folder(tmp_path: Path) -> None:
-    output = _output(tmp_path)
-    output.storage = storage_at(_place((tmp_path / "a folder").as_uri()))
+    output = _output((tmp_path / "a folder").as_uri())
 
     with output.writing():
-        [path] = _published(output, output.through("a", 0, iter([_rows("arrow", 0, 3)])))
+        [path] = _published(output, output.chunks("a", 0, iter([_rows("arrow", 0, 3)])))
 
     assert list((tmp_path / "a folder").rglob("*.arrow")) == [path]
 
@@ -137,7 +136,7 @@ def test_files_have_at_most_so_many_rows(tmp_path: Path, encoding: str) -> None:
 
     with output.writing():
         blocks = iter([_rows(encoding, 0, 3), _rows(encoding, 3, 9)])
-        paths = _published(output, output.through("a", 0, blocks))
+        paths = _published(output, output.chunks("a", 0, blocks))
 
     assert [[row["id"] for row in records_in(path)] for path in paths] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
 
@@ -148,7 +147,7 @@ def test_files_are_complete_with_so_many_bytes(tmp_path: Path, encoding: str) ->
     output = _output(tmp_path, encoding, bytes=1)
 
     with output.writing():
-        paths = _published(output, output.through("a", 0, iter([_rows(encoding, 0, 3), _rows(encoding, 3, 2)])))
+        paths = _published(output, output.chunks("a", 0, iter([_rows(encoding, 0, 3), _rows(encoding, 3, 2)])))
 
     assert [len(records_in(path)) for path in paths] == [3, 2]
 
@@ -227,23 +226,12 @@ def test_an_error_of_the_reading_leaves_the_rows_before_it_in_a_file(tmp_path: P
         raise Unavailable("gone", todo="Wait")
 
     output = _output(tmp_path)
-    files = output.through("a", 0, failing())
+    files = output.chunks("a", 0, failing())
 
     with output.writing():
         assert next(files).count == 3
         with pytest.raises(Unavailable):
             next(files)
-
-
-def test_more_rows_than_are_allowed_are_in_no_file(tmp_path: Path) -> None:
-    """Read streams share what is allowed."""
-    output = _output(tmp_path, max_rows=5)
-
-    with output.writing():
-        _published(output, output.through("a", 0, iter([_rows("arrow", 0, 3)])))
-        [path] = _published(output, output.through("b", 0, iter([_rows("arrow", 10, 3), _rows("arrow", 20, 1)])))
-
-    assert [row["id"] for row in records_in(path)] == [10, 11]
 
 
 # --- storage ---------------------------------------------------------------------------------------------------------
@@ -253,7 +241,7 @@ def test_a_file_appears_whole_when_it_is_published_and_not_before(tmp_path: Path
     output = _output(tmp_path)
 
     with output.writing():
-        [file] = output.through("a", 0, iter([_rows("arrow", 0, 3)]))
+        [file] = output.chunks("a", 0, iter([_rows("arrow", 0, 3)]))
         assert not list(tmp_path.rglob("*.arrow"))
         output.publish(file)
         assert len(list(tmp_path.rglob("*.arrow"))) == 1
@@ -263,7 +251,7 @@ def test_files_that_nobody_was_told_of_are_removed(tmp_path: Path) -> None:
     output = _output(tmp_path)
 
     with output.writing():
-        list(output.through("a", 0, iter([_rows("arrow", 0, 3)])))
+        list(output.chunks("a", 0, iter([_rows("arrow", 0, 3)])))
 
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
@@ -302,7 +290,7 @@ def test_a_thread_that_has_not_heard_of_the_end_begins_no_file(tmp_path: Path) -
         yield _rows("arrow", 3, 1)
 
     with output.writing():
-        files = output.through("a", 0, blocks())
+        files = output.chunks("a", 0, blocks())
         assert next(files).count == 3
         with pytest.raises(Closed):
             next(files)
@@ -392,7 +380,7 @@ def test_a_file_of_a_run_that_left_no_state_is_replaced(tmp_path: Path) -> None:
     for count in (2, 3):
         output = _output(tmp_path)
         with output.writing():
-            [path] = _published(output, output.through("a", 0, iter([_rows("arrow", 0, count)])))
+            [path] = _published(output, output.chunks("a", 0, iter([_rows("arrow", 0, count)])))
 
     assert len(records_in(path)) == 3
     assert len(list(tmp_path.rglob("*.arrow"))) == 1
@@ -414,7 +402,7 @@ def test_a_full_disk_is_one_clear_error(
     monkeypatch.setattr(output.storage, "draft", lambda _: draft)
 
     with pytest.raises(StorageError, match=r"no space left on device.*Make room and run again"):
-        list(output.through("a", 0, iter([_rows(encoding, 0, rows)])))
+        list(output.chunks("a", 0, iter([_rows(encoding, 0, rows)])))
     gc.collect()
 
     assert not capfd.readouterr().err

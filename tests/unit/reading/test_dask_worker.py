@@ -11,7 +11,8 @@ import pytest
 
 from redivis_emulator import Emulator, Fault
 from tap_redivis.batch.columns import FileColumns
-from tap_redivis.batch.storage import Closed
+from tap_redivis.batch.output import FileOutput
+from tap_redivis.batch.storage import Sealed
 from tap_redivis.batch.storage.folder import Folder
 from tap_redivis.client.read_sessions import open_session
 from tap_redivis.errors import ConfigError, NotFound
@@ -19,11 +20,11 @@ from tap_redivis.model.batch_settings import BatchSettings
 from tap_redivis.model.columns import Column, ValueRules
 from tap_redivis.model.reads import ReadRequest, StreamPosition
 from tap_redivis.planning.bookmarks import PartialLoad
-from tap_redivis.reading import dask_worker as cluster
-from tap_redivis.reading import jobs
+from tap_redivis.reading import dask_worker, remote_job
 from tap_redivis.reading.dask_worker import Cluster, Secret
-from tap_redivis.reading.jobs import TAP_VERSION, Job, Work, Written, do
+from tap_redivis.reading.jobs import JobSpec, ReadJob, Server, Unwanted
 from tap_redivis.reading.read_stream import SessionGone
+from tap_redivis.reading.remote_job import JobResult, run_job
 from tests.unit.conftest import MakeApi
 
 _NOW = datetime(2026, 1, 2, tzinfo=timezone.utc)
@@ -54,32 +55,33 @@ def test_a_secret_is_sent_and_not_shown() -> None:
 def test_a_token_goes_where_nobody_can_read_it_on_the_way(
     address: str, *, is_private: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "_connected", lambda *_: None)
+    monkeypatch.setattr(dask_worker, "_connected", lambda *_: None)
 
     assert Cluster(address, 1).is_private == is_private
 
 
-def _job(emulator: Emulator, make_api: MakeApi, root: Path) -> Job:
+def _job(emulator: Emulator, make_api: MakeApi, root: Path) -> ReadJob:
     """Make a job of one read stream, and the folder that the tap makes for it."""
     stream = open_session(make_api(), _REQUEST).streams[0]
-    work = Work(
-        tap_version=TAP_VERSION,
-        endpoint=emulator.endpoint,
-        is_anonymous=False,
-        timeout=20,
-        max_retry_seconds=600,
-        request=_REQUEST,
+    columns, rules = (Column("id", "integer"), Column("half", "float")), ValueRules(for_arrow=True)
+    output = FileOutput(
         settings=BatchSettings("arrow", None, str(root), rows=10),
-        name="numbers",
-        columns=(Column("id", "integer"), Column("half", "float")),
-        rules=ValueRules(for_arrow=True),
-        all_must_come=False,
-        reading=PartialLoad("", _NOW, "arrow", "", "v1.0", 7, None, {stream: StreamPosition()}),
+        stream="numbers",
+        table=_REQUEST.table,
+        columns=columns,
+        rules=rules,
+        load=PartialLoad("", _NOW, "arrow", "", "v1.0", 7, None, {stream: StreamPosition()}),
         added=FileColumns(7, row_key=False, constants={}),
         key=None,
     )
+    server = Server(emulator.endpoint, is_anonymous=False, timeout=20, max_retry_seconds=600)
     Folder(root, "numbers/7/numbers-7-").prepare()
-    return Job(work, stream, StreamPosition(), None)
+    return ReadJob(JobSpec(server, _REQUEST, columns, rules, output=output), stream, StreamPosition())
+
+
+def _at(job: ReadJob, **changes: str) -> ReadJob:
+    """Change what a job says of the server."""
+    return replace(job, spec=replace(job.spec, server=replace(job.spec.server, **changes)))  # type: ignore[arg-type]
 
 
 def _partial(root: Path) -> list[str]:
@@ -90,7 +92,7 @@ def test_a_job_of_another_version_is_refused(emulator: Emulator, make_api: MakeA
     job = _job(emulator, make_api, tmp_path)
 
     with pytest.raises(ConfigError, match="Install the same version on all workers"):
-        do(replace(job, work=replace(job.work, tap_version="0.0.0")), None, lambda: False)
+        run_job(_at(job, tap_version="0.0.0"), None, None, lambda: False)
 
 
 def test_a_job_ends_with_a_file_after_a_while(
@@ -98,13 +100,15 @@ def test_a_job_ends_with_a_file_after_a_while(
 ) -> None:
     """Its files get their messages then; the next one goes on behind them."""
     job = _job(emulator, make_api, tmp_path)
-    monkeypatch.setattr(jobs, "_SECONDS_A_JOB", 0)
+    monkeypatch.setattr(remote_job, "_SECONDS_A_JOB", 0)
 
-    written = do(job, emulator.token, lambda: False)
+    result = run_job(job, None, emulator.token, lambda: False)
 
-    assert [file.count for file in written.files] == [10]
-    assert not written.has_ended
-    assert _partial(tmp_path) == [written.files[0].sealed.upload]
+    assert [chunk.count for chunk in result.chunks] == [10]
+    assert result.end is None
+    [file] = [chunk.content for chunk in result.chunks]
+    assert isinstance(file, Sealed)
+    assert _partial(tmp_path) == [file.upload]
 
 
 def test_a_job_whose_server_is_away_hears_that_nobody_wants_it(
@@ -112,20 +116,22 @@ def test_a_job_whose_server_is_away_hears_that_nobody_wants_it(
 ) -> None:
     """It would wait for the server for ten minutes."""
     job = _job(emulator, make_api, tmp_path)
-    monkeypatch.setattr(jobs, "_SECONDS_BETWEEN_LOOKS", 0.01)
+    monkeypatch.setattr(remote_job, "_SECONDS_BETWEEN_LOOKS", 0.01)
 
-    with pytest.raises(Closed):
-        do(replace(job, work=replace(job.work, endpoint="http://127.0.0.1:9")), emulator.token, lambda: True)
+    with pytest.raises(Unwanted):
+        run_job(_at(job, endpoint="http://127.0.0.1:9"), None, emulator.token, lambda: True)
 
     assert not _partial(tmp_path)
 
 
-def test_a_job_that_nobody_wants_leaves_nothing(emulator: Emulator, make_api: MakeApi, tmp_path: Path) -> None:
-    """It is told between two blocks of rows."""
-    answers = iter([False, True])
+def test_a_job_that_nobody_wants_leaves_nothing(
+    emulator: Emulator, make_api: MakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the file under way nor those that are complete, of which the tap does not know."""
+    monkeypatch.setattr(remote_job, "_SECONDS_BETWEEN_LOOKS", 0.0001)
 
-    with pytest.raises(Closed):
-        do(_job(emulator, make_api, tmp_path), emulator.token, lambda: next(answers, True))
+    with pytest.raises(Unwanted):
+        run_job(_job(emulator, make_api, tmp_path), None, emulator.token, lambda: True)
 
     assert not _partial(tmp_path)
 
@@ -138,9 +144,10 @@ def test_what_was_written_before_an_error_is_returned_with_it(
     emulator.faults.add(Fault(kind="expire", path="/readStreams/*", nth=2))
     emulator.faults.add(Fault(kind="reset", path="/readStreams/*", nth=1, at_row=150))
 
-    written: Written = pickle.loads(pickle.dumps(do(job, emulator.token, lambda: False)))  # noqa: S301 - as it comes
+    given = run_job(job, None, emulator.token, lambda: False)
+    result: JobResult = pickle.loads(pickle.dumps(given))  # noqa: S301 - as it comes
 
-    assert isinstance(written.error, SessionGone)
-    assert isinstance(written.cause, NotFound)
-    assert sum(file.count for file in written.files) > 0
-    assert any("goes on at row" in text for _, text in written.logged)
+    assert isinstance(result.error, SessionGone)
+    assert isinstance(result.cause, NotFound)
+    assert sum(chunk.count for chunk in result.chunks) > 0
+    assert any("goes on at row" in text for _, text in result.logged)

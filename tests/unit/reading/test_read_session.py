@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -20,11 +19,13 @@ from redivis_emulator.faults import Kind
 from tap_redivis.client.http import Api, Body
 from tap_redivis.client.read_sessions import address_of, open_session
 from tap_redivis.errors import DataError, Incomplete, InvalidValue, NotFound, QuotaExceeded, Unauthorized, Unavailable
-from tap_redivis.model.columns import Column, WireFormat
+from tap_redivis.model.columns import Column, ValueRules, WireFormat
 from tap_redivis.model.reads import ROWS_STREAM, ReadRequest, StreamPosition
-from tap_redivis.reading.read_session import Block, SessionReader, StreamEnd
+from tap_redivis.reading import jobs
+from tap_redivis.reading.counting import ReadProgress, RowBudget
+from tap_redivis.reading.jobs import Chunk, JobSpec, LocalWorker, Server, StreamEnd
+from tap_redivis.reading.read_session import SessionReader
 from tap_redivis.reading.read_stream import SessionGone
-from tap_redivis.wire import decoder_for
 from tap_redivis.wire.rows import Rows
 from tests.unit.bodies import codec
 from tests.unit.conftest import MakeApi
@@ -58,10 +59,22 @@ def _reader(
     expected: int | None = 1000,
     bodies: Mapping[str, Body] | None = None,
 ) -> SessionReader:
-    table = codec(_COLUMNS)
-    names = [column.name for column in _COLUMNS]
-    decoder = partial(decoder_for, request.wire_format, table, names)
-    return SessionReader(api, request, positions, expected, decoder, bodies=bodies)
+    return _session_reader(api, request, positions, expected, _COLUMNS, bodies)
+
+
+def _session_reader(  # noqa: PLR0913, PLR0917 - what it needs to know
+    api: Api,
+    request: ReadRequest,
+    positions: Mapping[str, StreamPosition],
+    expected: int | None,
+    columns: Sequence[Column],
+    bodies: Mapping[str, Body] | None = None,
+) -> SessionReader:
+    before = sum(position.offset for position in positions.values())
+    budget = RowBudget(None if request.max_rows is None else request.max_rows - before)
+    worker = LocalWorker(api, codec(columns), budget, ReadProgress(), dict(bodies or {}))
+    spec = JobSpec(Server(api.endpoint, api.anonymous, 20.0, 20.0), request, tuple(columns), ValueRules())
+    return SessionReader(worker, spec, positions, expected)
 
 
 def _begun(api: Api, request: ReadRequest, expected: int | None = 1000) -> SessionReader:
@@ -77,16 +90,17 @@ class _Read:
     lines: list[str] = field(default_factory=list)
     positions: dict[str, StreamPosition] = field(default_factory=dict)
 
-    def take(self, events: Iterable[Block | StreamEnd]) -> None:
+    def take(self, events: Iterable[Chunk | StreamEnd]) -> None:
         for event in events:
             position = self.positions.get(event.stream, StreamPosition())
             if isinstance(event, StreamEnd):
                 self.positions[event.stream] = replace(position, done=True)
                 continue
-            lines = event.rows.lines.decode().splitlines()
-            assert len(lines) == event.rows.count
+            assert isinstance(event.content, Rows)
+            lines = event.content.lines.decode().splitlines()
+            assert len(lines) == event.count
             self.lines += lines
-            self.positions[event.stream] = position.advance(event.rows.count, event.rows.last_digest)
+            self.positions[event.stream] = position.advance(event.count, event.last_digest)
 
 
 def _all(reader: SessionReader) -> _Read:
@@ -115,11 +129,12 @@ class _Endless:
             raise
 
 
-def test_what_nobody_takes_any_more_is_not_read_on(api: Api) -> None:
+def test_what_nobody_takes_any_more_is_not_read_on(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the streams of a table that failed would be read to their ends, into a queue that nobody empties."""
     decoder = _Endless()
     session = open_session(api, _request(max_streams=1))
-    reader = SessionReader(api, _request(), {session.streams[0]: StreamPosition()}, None, lambda: decoder)
+    monkeypatch.setattr(jobs, "decoder_for", lambda *_: decoder)
+    reader = _reader(api, _request(), {session.streams[0]: StreamPosition()}, None)
 
     with closing(reader.read()) as events:
         next(events)
@@ -395,7 +410,7 @@ def test_an_invalid_value_is_not_read_again(api: Api, emulator: Emulator) -> Non
     columns = [Column("letter", "integer")]
     session = open_session(api, request)
     positions = dict.fromkeys(session.streams, StreamPosition())
-    reader = SessionReader(api, request, positions, 2, lambda: decoder_for("jsonl", codec(columns), ["letter"]))
+    reader = _session_reader(api, request, positions, 2, columns)
     emulator.forget_requests()
 
     with pytest.raises(InvalidValue, match="'letter'"):

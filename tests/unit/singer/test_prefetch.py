@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -15,42 +16,36 @@ from tap_redivis.client.http import Api, Body
 from tap_redivis.client.metadata import MetadataClient
 from tap_redivis.errors import Forbidden, NotFound
 from tap_redivis.model.columns import Column
-from tap_redivis.model.reads import ROWS_STREAM, ReadRequest, ReadSession
+from tap_redivis.model.reads import ROWS_STREAM, ReadSession
 from tap_redivis.model.references import parse_table
+from tap_redivis.model.settings import Settings
 from tap_redivis.model.tables import TableInfo
-from tap_redivis.singer.prefetch import Foreseen, LookAhead, Opened, Opening, open_ahead
+from tap_redivis.planning.bookmarks import Bookmark
+from tap_redivis.planning.table_plan import Selection, plan_table
+from tap_redivis.singer.prefetch import Prefetched, Prefetcher, PrefetchRequest, Preview, prefetch
 from tests.unit.conftest import MakeApi
 
-_OPENING = Opening(
-    table=TableInfo(
-        reference=parse_table("demo.visits.letters", "test"),
-        pinned="demo.visits:v1_1.letters",
-        uri="/tables/demo.visits:v1_1.letters",
-        owner="demo",
-        container="visits",
-        name="letters",
-        description=None,
-        version_tag="v1.1",
-        rows=2,
-        bytes=100,
-        hash=None,
-        updated_at=None,
-        unreadable=None,
-    ),
-    request=ReadRequest(
-        table="demo.visits:v1_1.letters",
-        table_uri="/tables/demo.visits:v1_1.letters",
-        wire_format="jsonl",
-        max_streams=4,
-        max_rows=None,
-        variables=["id", "letter"],
-        timeout=20.0,
-    ),
-    columns=[Column("id", "integer"), Column("letter", "string")],
-    variables=None,
-    must_fit=True,
-    is_small=True,
+_TABLE = TableInfo(
+    reference=parse_table("demo.visits.letters", "test"),
+    pinned="demo.visits:v1_1.letters",
+    uri="/tables/demo.visits:v1_1.letters",
+    owner="demo",
+    container="visits",
+    name="letters",
+    version_tag="v1.1",
+    rows=2,
+    bytes=100,
 )
+_COLUMNS = (Column("id", "integer"), Column("letter", "string"))
+_LARGE = replace(_TABLE, bytes=1_000_000)
+
+
+def _request(
+    table: TableInfo = _TABLE, columns: Sequence[Column] = _COLUMNS, *, max_streams: int = 4, **changes: Any
+) -> PrefetchRequest:
+    selection, now = Selection("letters", tuple(columns)), datetime.now(timezone.utc)
+    plan = plan_table(table, selection, Bookmark(), Settings(max_streams=max_streams), now)
+    return replace(PrefetchRequest(plan, None, must_fit=True), **changes)
 
 
 # --- which -----------------------------------------------------------------------------------------------------------
@@ -58,22 +53,22 @@ _OPENING = Opening(
 
 @dataclass
 class _Stream:
-    """A stream, and what is foreseen of it: `open`, `skip`, `wall`, or both of the first and the last."""
+    """A stream, and what is known of it: `open`, `skip`, `wall`, or both of the first and the last."""
 
     name: str
     kind: str
 
-    def foresee(self) -> Foreseen:
-        return Foreseen(_OPENING if "open" in self.kind else None, is_passable="wall" not in self.kind)
+    def preview(self) -> Preview:
+        return Preview(_request() if "open" in self.kind else None, is_short="wall" not in self.kind)
 
 
 @dataclass
 class _Begun:
     """Takes down what was begun."""
 
-    calls: list[Future[Opened]] = field(default_factory=list)
+    calls: list[Future[Prefetched]] = field(default_factory=list)
 
-    def __call__(self, _opening: Opening) -> Future[Opened]:
+    def __call__(self, _request: PrefetchRequest) -> Future[Prefetched]:
         self.calls.append(Future())
         return self.calls[-1]
 
@@ -88,13 +83,13 @@ def _turns(kinds: Sequence[str], most: int, *, quiet: Sequence[int] = ()) -> lis
     """
     begun = _Begun()
     streams = [_Stream(f"s{place}", kind) for place, kind in enumerate(kinds)]
-    ahead = LookAhead(begun, streams, most)
+    ahead = Prefetcher(begun, lambda: streams, most)
     told, before, taken = [], 0, []
     for place, stream in enumerate(streams):
-        if (pending := ahead.take(stream)) is not None:
+        if (pending := ahead.take(stream.name)) is not None:
             taken.append(pending)
         if place not in quiet:
-            ahead.go_on(stream)
+            ahead.advance(stream.name)
         told.append(len(begun.calls) - before)
         before = len(begun.calls)
     assert taken == begun.calls  # in the order of the turns, each once
@@ -135,8 +130,8 @@ def test_the_search_for_something_to_do_has_an_end() -> None:
 # --- what is asked ---------------------------------------------------------------------------------------------------
 
 
-def _open(api: Api, **changes: Any) -> Opened:
-    return open_ahead(api, MetadataClient(api), replace(_OPENING, **changes))
+def _open(api: Api, *arguments: Any, **changes: Any) -> Prefetched:
+    return prefetch(api, MetadataClient(api), _request(*arguments, **changes))
 
 
 def _asked(emulator: Emulator) -> list[str]:
@@ -166,14 +161,14 @@ def test_what_is_known_is_not_asked_for(api: Api, emulator: Emulator) -> None:
     variables = _open(api).variables
     emulator.forget_requests()
 
-    _open(api, variables=variables, is_small=False)
+    _open(api, _LARGE, variables=variables)
 
     assert _asked(emulator) == ["readSessions"]
 
 
 def test_a_session_is_opened_for_the_variables_of_the_catalog(api: Api, emulator: Emulator) -> None:
     """As at the table's turn: in their order, and spelled as the server spells them."""
-    _open(api, columns=[Column("LETTER", "string")], must_fit=False, is_small=False)
+    _open(api, _LARGE, [Column("LETTER", "string")], must_fit=False)
 
     assert '"selectedVariables": ["letter"]' in emulator.requests[-1].body
 
@@ -181,14 +176,14 @@ def test_a_session_is_opened_for_the_variables_of_the_catalog(api: Api, emulator
 @pytest.mark.parametrize("must_fit", [True, False])
 def test_no_session_is_opened_for_a_catalog_that_does_not_fit(api: Api, emulator: Emulator, *, must_fit: bool) -> None:
     """Unless it need not: the error is for the table's turn."""
-    opened = _open(api, columns=[Column("id", "string")], must_fit=must_fit, is_small=False)
+    opened = _open(api, _LARGE, [Column("id", "string")], must_fit=must_fit)
 
     assert (opened.session is None) == must_fit
     assert ("readSessions" in _asked(emulator)) != must_fit
 
 
 def test_no_more_streams_are_asked_for_than_are_read_at_once(api: Api, emulator: Emulator) -> None:
-    opened = _open(api, request=replace(_OPENING.request, max_streams=2))
+    opened = _open(api, max_streams=2)
 
     assert _asked(emulator).count("readStreams") == len(opened.bodies) == 2
 

@@ -38,12 +38,12 @@ def _stream(columns: Sequence[Column], version: int | None) -> TableStream:
     tap = TapRedivis(config={"tables": ["demo.d.t"], "lineage": True}, catalog=Catalog.from_dict({"streams": [entry]}))
     stream = tap.streams["t"]
     assert isinstance(stream, TableStream)
-    stream._stream_version = version  # noqa: SLF001 - as a load sets it
+    stream.set_version(version)
     return stream
 
 
 def _by_sdk(stream: TableStream) -> RecordLines:
-    return by_sdk(stream._generate_record_messages, stream.tap.writer.format_message)  # noqa: SLF001 - as a load calls it
+    return by_sdk(stream.record_messages, stream.run.writer.format_message)
 
 
 def _spliced(rows: Rows, version: int | None, name: str = "t") -> bytes:

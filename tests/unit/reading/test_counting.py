@@ -1,0 +1,34 @@
+"""Counts that the threads of one table share."""
+
+from __future__ import annotations
+
+from tap_redivis.reading.counting import ReadProgress, RowBudget
+from tap_redivis.wire.rows import Rows
+
+
+def _rows(count: int) -> Rows:
+    return Rows(count, b"{}\n" * count)
+
+
+def test_read_streams_share_what_is_allowed() -> None:
+    """More rows than are allowed are neither in a message nor in a file, which cannot be cut."""
+    budget = RowBudget(5)
+
+    taken = [budget.take(_rows(count)).count for count in (3, 3, 1)]
+
+    assert (taken, budget.is_used_up) == ([3, 2, 0], True)
+
+
+def test_without_a_limit_all_rows_are_taken() -> None:
+    budget = RowBudget(None)
+
+    assert (budget.take(_rows(3)).count, budget.is_used_up) == (3, False)
+
+
+def test_bytes_and_resumes_add_up() -> None:
+    progress = ReadProgress()
+
+    progress.add(size=3)
+    progress.add(size=4, resumes=1)
+
+    assert (progress.bytes, progress.resumes, progress.received) == (7, 1, 0)
