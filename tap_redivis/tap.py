@@ -45,7 +45,7 @@ from tap_redivis.singer.streams import TableStream
 from tap_redivis.singer.upload_stream import UploadStream
 
 if TYPE_CHECKING:  # what most runs do not need is imported where it is needed
-    from tap_redivis.singer.dictionary import Dictionary
+    from tap_redivis.singer.dictionary.dictionary import Dictionary
     from tap_redivis.singer.dictionary_stream import DictionaryStream
     from tap_redivis.singer.plan_report import Planned, Rate
 
@@ -126,7 +126,7 @@ class TapRedivis(Tap):
     def dictionary(self) -> Dictionary:
         """The data dictionary of all that the settings name."""
         if self._dictionary is None:
-            from tap_redivis.singer.dictionary_stream import dictionary_of  # noqa: PLC0415 - few settings ask for it
+            from tap_redivis.singer.dictionary.entries import dictionary_of  # noqa: PLC0415 - few settings ask for it
 
             self._dictionary = dictionary_of(self)
         return self._dictionary
@@ -238,7 +238,7 @@ class TapRedivis(Tap):
     def _dictionary_streams(self) -> list[DictionaryStream]:
         if not self.settings.include_dictionary:
             return []
-        from tap_redivis.singer.dictionary import TOPICS  # noqa: PLC0415 - few settings ask for it
+        from tap_redivis.singer.dictionary.topics import TOPICS  # noqa: PLC0415 - few settings ask for it
         from tap_redivis.singer.dictionary_stream import DictionaryStream  # noqa: PLC0415 - the same
 
         return [DictionaryStream(self, topic) for topic in TOPICS]
@@ -690,7 +690,7 @@ def _readable_bookmark(item: tuple[str, Any]) -> tuple[str, dict[str, Any]] | No
     try:
         if not is_of_dictionary(state):
             return stream, to_state(from_state(state))
-        from tap_redivis.singer.dictionary_stream import readable  # noqa: PLC0415 - few states have it
+        from tap_redivis.singer.dictionary.bookmark import readable  # noqa: PLC0415 - few states have it
 
         return stream, readable(state)
     except ValueError as error:

@@ -24,19 +24,19 @@ def variable_of(item: Json) -> Variable:
 
 
 def text_of(item: Mapping[str, Any], key: str) -> str | None:
-    """Read a text; what is empty, or none, is not there."""
+    """Read a text; None if it is missing or empty."""
     value = item.get(key)
     return value if isinstance(value, str) and value else None
 
 
 def object_of(item: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """Read an object; what is none is empty."""
+    """Read an object; empty if it is missing."""
     value = item.get(key)
     return value if isinstance(value, dict) else {}
 
 
 def path_of(item: Mapping[str, Any]) -> str | None:
-    """Read a path below the endpoint."""
+    """Read the path of a resource below the endpoint."""
     uri = text_of(item, "uri")
     return uri if uri and uri.startswith("/") else None
 

@@ -46,7 +46,7 @@ _TRIES_FOR_NONSENSE = 3
 _MOST_JSON_BYTES = 64 * 1024 * 1024
 _MOST_ERROR_BYTES = 100_000
 _OPEN_BODIES = 8
-"""Connections to keep for bodies, for each request under way: a session may have as many read streams."""
+"""Connections to keep for each request that may be under way: a read session has at most so many read streams."""
 
 
 class Api:
@@ -146,10 +146,10 @@ class Api:
             params["pageToken"] = str(token)
 
     def open(self, path: str, params: Mapping[str, str]) -> Body:
-        """Open a body, to be read now or later, and closed then; one try.
+        """Open a body, which the caller reads now or later and closes; one try.
 
         Raises:
-            PassingFailure: This try failed in a way that another may not.
+            PassingFailure: This try failed in a way that another try may not.
             ApiError: The request was refused.
         """
         return Body(self._send("GET", path, params=params))
@@ -179,7 +179,7 @@ class Api:
         return Unavailable(f"given up after retries: {failure}", where=unquote(path), todo=todo)
 
     def _first_budget(self) -> float:
-        """Before anything has answered, a wrong address is likelier than an outage: do not make people wait."""
+        """Choose a short budget before the first answer: a wrong address is likelier than an outage."""
         return min(_FIRST_CONTACT_SECONDS, self.max_retry_seconds)
 
     def _send(self, method: str, path: str, **request: Any) -> requests.Response:  # noqa: ANN401 - keywords of requests
@@ -228,7 +228,7 @@ class Api:
         return nested if isinstance(nested, dict) else body
 
     def _start(self, response: requests.Response, limit: int) -> Iterator[bytes]:
-        """Read a body, or what there is of it up to a number of bytes: one may be endless, or come byte by byte."""
+        """Read a body up to a number of bytes: an answer may be endless, or come byte by byte."""
         try:
             for piece in Watch(self._timeout).over(_pieces(response)):
                 yield piece[:limit]
@@ -271,10 +271,10 @@ class Api:
 
 
 class Body:
-    """An answer of which only the head was read: what the system has received of the rest waits in its buffers.
+    """A response of which only the head was read; what has arrived of the rest waits in the system's buffers.
 
     Args:
-        response: The answer.
+        response: The response.
     """
 
     def __init__(self, response: requests.Response) -> None:
@@ -284,22 +284,22 @@ class Body:
         """Give the body in pieces of at most ``PIECE_BYTES``.
 
         Args:
-            before_waiting: Called each time that nothing of it is there yet.
+            before_waiting: Called before each wait for the server.
 
         Raises:
-            PassingFailure: It broke off.
+            PassingFailure: The body broke off.
         """
         return _pieces(self._response, before_waiting)
 
     def close(self) -> None:
-        """Give the connection back, or end it if the body was not read to its end."""
+        """Return the connection to the pool, or end it if the body was not read to its end."""
         self._response.close()
 
 
 class _BearerAuth(AuthBase):
     """Sends the token; requests drops it when a redirect leads to another host.
 
-    Without a token it sends nothing, which keeps requests from sending what a ``.netrc`` file has for the host.
+    Without a token it sends nothing, and requests does not send what a ``.netrc`` file has for the host.
     """
 
     def __init__(self, token: str | None) -> None:
@@ -316,7 +316,7 @@ class _Nonsense(PassingFailure):
 
 
 def _wait(response: requests.Response) -> float | None:
-    """Read how long the server asks to wait: each answer has the limit's reset, which counts where it was reached."""
+    """Read how long the server asks to wait; the reset of the rate limit, which each answer has, counts after a 429."""
     limited = response.status_code == requests.codes.too_many_requests
     headers = response.headers if limited else {"Retry-After": response.headers.get("Retry-After", "")}
     return retry_after(headers, time.time())
@@ -324,9 +324,9 @@ def _wait(response: requests.Response) -> float | None:
 
 def _pieces(response: requests.Response, before_waiting: Callable[[], None] | None = None) -> Iterator[bytes]:
     raw: urllib3.HTTPResponse = response.raw
-    is_encoded = "Content-Encoding" in response.headers  # though nobody asked for it; undone, it is copied twice more
+    is_encoded = "Content-Encoding" in response.headers  # decoding a body that is not encoded would copy it twice
     is_there = select.poll()
-    if not raw.closed:  # as an empty one is
+    if not raw.closed:  # an empty body is closed already
         is_there.register(raw.fileno(), select.POLLIN)
     try:
         while True:
@@ -341,7 +341,7 @@ def _pieces(response: requests.Response, before_waiting: Callable[[], None] | No
 
 
 def _network_words(error: Exception) -> str:
-    """Say in a few words what broke, without the addresses of objects that urllib3 puts in."""
+    """Say in a few words what broke, without the addresses of Python objects that urllib3 adds."""
     text = str(error)
     known: tuple[tuple[str, str], ...] = (
         ("Connection refused", "connection refused"),

@@ -33,7 +33,7 @@ ANONYMOUS_LIMIT_BYTES = 100_000_000
 
 @dataclass(frozen=True)
 class _Listing:
-    """A list of variables as it was read.
+    """A list of variables.
 
     Attributes:
         variables: In their order.
@@ -67,7 +67,7 @@ class Metadata:
         return self._api.workers
 
     def load(self, containers: Iterable[ContainerRef], workflows: Iterable[ContainerRef] = ()) -> None:
-        """Ask for several containers' tables at once, as far as they are not known yet.
+        """Ask for the tables of several containers side by side; those that are known cost no request.
 
         Raises:
             RedivisError: One of them cannot be had.
@@ -75,7 +75,7 @@ class Metadata:
         list(self.workers.map(partial(self._load_one, frozenset(workflows)), self._unknown(containers)))
 
     def try_to_load(self, containers: Iterable[ContainerRef], workflows: Iterable[ContainerRef] = ()) -> None:
-        """Do the same, but leave it to those who need a container to find out that it cannot be had."""
+        """Do the same without errors: ``container`` asks again for what could not be had, and raises then."""
 
         def load_one(reference: ContainerRef) -> None:
             with suppress(RedivisError):
@@ -125,7 +125,7 @@ class Metadata:
 
         Raises:
             ApiError: The server refused.
-            DataError: It changes each time.
+            DataError: The list changed each time.
         """
         listed = self._listed(table)
         for _ in range(_MORE_READINGS):
@@ -140,7 +140,7 @@ class Metadata:
 
     def _listed(self, table: TableInfo) -> _Listing:
         pages = [list(map(variable_of, page)) for page in self._api.page_lists(f"{table.uri}/variables")]
-        # A variable that moved to the next page meanwhile comes twice, and one that moved back is missing.
+        # Between two pages a variable may move to the next one, and comes twice, or back, and is missing.
         return _Listing(list(dict.fromkeys(variable for page in pages for variable in page)), len(pages))
 
     def described(self, table: TableInfo, variables: Iterable[Variable]) -> list[Variable]:
@@ -159,14 +159,14 @@ class Metadata:
         """Check that a dataset has the version that a reference names: an unknown one silently means the current one.
 
         Raises:
-            NotFound: It has not.
+            NotFound: The dataset has no such version.
             ApiError: The server refused.
         """
         if reference.version not in {None, "current"} and _key(reference) not in self._containers:
             _checked_version(reference, self._dataset(reference))
 
     def variable(self, table: TableInfo, variable: Variable) -> Json:
-        """Get one variable with all that the server says of it, its value labels too.
+        """Get one variable with everything that the server says of it, its value labels included.
 
         Raises:
             ApiError: The server refused.
@@ -174,7 +174,7 @@ class Metadata:
         return self._api.get(f"{table.uri}{url_path('variables', variable.name.lower())}")
 
     def versions(self, container: Container) -> list[Json]:
-        """List a dataset's versions, as far as this token may see them.
+        """List those of a dataset's versions that this token may see.
 
         Raises:
             ApiError: The server refused.
@@ -210,7 +210,7 @@ class Metadata:
             yield replace(reference, name=item["name"], reference_id=text_of(item, "referenceId"))
 
     def _owned(self, owner: str) -> list[Json]:
-        """List an owner's datasets; whether the owner is an organization or a user shows only by asking."""
+        """List an owner's datasets; only a request tells whether the owner is an organization or a user."""
         if owner not in self._owners:
             try:
                 self._owners[owner] = list(self._api.pages(f"/organizations/{owner}/datasets"))
@@ -241,7 +241,7 @@ class Metadata:
             ) from None
 
     def _load_workflow_or_fail(self, reference: ContainerRef) -> Container:
-        """Take the container of a table reference for a workflow, if there is no such dataset."""
+        """Load a workflow in place of a dataset that does not exist: table references do not tell which it is."""
         try:
             return self._load_workflow(reference)
         except NotFound:
@@ -266,7 +266,7 @@ class Metadata:
 
 
 def _key(reference: ContainerRef) -> ContainerRef:
-    """Give what two references to one thing have in common; the reference id decides where there is one."""
+    """Make a key that all references to one container share; the reference id decides where there is one."""
     return ContainerRef(
         owner=reference.owner.lower(),
         name="" if reference.reference_id else escape_name(reference.name).lower(),
@@ -325,7 +325,7 @@ def _table(item: Json, container: Container) -> TableInfo:
 
 
 def _unreadable(body: Mapping[str, Any], *, is_sample: bool) -> str | None:
-    """Say why the rows cannot be read; a level that is not told, or a workflow's, speaks not against it."""
+    """Say why the rows cannot be read; an access level that is missing, or a workflow's, does not forbid it."""
     level = text_of(body, "accessLevel")
     levels = {level, text_of(body, "publicAccessLevel")} - {None}
     enough = _READING_LEVELS | ({"sample"} if is_sample else frozenset())

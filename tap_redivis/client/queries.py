@@ -20,8 +20,8 @@ logger = logging.getLogger("tap-redivis")
 
 _REFERENCE_WITH_SUFFIX = re.compile(r"`([A-Za-z0-9_]+\.[^`.:]*:[^`]*)`")
 _LONGEST_HOLD_SECONDS = 60.0  # redivis-api §4.9: timeoutMs is at most 60,000
-_FIRST_LOOK_SECONDS = 1.0
-_MOST_SECONDS_BETWEEN_LOOKS = 10.0
+_FIRST_POLL_SECONDS = 1.0
+_MOST_SECONDS_BETWEEN_POLLS = 10.0
 _LONGEST_QUERY_SECONDS = 6 * 3600.0  # BigQuery, which runs them, ends a query after six hours
 
 
@@ -30,10 +30,10 @@ class Query:
     """SQL to run.
 
     Attributes:
-        name: What it is called in messages.
+        name: Its name in messages.
         sql: One SELECT in GoogleSQL.
-        default_dataset: Dataset that unqualified table names are looked up in, or None.
-        default_workflow: Workflow that they are looked up in, or None.
+        default_dataset: Dataset of unqualified table names, or None.
+        default_workflow: Workflow of unqualified table names, or None.
     """
 
     name: str
@@ -44,14 +44,14 @@ class Query:
 
 @dataclass(frozen=True)
 class QueryResult:
-    """A query that is completed: its rows never change.
+    """The result of a completed query, which never changes.
 
     Attributes:
         id: The query's id.
-        uri: Its path below the endpoint; what can be asked of a table can be asked of it.
+        uri: Its path below the endpoint, read like a table's.
         rows: Row count; None if the server does not say.
         bytes: Size; None if the server does not say.
-        columns: Names and types of its columns, as the query itself has them.
+        columns: Names and types of its columns, as the query's own answer lists them.
     """
 
     id: str
@@ -66,12 +66,12 @@ def run_query(api: Api, query: Query, *, timeout: float) -> QueryResult:
 
     Args:
         api: The server.
-        query: What to run.
-        timeout: Seconds of silence after which a request counts as broken: the server is asked to answer before.
+        query: The query.
+        timeout: Seconds of silence after which a request counts as broken; the server is asked to answer earlier.
 
     Raises:
-        ApiError: It was refused.
-        QueryFailed: It failed, was cancelled, or took too long.
+        ApiError: The server refused.
+        QueryFailed: The query failed, was cancelled, or took too long.
     """
     held = min(_LONGEST_HOLD_SECONDS, timeout / 2)
     body: Json = {"query": query.sql, "timeoutMs": int(held * 1000)}
@@ -83,7 +83,7 @@ def run_query(api: Api, query: Query, *, timeout: float) -> QueryResult:
 
 
 def completed_query(api: Api, query: Query, query_id: str) -> QueryResult | None:
-    """Find the result of an earlier query; None if it is not there any more.
+    """Find the result of an earlier query; None if the server no longer has it.
 
     Raises:
         ApiError: The server could not be reached.
@@ -99,8 +99,8 @@ def query_columns(api: Api, query: Query, *, timeout: float) -> list[Variable]:
     """Find the columns of a query by running it without its rows.
 
     Raises:
-        ApiError: It was refused.
-        QueryFailed: It cannot be run.
+        ApiError: The server refused.
+        QueryFailed: The query cannot be run.
     """
     empty = replace(query, sql=selection_from(query.sql, "FALSE"))
     return result_columns(api, run_query(api, empty, timeout=timeout))
@@ -111,7 +111,7 @@ def check_versions(catalogue: Metadata, query: Query) -> None:
 
     Raises:
         ConfigError: One is malformed.
-        NotFound: One is not there: the server would read the current one instead, silently.
+        NotFound: There is no such version; the server would silently read the current one instead.
         ApiError: The server refused.
     """
     containers = [parse_container(query.default_dataset, query.name)] if query.default_dataset else []
@@ -124,12 +124,13 @@ def check_versions(catalogue: Metadata, query: Query) -> None:
 
 
 def selection_from(sql: str, condition: str) -> str:
-    """Make the query for some rows of another query's result; the last line of that may be a comment."""
+    """Make the query for some rows of another query's result."""
+    # The line breaks matter: the last line of the inner query may be a comment.
     return f"SELECT * FROM (\n{sql.strip().removesuffix(';')}\n) WHERE {condition}"  # noqa: S608 - it is the user's SQL
 
 
 def result_columns(api: Api, result: QueryResult) -> list[Variable]:
-    """List a result's variables; where the server has no list, the query itself says what its columns are.
+    """List a result's variables; where the server has no such list, those of the query's own answer.
 
     Raises:
         ApiError: The server refused.
@@ -143,8 +144,8 @@ def result_columns(api: Api, result: QueryResult) -> list[Variable]:
 
 
 def _completed(api: Api, query: Query, answer: Json) -> QueryResult:
-    """Ask after a query until it is completed: at first often, then every ten seconds."""
-    started, delay, told = time.monotonic(), _FIRST_LOOK_SECONDS, ""
+    """Poll a query until it is completed: often at first, then every ten seconds."""
+    started, delay, logged = time.monotonic(), _FIRST_POLL_SECONDS, ""
     while True:
         status = str(answer.get("status"))
         if status == "completed":
@@ -157,11 +158,11 @@ def _completed(api: Api, query: Query, answer: Json) -> QueryResult:
                 where=query.name,
                 todo="Make it smaller, or run again later",
             )
-        if status != told:
+        if status != logged:
             logger.info("%s: the query is %s", query.name, status)
-            told = status
+            logged = status
         time.sleep(delay)
-        delay = min(delay * 1.5, _MOST_SECONDS_BETWEEN_LOOKS)
+        delay = min(delay * 1.5, _MOST_SECONDS_BETWEEN_POLLS)
         answer = api.get(f"/queries/{_id(query, answer)}")
 
 

@@ -1,4 +1,4 @@
-"""Open read sessions, and address the rows of their read streams."""
+"""Open read sessions, and make the addresses of their read streams."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tap_redivis.model.tables import Json
 
 
 def address_of(request: ReadRequest, stream: str, offset: int) -> tuple[str, dict[str, str]]:
-    """Give the path and the parameters of a body with a stream's rows from an offset on."""
+    """Make the path and the parameters of the request for a stream's rows from an offset on."""
     if stream == ROWS_STREAM:
         return f"{request.table_uri}/rows", _rows_params(request)
     params = {"offset": str(offset)}
@@ -28,11 +28,11 @@ def _rows_params(request: ReadRequest) -> dict[str, str]:
 
 
 def open_session(api: Api, request: ReadRequest) -> ReadSession:
-    """Open a read session; without a token there is none, and ``/rows`` is read as its one stream.
+    """Open a read session; without a token the server opens none, and ``/rows`` stands for its one stream.
 
     Raises:
         ApiError: The server refused.
-        DataError: It did not name streams.
+        DataError: The answer names no streams, or one twice.
     """
     if api.anonymous:
         return ReadSession("", (ROWS_STREAM,), None)

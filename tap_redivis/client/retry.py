@@ -1,7 +1,7 @@
-"""Which failures are passing, how long to wait, when to give up. Pure, but for clocks that are passed in.
+"""Which failures are worth another try, how long to wait before it, and when to give up. Pure but for clocks.
 
 The waits are those of the package ``backoff`` (exponential, full jitter). Its decorators are not used: they cannot
-start the budget again when rows arrive, cannot obey ``Retry-After``, and sleep where a signal should wake them.
+start the budget again when rows arrive, and cannot obey ``Retry-After``.
 """
 
 from __future__ import annotations
@@ -93,11 +93,11 @@ class RetryBudget:
     _give_up_at: float = 0.0
 
     def progress(self) -> None:
-        """Start the budget again: something arrived."""
+        """Start the budget again, because rows arrived."""
         self._delays = None
 
     def next_delay(self, asked: float | None = None) -> float | None:
-        """Count one failure.
+        """Count one failure, and choose the wait after it.
 
         Args:
             asked: Seconds that the server asks to wait, if it does.
@@ -119,10 +119,10 @@ class RetryBudget:
 
 
 class Watch:
-    """Notices a body that is open and gives next to nothing: the socket's timeout sees only perfect silence.
+    """Detects a body that stays open and sends next to nothing: the socket's timeout detects only complete silence.
 
     Args:
-        seconds: How long it may trickle.
+        seconds: How long a body may send next to nothing.
         clock: Seconds that only grow.
     """
 
@@ -132,15 +132,15 @@ class Watch:
         self.restart()
 
     def restart(self) -> None:
-        """Begin anew: rows arrived, or waited for the reader of our output."""
+        """Start again, because rows arrived or were held up by the reader of our output."""
         self._since = self._clock()
         self._bytes = 0
 
     def over(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        """Pass pieces on.
+        """Pass pieces of a body on.
 
         Raises:
-            PassingFailure: For too long they have held no row, and next to no bytes.
+            PassingFailure: For too long they held no row, and next to no bytes.
         """
         for piece in pieces:
             self._bytes += len(piece)
@@ -148,5 +148,5 @@ class Watch:
             if elapsed > self._seconds:
                 if self._bytes < elapsed * _TRICKLE_BYTES_PER_SECOND:
                     raise PassingFailure("the server sends next to nothing")
-                self.restart()  # what came fast before, within a long message, must not excuse a trickle for hours
+                self.restart()  # else a fast beginning of a long message would excuse hours of next to nothing
             yield piece

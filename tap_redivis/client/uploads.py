@@ -22,15 +22,15 @@ _GONE = (
     "Check the reference, and that the token may edit the dataset; once its draft is released an upload is gone: "
     "read the table then"
 )
-_SAYS_NOTHING = frozenset({"uri", "url", "status"})
+_NOT_CONTENT = frozenset({"uri", "url", "status"})
 
 
 def find_uploads(api: Api, catalogue: Metadata, reference: UploadRef) -> list[TableInfo]:
-    """Find the uploads that a reference, perhaps a glob, names; of a glob those that are ready.
+    """Find the uploads that a reference names; of those that match a glob, the ones that are ready.
 
     Raises:
-        NotFound: There is none, or no draft: both are gone once the draft is released.
-        Unavailable: It is not ready yet.
+        NotFound: There is no such upload, or no draft: both are gone once the draft is released.
+        Unavailable: The upload is not ready yet.
         Refused: Redivis could not read the file.
     """
     try:
@@ -65,16 +65,16 @@ def _body(api: Api, table: TableInfo, name: str) -> Json:
 
 
 def _path_of(name: str) -> str:
-    """Make the last part of an upload's path: it has underscores for dots (redivis-api §3.2)."""
+    """Make the last part of an upload's path, in which dots become underscores (redivis-api §3.2)."""
     return url_path("uploads", name.replace(".", "_"))
 
 
 def _check_ready(body: Mapping[str, Any], where: str) -> None:
-    """Check that Redivis has read the file: else there are no rows (redivis-api §5).
+    """Check that Redivis has read the file: before that an upload has no rows (redivis-api §5).
 
     Raises:
-        Unavailable: Not yet.
-        Refused: It could not.
+        Unavailable: Redivis has not read it yet.
+        Refused: Redivis could not read it.
     """
     status = text_of(body, "status")
     if status == "completed":
@@ -86,10 +86,10 @@ def _check_ready(body: Mapping[str, Any], where: str) -> None:
 
 
 def _info(table: TableInfo, body: Json) -> TableInfo:
-    """Speak of an upload as of a table; how Redivis reads the file is a part of its content."""
+    """Describe an upload as a table; its hash covers also how Redivis reads the file, which changes the rows."""
     name: str = body["name"]
     file_hash = text_of(body, "hash")
-    content = json.dumps({key: value for key, value in body.items() if key not in _SAYS_NOTHING}, sort_keys=True)
+    content = json.dumps({key: value for key, value in body.items() if key not in _NOT_CONTENT}, sort_keys=True)
     return replace(
         table,
         pinned=f"{table.pinned}.{name}",

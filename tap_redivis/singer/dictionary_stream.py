@@ -3,96 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 from singer_sdk import Stream
 from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.singerlib import Catalog, CatalogEntry
 
-from tap_redivis.client.metadata import Metadata
-from tap_redivis.errors import ConfigError, Forbidden, NotFound, RedivisError, Unauthorized
+from tap_redivis.errors import ConfigError, RedivisError
 from tap_redivis.model.columns import BAD_CHARACTERS
-from tap_redivis.model.json_schema import DICTIONARY, columns_of, schema_of
-from tap_redivis.model.tables import Container, TableInfo, Variable
-from tap_redivis.planning.bookmarks import Bookmark, Decision, from_state, is_of_dictionary, next_table_version
+from tap_redivis.model.json_schema import DICTIONARY, schema_of
+from tap_redivis.planning.bookmarks import Bookmark, Decision, is_of_dictionary, next_table_version
 from tap_redivis.runtime.progress import Result
 from tap_redivis.runtime.shutdown import SHUTDOWN
-from tap_redivis.singer.dictionary import TOPICS, Dictionary, Entry, Part, Row, Topic, digest, leave_out
-from tap_redivis.singer.query_stream import QueryStream
-from tap_redivis.singer.upload_stream import UploadStream
+from tap_redivis.singer.dictionary.bookmark import DictionaryBookmark, PartMark, Writing, to_state
+from tap_redivis.singer.dictionary.dictionary import Part, digest
+from tap_redivis.singer.dictionary.rows import Row
+from tap_redivis.singer.dictionary.topics import TOPICS, Topic
 
 if TYPE_CHECKING:
-    from tap_redivis.model.references import ContainerRef
-    from tap_redivis.model.settings import Settings
     from tap_redivis.tap import TapRedivis
-
-_Count = Annotated[int, msgspec.Meta(ge=0, lt=2**31 - 1)]
-
-
-class PartMark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What was written of one part.
-
-    Attributes:
-        signal: Its sign of change then; None if it has none.
-        rows: How many rows.
-        keys: Digest of their keys, in their order.
-    """
-
-    signal: str | None
-    rows: _Count
-    keys: str
-
-
-class Writing(msgspec.Struct, frozen=True):
-    """A writing of all rows that is under way.
-
-    Attributes:
-        table_version: Singer version of its RECORDs.
-        parts: What is written, by part.
-    """
-
-    table_version: _Count
-    parts: dict[str, PartMark]
-
-
-class Written(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The bookmark of one stream of the dictionary.
-
-    Attributes:
-        parts: What the target holds, by part.
-        table_version: Singer version of its rows.
-        selection: Digest of the columns that were written.
-        completed_at: When it last was brought up to date, UTC; None before it was.
-        writing: The writing of all rows that is under way, if any.
-    """
-
-    parts: dict[str, PartMark] = {}
-    table_version: _Count = 0
-    selection: str | None = None
-    completed_at: str | None = None
-    writing: Writing | None = None
-
-
-def readable(state: Any) -> dict[str, Any]:  # noqa: ANN401 - anything may stand in a state file
-    """Take a bookmark of STATE as far as it can be read.
-
-    Raises:
-        ValueError: It is damaged; the message says where.
-    """
-    try:
-        return _to_state(msgspec.convert(state, Written))
-    except msgspec.ValidationError as error:
-        raise ValueError(str(error)) from None
-
-
-def _to_state(written: Written) -> dict[str, Any]:
-    state: dict[str, Any] = msgspec.to_builtins(written)
-    return {"parts": {}, **state}
 
 
 @dataclass(frozen=True)
@@ -107,7 +40,7 @@ class DictionaryStep:
     """
 
     decision: Decision
-    before: Written
+    before: DictionaryBookmark
     parts: Sequence[Part]
     changed: Sequence[Part] | None
 
@@ -250,7 +183,7 @@ class DictionaryStream(Stream):
             decision, some = Decision("skip", "unchanged since the last run"), []
         return DictionaryStep(decision, before, parts, some)
 
-    def _write_some(self, before: Written, changed: Sequence[Part]) -> bool:
+    def _write_some(self, before: DictionaryBookmark, changed: Sequence[Part]) -> bool:
         """Write the rows of some parts again, unless one of them may have lost rows, which only all rows can tell."""
         self._stream_version = before.table_version if self.tap.settings.emit_activate_version_messages else None
         written = dict(before.parts)
@@ -265,7 +198,7 @@ class DictionaryStream(Stream):
         self._write_state()
         return True
 
-    def _write_all(self, before: Written, parts: Sequence[Part]) -> None:
+    def _write_all(self, before: DictionaryBookmark, parts: Sequence[Part]) -> None:
         """Write all rows, but for those that a run which was interrupted has written; then activate their version."""
         version, done = self._begun(before, parts)
         self._stream_version = version if self.tap.settings.emit_activate_version_messages else None
@@ -285,7 +218,7 @@ class DictionaryStream(Stream):
             self._keep(self._complete(done, version))
             self._write_state()
 
-    def _begun(self, before: Written, parts: Sequence[Part]) -> tuple[int, dict[str, PartMark]]:
+    def _begun(self, before: DictionaryBookmark, parts: Sequence[Part]) -> tuple[int, dict[str, PartMark]]:
         """Choose the version of a writing of all rows, and find what is written of it."""
         writing, names = before.writing, {part.name: part for part in parts}
         if writing and before.selection == self._selection() and writing.parts.keys() <= names.keys():
@@ -321,9 +254,9 @@ class DictionaryStream(Stream):
 
     # --- bookmark and STATE ------------------------------------------------------------------------------------------
 
-    def _bookmark(self) -> Written:
+    def _bookmark(self) -> DictionaryBookmark:
         state = self.tap_state.get("bookmarks", {}).get(self.name)
-        return msgspec.convert(state, Written) if is_of_dictionary(state) else Written()
+        return msgspec.convert(state, DictionaryBookmark) if is_of_dictionary(state) else DictionaryBookmark()
 
     def _selection(self) -> str:
         properties = self.effective_schema.get("properties", {})
@@ -335,15 +268,15 @@ class DictionaryStream(Stream):
     def _keys(self, rows: Sequence[Row]) -> str:
         return digest([[row[key] for key in self.topic.keys] for row in rows])
 
-    def _complete(self, parts: dict[str, PartMark], version: int) -> Written:
+    def _complete(self, parts: dict[str, PartMark], version: int) -> DictionaryBookmark:
         now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return Written(parts, table_version=version, selection=self._selection(), completed_at=now)
+        return DictionaryBookmark(parts, table_version=version, selection=self._selection(), completed_at=now)
 
-    def _keep_writing(self, before: Written, writing: Writing) -> None:
+    def _keep_writing(self, before: DictionaryBookmark, writing: Writing) -> None:
         self._keep(msgspec.structs.replace(before, writing=writing, selection=self._selection()))
 
-    def _keep(self, written: Written) -> None:
-        self.tap_state.setdefault("bookmarks", {})[self.name] = _to_state(written)
+    def _keep(self, written: DictionaryBookmark) -> None:
+        self.tap_state.setdefault("bookmarks", {})[self.name] = to_state(written)
 
     def _write_state(self) -> None:
         self._last_state = time.monotonic()
@@ -352,98 +285,3 @@ class DictionaryStream(Stream):
 
 def _is_new(part: Part, mark: PartMark | None) -> bool:
     return mark is None or part.signal is None or part.signal != mark.signal
-
-
-# --- what the dictionary speaks of -----------------------------------------------------------------------------------
-
-
-def dictionary_of(tap: TapRedivis) -> Dictionary:
-    """Find what the settings name, whether it is selected or not, and what the state says of it.
-
-    Raises:
-        ApiError: The server refused, for another reason than that this token may not see something.
-    """
-    containers, tables = _visible(tap.catalogue, tap.settings)
-    queries = [stream for stream in tap.streams.values() if isinstance(stream, QueryStream)]
-    uploads = [stream for stream in tap.streams.values() if isinstance(stream, UploadStream) and stream.table]
-    drafts = [tap.catalogue.container(stream.upload.table.container) for stream in uploads]
-    containers = list({str(each.reference): each for each in [*containers, *drafts]}.values())
-    entries = [
-        *(_entry(tap, table) for table in tables),
-        *(_upload_entry(tap, stream, draft) for stream, draft in zip(uploads, drafts, strict=True)),
-        *(_query_entry(tap, stream) for stream in queries),
-    ]
-    return Dictionary(tap.catalogue, containers, entries)
-
-
-def _visible(catalogue: Metadata, settings: Settings) -> tuple[list[Container], list[TableInfo]]:
-    """Find all containers and tables that the settings name, but for those that this token may not see."""
-    datasets: list[ContainerRef] = []
-    for pattern in settings.datasets:
-        with _leaving_out(str(pattern)):
-            datasets.extend(catalogue.expand(pattern))
-    whole = [*datasets, *settings.workflows]
-    with suppress(NotFound, Forbidden, Unauthorized):  # said below, of each by itself
-        catalogue.load([*whole, *(table.container for table in settings.tables)], settings.workflows)
-    containers: dict[str, Container] = {}
-    tables: dict[str, TableInfo] = {}
-    for each in whole:
-        with _leaving_out(str(each)):
-            container = catalogue.container(each)
-            containers[str(container.reference)] = container
-            tables.update((table.pinned, table) for table in container.tables)
-    for wanted in settings.tables:
-        with _leaving_out(str(wanted)):
-            container = catalogue.container(wanted.container)
-            containers[str(container.reference)] = container
-            tables.update((table.pinned, table) for table in catalogue.find(wanted))
-    return list(containers.values()), list(tables.values())
-
-
-@contextmanager
-def _leaving_out(what: str) -> Iterator[None]:
-    try:
-        yield
-    except (NotFound, Forbidden, Unauthorized) as error:
-        leave_out(what, error)
-
-
-def _entry(tap: TapRedivis, table: TableInfo) -> Entry:
-    name = tap.name_of(table)
-    return Entry(
-        stream=_name_in_target(tap, name),
-        kind="table",
-        table=table,
-        container=tap.catalogue.container(table.reference.container) if table.reference else None,
-        loaded=_loaded(tap, name),
-    )
-
-
-def _upload_entry(tap: TapRedivis, stream: UploadStream, draft: Container) -> Entry:
-    assert stream.table is not None  # noqa: S101 - only those that were found are asked about
-    loaded = _loaded(tap, stream.name)
-    return Entry(_name_in_target(tap, stream.name), "upload", stream.table, draft, stream.variables, loaded=loaded)
-
-
-def _query_entry(tap: TapRedivis, stream: QueryStream) -> Entry:
-    """Take a query's columns from its stream: asking the server would mean to run it."""
-    properties: Mapping[str, Mapping[str, Any]] = stream.effective_schema.get("properties", {})
-    columns = columns_of(properties, (name for name in properties if name not in stream.added_columns))
-    return Entry(
-        stream=_name_in_target(tap, stream.name),
-        kind="query",
-        table=stream.query_table,
-        variables=[Variable(column.name, column.type) for column in columns],
-        sql=stream.query.sql,
-        loaded=_loaded(tap, stream.name),
-    )
-
-
-def _loaded(tap: TapRedivis, name: str) -> Bookmark:
-    return from_state(tap.state.get("bookmarks", {}).get(name, {}))
-
-
-def _name_in_target(tap: TapRedivis, name: str) -> str:
-    """Find what a stream is called in the target: a stream map may rename it."""
-    maps = tap.mapper.stream_maps.get(name)
-    return maps[0].stream_alias if maps else name

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal
 
 from tap_redivis.errors import ConfigError, Forbidden, RedivisError, SchemaChanged
-from tap_redivis.singer.dictionary import TABLES
+from tap_redivis.singer.dictionary.topics import TABLES
 from tap_redivis.singer.dictionary_stream import DictionaryStream
 from tap_redivis.singer.streams import Step, TableStream
 

@@ -17,7 +17,7 @@ from docs.lines import error_classes
 from redivis_emulator import Emulator, Fault
 from tap_redivis.planning import bookmarks
 from tap_redivis.singer.config_schema import CONFIG_SCHEMA
-from tap_redivis.singer.dictionary_stream import PartMark, Writing, Written
+from tap_redivis.singer.dictionary.bookmark import DictionaryBookmark, PartMark, Writing
 from tap_redivis.singer.plan_report import Planned
 from tap_redivis.tap import TapRedivis
 from tests.support.batches import batch_config
@@ -108,7 +108,7 @@ def test_every_bookmark_key_is_there() -> None:
 def test_every_bookmark_key_of_the_dictionary_is_there() -> None:
     own, part = _section((_DOCS / "dictionary.md").read_text(), "## Its bookmarks", "\n## ").split("and each part")
 
-    assert _first_column(own) == set(Written.__struct_fields__)
+    assert _first_column(own) == set(DictionaryBookmark.__struct_fields__)
     assert _first_column(part) == set(PartMark.__struct_fields__)
     assert set(re.findall(r"`(\w+)`", own.split("| `writing` |")[1])) == set(Writing.__struct_fields__)
 

@@ -15,7 +15,7 @@ import pytest
 
 from redivis_emulator import Emulator, Fault
 from redivis_emulator.access import Token
-from tap_redivis.singer.dictionary import TOPICS, VALUE_LABELS
+from tap_redivis.singer.dictionary.topics import TOPICS, VALUE_LABELS
 from tests.end_to_end.conftest import UNLIMITED, VISITS
 from tests.support.pipes import Json, Output, Stop, pipe, run, run_stopped, target
 from tests.support.postgres import Postgres

@@ -1,0 +1,70 @@
+"""The bookmark of a stream of the data dictionary in STATE: what was written of each part."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+_Count = Annotated[int, msgspec.Meta(ge=0, lt=2**31 - 1)]
+
+
+class PartMark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What was written of one part.
+
+    Attributes:
+        signal: The part's signal then; None if it has none.
+        rows: Row count.
+        keys: Digest of the rows' keys, in their order.
+    """
+
+    signal: str | None
+    rows: _Count
+    keys: str
+
+
+class Writing(msgspec.Struct, frozen=True):
+    """A load of all rows that is under way.
+
+    Attributes:
+        table_version: Singer version of its RECORDs.
+        parts: What it has written, by part.
+    """
+
+    table_version: _Count
+    parts: dict[str, PartMark]
+
+
+class DictionaryBookmark(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The bookmark of one stream of the dictionary.
+
+    Attributes:
+        parts: What the target holds, by part.
+        table_version: Singer version of its rows.
+        selection: Digest of the columns that were written.
+        completed_at: When the target last was brought up to date, UTC; None before it was.
+        writing: The load of all rows that is under way, if any.
+    """
+
+    parts: dict[str, PartMark] = {}
+    table_version: _Count = 0
+    selection: str | None = None
+    completed_at: str | None = None
+    writing: Writing | None = None
+
+
+def readable(state: Any) -> dict[str, Any]:  # noqa: ANN401 - anything may stand in a state file
+    """Give a bookmark of STATE without what this version of the tap does not know.
+
+    Raises:
+        ValueError: It is damaged; the message says where.
+    """
+    try:
+        return to_state(msgspec.convert(state, DictionaryBookmark))
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from None
+
+
+def to_state(bookmark: DictionaryBookmark) -> dict[str, Any]:
+    """Write a bookmark as STATE has it; ``parts``, by which it is known, is always there."""
+    return {"parts": {}, **msgspec.to_builtins(bookmark)}
