@@ -7,6 +7,7 @@ import logging
 import select
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from importlib.metadata import version
 from typing import Any
@@ -18,7 +19,6 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 from tap_redivis.client.answers import has_name
-from tap_redivis.client.parallel import Workers
 from tap_redivis.client.rate_limit import ConcurrencyLimit
 from tap_redivis.client.retry import PASSING_STATUS, PassingFailure, RetryBudget, Watch, retry_after
 from tap_redivis.errors import (
@@ -82,18 +82,12 @@ class Api:
         self._reached = False
         self._warnings: set[str] = set()
         self.limit = ConcurrencyLimit(PARALLEL_REQUESTS, max_requests)
-        self.workers = Workers(max_requests)
+        self.workers = ThreadPoolExecutor(max_requests)
         self._http = requests.Session()
         agent = f"tap-redivis/{version('tap-redivis')}"
         self._http.headers.update({"User-Agent": agent, "Accept-Encoding": "identity"})
         for scheme in ("http://", "https://"):
             self._http.mount(scheme, HTTPAdapter(pool_maxsize=_OPEN_BODIES * max_requests))
-
-    def for_another_process(self) -> Api:
-        """Give the same server and token without the connections of this process, which a forked one must not use."""
-        copy = Api(self.endpoint, self._token or None, timeout=self._timeout, max_retry_seconds=self.max_retry_seconds)
-        copy._reached, copy._warnings = self._reached, set(self._warnings)
-        return copy
 
     def get(self, path: str, params: Mapping[str, str] | None = None) -> Json:
         """Get one resource.

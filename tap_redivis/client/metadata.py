@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,7 +11,6 @@ from typing import Any
 
 from tap_redivis.client.answers import count_of, object_of, path_of, text_of, variable_of
 from tap_redivis.client.http import Api
-from tap_redivis.client.parallel import Workers
 from tap_redivis.errors import DataError, NotFound, RedivisError
 from tap_redivis.model.references import (
     ContainerRef,
@@ -60,7 +60,7 @@ class MetadataClient:
         self._owners: dict[str, list[Json]] = {}
 
     @property
-    def workers(self) -> Workers:
+    def workers(self) -> ThreadPoolExecutor:
         """Make calls side by side."""
         return self._api.workers
 

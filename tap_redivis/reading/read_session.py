@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator, Mapping
 from tap_redivis.errors import Incomplete
 from tap_redivis.model.reads import ROWS_STREAM, StreamPosition
 from tap_redivis.reading.chunk_queue import ChunkQueue
+from tap_redivis.reading.counting import ReadProgress
 from tap_redivis.reading.jobs import Chunk, JobSpec, ReadJob, StreamEnd, Unwanted, Worker
 from tap_redivis.reading.read_stream import SessionGone
 
@@ -39,6 +40,11 @@ class SessionReader:
         self._queue = ChunkQueue(worker.stop)
         self._ends: Counter[bool] = Counter()
         worker.progress.received = self._received
+
+    @property
+    def progress(self) -> ReadProgress:
+        """How far the reading is."""
+        return self._worker.progress
 
     @property
     def proof(self) -> str:

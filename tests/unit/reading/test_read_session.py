@@ -242,7 +242,7 @@ def test_bodies_that_were_opened_before_are_read(api: Api, emulator: Emulator) -
     read = _all(reader)
 
     assert sorted(read.lines) == sorted(_ROWS)
-    assert reader.resumes == 1
+    assert reader.progress.resumes == 1
     assert [request.query["offset"] for request in emulator.requests] == ["99"]
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from singer_sdk.singerlib import RecordMessage, StateMessage
 
-from tap_redivis.singer.messages import ChangedStateWriter, MessageWriter, OutputClosed
+from tap_redivis.singer.messages import MessageWriter, OutputClosed
+from tap_redivis.singer.sdk import ChangedStateWriter
 
 _LARGE = b"x" * 1_000_000 + b"\n"
 
