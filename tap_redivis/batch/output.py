@@ -16,8 +16,8 @@ import msgspec
 
 from tap_redivis.batch.columns import FileColumns
 from tap_redivis.batch.encodings import Encoder, Sink, encoder_for, extension
-from tap_redivis.batch.storage import Draft, Sealed, Storage, storage_at
-from tap_redivis.batch.storage.common import Place, absolute
+from tap_redivis.batch.storage import FinishedFile, PendingFile, Storage, storage_at
+from tap_redivis.batch.storage.common import absolute
 from tap_redivis.errors import RedivisError, StorageError
 from tap_redivis.model.batch_settings import BatchSettings
 from tap_redivis.model.columns import KeyValue, ValueRules, is_higher
@@ -39,7 +39,7 @@ class BatchFile:
         highest: Highest replication key in it; None if there is none, or nobody asks.
     """
 
-    sealed: Sealed
+    sealed: FinishedFile
     count: int
     last_digest: str
     highest: KeyValue | None
@@ -91,15 +91,7 @@ class BatchOutput:
         self._key_codec = RowCodec(codec.table, [key.column], ValueRules(), Notices()) if key else None
         self._allowance = _Allowance(rows_left)
         self._version = reading.table_version if versioned else None
-        self.storage: Storage = storage_at(Place(absolute(settings.root), self._names, settings.bytes))
-
-    @property
-    def is_for_processes(self) -> bool:
-        """Whether processes that are forked should write the files, each those of the streams that it reads.
-
-        Parquet takes turns in encoding, for its memory's sake, and does so without Python.
-        """
-        return self.storage.can_be_forked and self.settings.encoding != "parquet"
+        self.storage: Storage = storage_at(absolute(settings.root), self._names, settings.bytes)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -246,8 +238,8 @@ class _File:
     def __init__(self, output: BatchOutput, name: str) -> None:
         self.count = 0
         self._output = output
-        self._draft: Draft = output.storage.draft(name)
-        self._sink = Sink(self._draft.sink)
+        self._pending: PendingFile = output.storage.create(name)
+        self._sink = Sink(self._pending)
         self._encoder: Encoder = encoder_for(
             output.settings, output.codec, output.columns, self._sink, files=output.files_at_once
         )
@@ -261,21 +253,19 @@ class _File:
         return self.count >= settings.rows or self._encoder.size >= settings.bytes
 
     def write(self, rows: RowBlock, ordinal: int, offset: int) -> None:
-        with self._draft.guarded():
-            self._encoder.write(rows, ordinal, offset)
+        self._encoder.write(rows, ordinal, offset)
         self.count += rows.count
         self._digest = rows.last_digest
         if (highest := self._output.highest(rows)) is not None and is_higher(highest, self._highest):
             self._highest = highest
 
     def finish(self) -> BatchFile:
-        with self._draft.guarded():
-            self._encoder.close()
-        return BatchFile(self._draft.seal(), self.count, self._digest, self._highest)
+        self._encoder.close()
+        return BatchFile(self._pending.finish(), self.count, self._digest, self._highest)
 
     def discard(self) -> None:
         self._sink.is_wanted = False
-        self._draft.discard()
+        self._pending.discard()
 
 
 class _Allowance:

@@ -792,9 +792,7 @@ class TableStream(Stream):
         make = None if batch else self._make(load, reading)
         emit = self._files(batch) if batch else self._records(reading.table_version)
         through = batch.through if batch and not cluster else None
-        way = Way(
-            make, through, batch is not None and batch.is_for_processes, elsewhere=cluster.reader if cluster else None
-        )
+        way = Way(make, through, elsewhere=cluster.reader if cluster else None)
         reader = self._reader(load, reading.streams, reading.expected_rows, way)
         run = _Run(reader, before=reading.rows, started=time.monotonic())
         self._reading = reading

@@ -104,7 +104,7 @@ def test_a_job_ends_with_a_file_after_a_while(
 
     assert [file.count for file in written.files] == [10]
     assert not written.has_ended
-    assert _partial(tmp_path) == [written.files[0].sealed.upload]
+    assert _partial(tmp_path) == [written.files[0].sealed.state["partial"].name]
 
 
 def test_a_job_whose_server_is_away_hears_that_nobody_wants_it(
