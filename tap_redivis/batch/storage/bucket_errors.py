@@ -58,11 +58,7 @@ _SAID = {sign: (what, todo) for what, todo, signs in _KNOWN for sign in signs.sp
 
 @contextmanager
 def bucket_errors(where: str) -> Iterator[None]:
-    """Turn errors of an object store's library into one clear line.
-
-    Raises:
-        StorageError: There was one.
-    """
+    """Turn errors of an object store's library into one ``StorageError``."""
     try:
         yield
     except (StorageError, Closed):

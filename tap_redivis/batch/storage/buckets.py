@@ -35,12 +35,7 @@ _TALKATIVE = ("aiobotocore", "azure", "boto3", "botocore", "fsspec", "gcsfs", "g
 
 
 class Bucket(Storage):
-    """A bucket, or a part of one. Who we are, the libraries know from the environment.
-
-    Args:
-        root: Its URL.
-        prefix: What the names of the load's files begin with.
-        file_bytes: Bytes that a file has about, at most.
+    """A bucket, or a part of one; the libraries take credentials from the environment.
 
     Attributes:
         extra: The extra of this package that it needs.
@@ -91,13 +86,10 @@ class Bucket(Storage):
         try:
             super()._commit(file)
         except FileNotFoundError as error:  # where the answer to the first try was lost, the second finds no upload
-            if not self._is_complete(file):
-                raise NoSuchUpload from error.__cause__
-
-    def _is_complete(self, file: FinishedFile) -> bool:
-        with suppress(FileNotFoundError):
-            return bool(self._fs.info(self._path(file.name), refresh=True)["size"] == file.size)
-        return False
+            with suppress(FileNotFoundError):
+                if self._fs.info(self._path(file.name), refresh=True)["size"] == file.size:
+                    return
+            raise NoSuchUpload from error.__cause__
 
     def _remove_rest(self, *, others: bool) -> None:
         if others:
@@ -111,11 +103,7 @@ class Bucket(Storage):
         return fsspec.filesystem(self._root.partition("://")[0], skip_instance_cache=True)
 
     def _abort_unfinished(self, *, of_others: bool) -> None:
-        """Abort unfinished uploads, where the store lists them; if not, ask for the bucket.
-
-        Args:
-            of_others: Whether old ones of other loads are aborted too.
-        """
+        """Abort unfinished uploads of the load, and old ones of others; where none are listed, ask for the bucket."""
         raise NotImplementedError
 
 
@@ -127,7 +115,7 @@ class S3(Bucket):
     kept = ("mpu", "parts", "loc")
 
     def _connect(self) -> Any:  # noqa: ANN401 - a file system of fsspec
-        # Not only the last part may be smaller, by default: not all that speaks like S3 takes that.
+        # By default the parts differ in size, which not all that speaks like S3 takes.
         return fsspec.filesystem("s3", skip_instance_cache=True, fixed_upload_size=True)
 
     def _abort_unfinished(self, *, of_others: bool) -> None:
@@ -159,8 +147,7 @@ class GoogleStorage(Bucket):
     kept = ("location", "offset", "buffer")  # what does not fill 256 KiB is sent by commit() only
 
     def _connect(self) -> Any:  # noqa: ANN401 - a file system of fsspec
-        # The rest of gcsfs is for other kinds of buckets: it would ask for the kind before each file, which takes
-        # another protocol and another right.
+        # The class that "gs" means asks for the kind of bucket before each file, which takes one more right.
         from gcsfs.core import GCSFileSystem  # noqa: PLC0415 - it may not be installed
 
         return GCSFileSystem(skip_instance_cache=True, use_listings_cache=False)

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from tap_redivis.errors import ConfigError, StorageError
 
 _ROOT = "batch_config.storage.root"
-_WRITE_BYTES = 8 * 1024 * 1024  # fsspec keeps a copy of what it is given at once
+_WRITE_BYTES = 1024 * 1024  # fsspec would hold a large write beside the part that it sends of it
 
 
 class Closed(Exception):
@@ -42,23 +42,13 @@ class FinishedFile:
 
 
 class PendingFile:
-    """A file that is being written; readers do not see it.
-
-    Args:
-        storage: Its storage.
-        name: Its name below the root.
-        file: A file as fsspec opens it with ``autocommit=False``.
-
-    Attributes:
-        id: What tells it from other attempts at the same file.
-        name: Its name below the root.
-    """
+    """A file that is being written, as fsspec opens it with ``autocommit=False``: readers do not see it."""
 
     def __init__(self, storage: Storage, name: str, file: Any) -> None:  # noqa: ANN401 - of fsspec, or like one of it
         self.id = uuid.uuid4().hex
         self.name = name
         self._storage = storage
-        self._url = storage.url(name)
+        self._where = storage.where(name)
         self._file = file
         # fsspec begins an upload while it writes: a file that is discarded at that moment would leave it behind.
         self._lock = threading.Lock()
@@ -87,30 +77,26 @@ class PendingFile:
         with self._wanted():
             self._file.close()
         state = {name: getattr(self._file, name) for name in self._storage.kept}
-        return FinishedFile(self._url, self.name, self._file.tell(), self.id, state)
+        return FinishedFile(self._storage.url(self.name), self.name, self._file.tell(), self.id, state)
 
     def discard(self) -> None:
         """Remove what was written, as far as that is possible."""
         with self._lock:
             self._is_wanted = False
-            with suppress(StorageError), self._storage.errors(self._url):
+            with suppress(StorageError), self._storage.errors(self._where):
                 self._file.discard()
             self._file.closed = True  # else fsspec sends what it still holds when the file is forgotten
-        self._storage.forget(self.id)
 
     @contextmanager
     def _wanted(self) -> Iterator[None]:
-        with self._lock, self._storage.errors(self._url):
+        with self._lock, self._storage.errors(self._where):
             if not self._is_wanted:
                 raise Closed
             yield
 
 
 class Storage(ABC):
-    """A place for the files of one load.
-
-    Args:
-        prefix: What the names of all its files begin with, and no others.
+    """A place for the files of one load, whose names begin with a prefix that no others have.
 
     Attributes:
         kept: Attributes of a file object that another process needs to commit or discard it.
@@ -135,17 +121,14 @@ class Storage(ABC):
         """
 
     def create(self, name: str) -> PendingFile:
-        """Create a file.
-
-        Args:
-            name: Its name below the root; slashes part folders.
+        """Create a file, given its name below the root.
 
         Raises:
             StorageError: It cannot be written.
             Closed: The load has ended.
         """
         _check_inside(name)
-        with self._lock, self.errors(self.url(name)):
+        with self._lock, self.errors(self.where(name)):
             if self._is_closed:
                 raise Closed
             file = PendingFile(self, name, self._open(name))
@@ -159,23 +142,20 @@ class Storage(ABC):
             StorageError: It cannot.
         """
         _check_inside(file.name)
-        with self.errors(file.url):
+        with self.errors(self.where(file.name)):
             self._commit(file)
-        self.forget(file.id)
+        self._pending.pop(file.id, None)
 
     def discard(self, file: FinishedFile) -> None:
         """Remove a file that no message names, as far as that is possible."""
-        with suppress(StorageError), self.errors(file.url):
+        with suppress(StorageError), self.errors(self.where(file.name)):
             self._reopen(file).discard()
-        self.forget(file.id)
+        self._pending.pop(file.id, None)
 
     def close(self, *, others: bool) -> None:
-        """Remove all files of the load that are not published; none can be created any more.
+        """Remove all files of the load that are not published, of other processes too if there are ``others``.
 
-        Threads may still be writing some.
-
-        Args:
-            others: Whether other processes may have created some too.
+        None can be created any more. Threads may still be writing some.
         """
         with self._lock:
             self._is_closed = True
@@ -184,14 +164,13 @@ class Storage(ABC):
             file.discard()
         self._remove_rest(others=others)
 
-    def forget(self, file_id: str) -> None:
-        """Leave a file out of what ``close`` removes."""
-        with self._lock:
-            self._pending.pop(file_id, None)
-
     @abstractmethod
     def url(self, name: str) -> str:
         """Say where a file is once it is published."""
+
+    def where(self, name: str) -> str:
+        """Say the same for people."""
+        return self.url(name)
 
     @abstractmethod
     def _open(self, name: str) -> Any:  # noqa: ANN401 - of fsspec, or like one of it

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from tap_redivis.batch.storage.common import FinishedFile, Storage
 from tap_redivis.errors import StorageError
@@ -41,11 +41,7 @@ _TODO = {
 
 @contextmanager
 def storage_errors(where: str) -> Iterator[None]:
-    """Turn errors of the file system into one clear line.
-
-    Raises:
-        StorageError: There was one.
-    """
+    """Turn errors of the file system into one ``StorageError``."""
     try:
         yield
     except OSError as error:
@@ -71,12 +67,11 @@ class PartialFile:
         self.partial = partial
         self.closed = sink is None
         self._path = path
-        self._sink = sink
+        self._sink: Any = sink
         self._size = 0
 
     def write(self, data: bytes) -> None:
         """Write bytes."""
-        assert self._sink is not None  # noqa: S101 - it is written where it was created
         self._size += self._sink.write(data)
 
     def tell(self) -> int:
@@ -85,7 +80,6 @@ class PartialFile:
 
     def close(self) -> None:
         """Bring all bytes to the disk."""
-        assert self._sink is not None  # noqa: S101 - the same
         self._sink.flush()
         os.fsync(self._sink.fileno())
         self._sink.close()
@@ -105,12 +99,7 @@ class PartialFile:
 
 
 class Folder(Storage):
-    """A folder.
-
-    Args:
-        root: The folder.
-        prefix: What the names of the load's files begin with.
-    """
+    """A folder."""
 
     kept = ("partial",)
     errors = staticmethod(storage_errors)
@@ -142,12 +131,16 @@ class Folder(Storage):
         """Say where a file is once it is published."""
         return (self._root / name).as_uri()
 
+    def where(self, name: str) -> str:
+        """Say the same for people."""
+        return str(self._root / name)
+
     def _open(self, name: str) -> PartialFile:
         partial = self._partial / f"{uuid.uuid4().hex}.partial"
         return PartialFile(partial, self._root / name, partial.open("wb", buffering=_BUFFER_BYTES))
 
     def _reopen(self, file: FinishedFile) -> PartialFile:
-        return PartialFile(file.state["partial"], self._root / file.name)
+        return PartialFile(self._partial / file.state["partial"].name, self._root / file.name)
 
     def _remove_rest(self, *, others: bool) -> None:  # noqa: ARG002 - all of them are in the one folder
         if self._held is not None:
@@ -157,25 +150,17 @@ class Folder(Storage):
 
 
 def _locked_folder(folder: Path) -> IO[bytes]:
-    """Make a folder, and hold its lock for as long as the file that is returned is open.
-
-    Raises:
-        OSError: It cannot be made, or another process holds its lock.
-    """
+    """Make a folder, and hold its lock for as long as the file that is returned is open."""
     for number in range(_TRIES_FOR_LOCK):
         if number:
             time.sleep(_SECONDS_BETWEEN_TRIES)
         folder.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):  # taken for abandoned before it was locked
             file = (folder / _LOCK).open("wb")
-            if _is_locked_now(file) and _is_there(file, folder):
+            if _is_locked_now(file) and os.path.samestat((folder / _LOCK).stat(), os.fstat(file.fileno())):
                 return file
             file.close()
     raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-
-
-def _is_there(file: IO[bytes], folder: Path) -> bool:
-    return os.path.samestat((folder / _LOCK).stat(), os.fstat(file.fileno()))
 
 
 def _is_locked_now(file: IO[bytes]) -> bool:
