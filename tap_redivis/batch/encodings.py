@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tap_redivis.batch.columns import Constant, FileColumns
+from tap_redivis.batch.storage import PendingFile
 from tap_redivis.model.added_columns import ROW_KEY
 from tap_redivis.model.batch_settings import BatchSettings
 from tap_redivis.wire.batches import ArrowRows, arrow_schema
@@ -44,7 +45,7 @@ class Sink:
         closed: As files have it.
     """
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes] | PendingFile) -> None:
         self.is_wanted = True
         self.closed = False
         self._file = file

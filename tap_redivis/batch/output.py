@@ -14,8 +14,7 @@ from typing import Any, cast
 
 from tap_redivis.batch.columns import FileColumns
 from tap_redivis.batch.encodings import Encoder, Sink, encoder_for, extension
-from tap_redivis.batch.storage import Draft, Sealed, Storage, storage_at
-from tap_redivis.batch.storage.common import Place
+from tap_redivis.batch.storage import FinishedFile, PendingFile, Storage, storage_at
 from tap_redivis.errors import RedivisError, StorageError
 from tap_redivis.model.batch_settings import BatchSettings
 from tap_redivis.model.columns import Column, KeyValue, ValueRules, highest_of, is_higher
@@ -58,7 +57,7 @@ class FileOutput:
     @cached_property
     def storage(self) -> Storage:
         """Where the files go."""
-        return storage_at(Place(self.settings.root, self._prefix, self.settings.bytes))
+        return storage_at(self.settings.root, self._prefix, self.settings.bytes)
 
     @cached_property
     def codec(self) -> RowCodec:
@@ -112,13 +111,13 @@ class FileOutput:
         Raises:
             StorageError: It cannot appear.
         """
-        file = cast("Sealed", chunk.content)
+        file = cast("FinishedFile", chunk.content)
         self.storage.publish(file)
         return file.url
 
     def discard(self, chunk: Chunk) -> None:
         """Remove the file of a chunk that no message will name."""
-        self.storage.discard(cast("Sealed", chunk.content))
+        self.storage.discard(cast("FinishedFile", chunk.content))
 
     def name(self, stream: str, offset: int) -> str:
         """Name the file of a read stream's rows from an offset on.
@@ -209,8 +208,8 @@ class _File:
         self.last_digest = ""
         self.highest: KeyValue | None = None
         self._output = output
-        self._draft: Draft = output.storage.draft(name)
-        self._sink = Sink(self._draft.sink)
+        self._pending: PendingFile = output.storage.create(name)
+        self._sink = Sink(self._pending)
         self._encoder: Encoder = encoder_for(
             output.settings, output.codec, output.added, self._sink, files=len(output.load.streams)
         )
@@ -222,19 +221,17 @@ class _File:
         return self.count >= settings.rows or self._encoder.size >= settings.bytes
 
     def write(self, rows: RowBlock, ordinal: int, offset: int) -> None:
-        with self._draft.guarded():
-            self._encoder.write(rows, ordinal, offset)
+        self._encoder.write(rows, ordinal, offset)
         self.count += rows.count
         self.last_digest = rows.last_digest
         highest = self._output.highest(rows)
         if highest is not None and is_higher(highest, self.highest):
             self.highest = highest
 
-    def finish(self) -> Sealed:
-        with self._draft.guarded():
-            self._encoder.close()
-        return self._draft.seal()
+    def finish(self) -> FinishedFile:
+        self._encoder.close()
+        return self._pending.finish()
 
     def discard(self) -> None:
         self._sink.is_wanted = False
-        self._draft.discard()
+        self._pending.discard()

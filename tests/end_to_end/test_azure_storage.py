@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from redivis_emulator import Fault
-from tap_redivis.batch.storage import storage_at
-from tap_redivis.batch.storage.common import Place
+from tap_redivis.batch.storage import Storage, storage_at
 from tap_redivis.errors import StorageError
 from tests.end_to_end.conftest import VISITS
 from tests.support.azure_storage import AzureStorage, serving_azure_storage
@@ -152,40 +151,44 @@ def test_debug_lines_show_no_credentials(lake: _Lake) -> None:
 
 
 @pytest.fixture
-def place(azure: AzureStorage, monkeypatch: pytest.MonkeyPatch) -> Place:
+def root(azure: AzureStorage, monkeypatch: pytest.MonkeyPatch) -> str:
     """The part of a new container that a load writes to."""
     for name, value in azure.variables.items():
         monkeypatch.setenv(name, value)
-    return Place(f"az://{azure.bucket()}/lake", "visits-7-", 1)
+    return f"az://{azure.bucket()}/lake"
 
 
-def _bucket(place: Place) -> str:
-    return place.root.split("/")[2]
+def _storage(root: str) -> Storage:
+    return storage_at(root, "visits-7-", 1)
 
 
-def test_a_sealed_file_is_published_by_another_process_and_again_if_the_answer_was_lost(
-    place: Place, azure: AzureStorage
+def _files(root: str, azure: AzureStorage) -> dict[str, int]:
+    return azure.files(root.split("/")[2])
+
+
+def test_a_finished_file_is_published_by_another_process_and_again_if_the_answer_was_lost(
+    root: str, azure: AzureStorage
 ) -> None:
     """The second time its blocks are committed already."""
-    tap, worker = storage_at(place), storage_at(place)
-    draft = worker.draft(_FILE)
-    draft.sink.write(b"rows")
-    file = pickle.loads(pickle.dumps(draft.seal()))  # noqa: S301 - what this test is about
-    assert not azure.files(_bucket(place))
+    tap, worker = _storage(root), _storage(root)
+    file = worker.create(_FILE)
+    file.write(b"rows")
+    finished = pickle.loads(pickle.dumps(file.finish()))  # noqa: S301 - what this test is about
+    assert not _files(root, azure)
 
-    tap.publish(file)
-    tap.publish(file)
+    tap.publish(finished)
+    tap.publish(finished)
 
-    assert azure.files(_bucket(place)) == {f"lake/{_FILE}": 4}
+    assert _files(root, azure) == {f"lake/{_FILE}": 4}
 
 
-def test_a_file_that_another_run_has_overwritten_is_an_error(place: Place) -> None:
+def test_a_file_that_another_run_has_overwritten_is_an_error(root: str) -> None:
     """It took the blocks with it."""
-    first, second = storage_at(place), storage_at(place)
-    drafts = [storage.draft(_FILE) for storage in (first, second)]
-    for draft in drafts:
-        draft.sink.write(b"rows")
-    mine, theirs = (draft.seal() for draft in drafts)
+    first, second = _storage(root), _storage(root)
+    files = [storage.create(_FILE) for storage in (first, second)]
+    for file in files:
+        file.write(b"rows")
+    mine, theirs = (file.finish() for file in files)
     second.publish(theirs)
 
     with pytest.raises(StorageError, match=r"the upload was overwritten by another run\. End the other run"):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 
 from redivis_emulator import Fault
-from tap_redivis.batch.storage import Closed, storage_at
-from tap_redivis.batch.storage.common import Place
+from tap_redivis.batch.storage import Closed, Storage, storage_at
 from tap_redivis.errors import StorageError
 from tests.end_to_end.conftest import VISITS
 from tests.support.batches import ENCODINGS
@@ -33,8 +32,8 @@ class _Lake(Lake):
     store: GoogleStorage
 
     def unfinished(self) -> set[str]:
-        """List the objects under temporary names."""
-        return {name for name in self.store.files(self.bucket) if "/.partial/" in name}
+        """List the names of the objects that uploads are under way of."""
+        return self.store.unfinished(self.bucket)
 
 
 @pytest.fixture(scope="module")
@@ -103,19 +102,19 @@ def test_a_stopped_load_leaves_nothing_unfinished_and_goes_on(lake: _Lake, encod
     assert lake.files() == {*urls_of(first), *urls_of(second)}
 
 
-def test_what_a_killed_run_left_is_removed_by_the_next_one(lake: _Lake) -> None:
-    """Objects that wait for their messages are removed; what others put there is left alone."""
-    lake.store.put(lake.bucket, "lake/.partial/of-somebody-else.parquet")
+def test_a_killed_load_leaves_nothing_that_can_be_seen_and_goes_on(lake: _Lake) -> None:
+    """Kill -9 in the middle: Google forgets the uploads; what others put there is left alone."""
+    lake.store.put(lake.bucket, "lake/of-somebody-else.parquet")
     lake.site.emulator.faults.add(Fault(kind="stall", path="/readStreams/*", nth="every", at_row=250))
 
     first = run_stopped(lake.tap("jsonl", batch_size=100), Stop(signal.SIGKILL, after_lines=5))
     lake.site.emulator.faults.clear()
-    name = quote(urls_of(first)[0].removeprefix(f"gs://{lake.bucket}/lake/"), safe="")
-    lake.store.put(lake.bucket, f"lake/.partial/{name}.{'0' * 32}")  # whether there is another one is left to chance
     second = lake.run(lake.tap("jsonl", batch_size=100, state=first.state))
 
-    assert lake.unfinished() == {"lake/.partial/of-somebody-else.parquet"}
+    assert second.exit_code == 0, second.stderr
     assert_same_rows(lake.rows(first, second), records_of(VISITS))
+    theirs = f"gs://{lake.bucket}/lake/of-somebody-else.parquet"
+    assert lake.files() == {*urls_of(first), *urls_of(second), theirs}
 
 
 def test_a_failed_table_leaves_nothing_unfinished(lake: _Lake) -> None:
@@ -125,6 +124,7 @@ def test_a_failed_table_leaves_nothing_unfinished(lake: _Lake) -> None:
 
     assert done.exit_code == 1
     assert lake.files() == set(urls_of(done))
+    assert not lake.unfinished()
 
 
 # --- what goes wrong -------------------------------------------------------------------------------------------------
@@ -147,9 +147,9 @@ def test_whom_the_server_does_not_know_gets_an_error_in_one_line(lake: _Lake, tm
     assert "the credentials are not valid. Check the credentials" in error_of(done)
 
 
-@pytest.mark.parametrize("denied", [("POST", "/upload/"), ("POST", "/storage/v1/b/")])
+@pytest.mark.parametrize("denied", [("POST", "/upload/"), ("POST", "upload_id=")])
 def test_without_the_right_to_write_there_is_an_error_in_one_line(lake: _Lake, denied: tuple[str, str]) -> None:
-    """403: at the first part of a file, or when it should be moved to its name."""
+    """403: when an upload is begun, or when it should be completed."""
     lake.store.denied.append(denied)
 
     done = lake.run(lake.tap())
@@ -182,56 +182,68 @@ def test_debug_lines_show_no_credentials(lake: _Lake) -> None:
 
 
 @pytest.fixture
-def place(google: GoogleStorage, monkeypatch: pytest.MonkeyPatch) -> Place:
+def root(google: GoogleStorage, monkeypatch: pytest.MonkeyPatch) -> str:
     """The part of a new bucket that a load writes to."""
     for name, value in google.variables.items():
         monkeypatch.setenv(name, value)
-    return Place(f"gs://{google.bucket()}/lake", "visits-7-", 1)
+    return f"gs://{google.bucket()}/lake"
 
 
-def _bucket(place: Place) -> str:
-    return place.root.split("/")[2]
+def _storage(root: str) -> Storage:
+    return storage_at(root, "visits-7-", 1)
 
 
-def test_a_sealed_file_is_published_by_another_process_and_again_if_the_answer_was_lost(
-    place: Place, google: GoogleStorage
+def _bucket(root: str) -> str:
+    return root.split("/")[2]
+
+
+@pytest.mark.parametrize("size", [4, 256 * 1024, 9 * 1024 * 1024, 16 * 1024 * 1024])
+def test_a_finished_file_is_published_by_another_process_and_again_if_the_answer_was_lost(
+    root: str, google: GoogleStorage, size: int
 ) -> None:
-    """Where the answer to the first try was lost, the object has its name already."""
-    tap, worker = storage_at(place), storage_at(place)
-    draft = worker.draft(_FILE)
-    draft.sink.write(b"rows")
-    file = pickle.loads(pickle.dumps(draft.seal()))  # noqa: S301 - what this test is about
+    """Whatever is left for the last request; the second time the upload has been completed already."""
+    tap, worker = _storage(root), _storage(root)
+    file = worker.create(_FILE)
+    data = os.urandom(size)
+    file.write(data)
+    finished = pickle.loads(pickle.dumps(file.finish()))  # noqa: S301 - what this test is about
+    assert not google.files(_bucket(root))
 
-    tap.publish(file)
-    tap.publish(file)
+    tap.publish(finished)
+    tap.publish(finished)
 
-    assert google.files(_bucket(place)) == {f"lake/{_FILE}": 4}
+    assert google.files(_bucket(root)) == {f"lake/{_FILE}": size}
+    assert google.read(_bucket(root), f"lake/{_FILE}") == data
     with pytest.raises(StorageError, match=r"the upload was aborted by another run\. End the other run"):
-        tap.publish(replace(file, size=5))
+        tap.publish(replace(finished, size=5))
 
 
-def test_a_file_that_is_completed_after_the_end_leaves_nothing(place: Place, google: GoogleStorage) -> None:
-    """A thread that writes may not have heard yet that nobody wants its file."""
-    storage = storage_at(place)
-    draft = storage.draft(_FILE)
-    draft.sink.write(b"rows")
+def test_a_file_of_a_thread_that_has_not_heard_of_the_end_leaves_nothing(root: str, google: GoogleStorage) -> None:
+    """A thread that writes may not know yet that no file is wanted any more."""
+    storage = _storage(root)
+    file = storage.create(_FILE)
+    file.write(b"x" * (9 * 1024 * 1024))
+    assert google.unfinished(_bucket(root)) == {f"lake/{_FILE}"}
 
     storage.close(others=False)
 
     with pytest.raises(Closed):
-        draft.seal()
-    assert not google.files(_bucket(place))
+        file.finish()
+    assert not google.files(_bucket(root))
+    assert not google.unfinished(_bucket(root))
 
 
-def test_what_waited_for_its_message_when_a_run_was_killed_is_removed(place: Place, google: GoogleStorage) -> None:
-    """Of the same load; what another load has there is left to it."""
-    other = replace(place, prefix="calls-9-")
-    for mine, name in ((place, _FILE), (other, "calls-9-00-000000000000.jsonl")):
-        draft = storage_at(mine).draft(name)
-        draft.sink.write(b"rows")
-        draft.seal()
+def test_a_finished_file_that_is_not_published_is_cancelled(root: str, google: GoogleStorage) -> None:
+    """By the process that wrote it at the end, or by any at once."""
+    storage = _storage(root)
+    kept, discarded = (storage.create(f"visits-7-0{number}-000000000000.jsonl") for number in range(2))
+    kept.write(b"rows")
+    discarded.write(b"rows")
+    kept.finish()
 
-    storage_at(place).prepare()
+    _storage(root).discard(discarded.finish())
+    assert google.unfinished(_bucket(root)) == {f"lake/{kept.name}"}
+    storage.close(others=False)
 
-    [left] = google.files(_bucket(place))
-    assert left.startswith("lake/.partial/calls-9-")
+    assert not google.unfinished(_bucket(root))
+    assert not google.files(_bucket(root))

@@ -1,4 +1,4 @@
-"""A local Google Cloud Storage: an emulator in a thread, which asks who it is, and moves objects as the real one."""
+"""A local Google Cloud Storage: an emulator in a thread, which asks who it is, and cancels uploads as the real one."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from functools import partial
 from http.server import HTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from gcp_storage_emulator.exceptions import NotFound
 from gcp_storage_emulator.handlers.buckets import create_bucket
 from gcp_storage_emulator.server import RequestHandler
 from gcp_storage_emulator.storage import Storage
@@ -25,7 +24,7 @@ from gcp_storage_emulator.storage import Storage
 from tests.support.servers import in_a_thread
 
 _TOKEN_PATH = "/token"  # noqa: S105 - a path
-_MOVE = "/moveTo/o/"
+_CANCELLED = 499
 _UNAUTHORIZED = (401, "Anonymous caller does not have access to the Google Cloud Storage bucket.")
 _FORBIDDEN = (403, "tests@example.com does not have access to the Google Cloud Storage bucket.")
 
@@ -39,7 +38,7 @@ class GoogleStorage:
         storage: What is in it.
         credentials: Path of a service account's file.
         secret: The token that the server gives to that account, and asks for; it must not be shown.
-        denied: What the account has no right to do: methods, with the beginning of the paths that they are denied for.
+        denied: What the account has no right to do: methods, with a part of the paths that they are denied for.
     """
 
     endpoint: str
@@ -65,6 +64,10 @@ class GoogleStorage:
         found, _ = self.storage.get_file_list(bucket)
         return {each["name"]: int(each["size"]) for each in found}
 
+    def unfinished(self, bucket: str) -> set[str]:
+        """List the names of the objects that uploads are under way of."""
+        return {each["name"] for each in self.storage.resumable.values() if each["bucket"] == bucket}
+
     def put(self, bucket: str, name: str) -> None:
         """Put an object of some bytes into a bucket."""
         requests.post(
@@ -83,7 +86,7 @@ class GoogleStorage:
 class _Handler(RequestHandler):
     """Answers a request.
 
-    The emulator knows neither who asks nor how an object is moved.
+    The emulator knows neither who asks nor how an upload is cancelled.
     """
 
     server: _Server
@@ -93,17 +96,18 @@ class _Handler(RequestHandler):
             super().do_GET()
 
     def do_DELETE(self) -> None:  # noqa: N802 - the same
-        if not self._is_refused():
+        if self._is_refused():
+            return
+        if upload := parse_qs(urlsplit(self.path).query).get("upload_id"):
+            self.storage.resumable.pop(upload[0], None)
+            self._answer(_CANCELLED, {})
+        else:
             super().do_DELETE()
 
     def do_POST(self) -> None:  # noqa: N802 - the same
         if self.path == _TOKEN_PATH:
             self._answer(200, {"access_token": self.server.google.secret, "expires_in": 3600, "token_type": "Bearer"})
-        elif self._is_refused():
-            pass
-        elif _MOVE in self.path:
-            self._move()
-        else:
+        elif not self._is_refused():
             super().do_POST()
 
     def _is_refused(self) -> bool:
@@ -111,26 +115,12 @@ class _Handler(RequestHandler):
         google = self.server.google
         if self.headers["Authorization"] != f"Bearer {google.secret}":
             status, words = _UNAUTHORIZED
-        elif any(self.command == method and self.path.startswith(start) for method, start in google.denied):
+        elif any(self.command == method and part in self.path for method, part in google.denied):
             status, words = _FORBIDDEN
         else:
             return False
         self._answer(status, {"error": {"code": status, "message": words}})
         return True
-
-    def _move(self) -> None:
-        """Give an object another name in its bucket, in the place of one that has it already."""
-        source, _, target = urlsplit(self.path).path.partition(_MOVE)
-        bucket, _, name = source.partition("/b/")[2].partition("/o/")
-        name, target = unquote(name), unquote(target)
-        try:
-            resource = {**self.storage.get_file_obj(bucket, name), "name": target}
-        except NotFound:
-            self._answer(404, {})
-            return
-        self.storage.create_file(bucket, target, self.storage.get_file(bucket, name), resource)
-        self.storage.delete_file(bucket, name)
-        self._answer(200, resource)
 
     def _answer(self, status: int, content: Any) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))  # else who sends it finds the connection broken

@@ -82,6 +82,7 @@ def test_it_is_a_module_to_be_run() -> None:
 
 # --- quick starts ----------------------------------------------------------------------------------------------------
 
+_DICTIONARY = {"tap_redivis.singer.dictionary.dictionary", "tap_redivis.singer.dictionary.stream"}
 _SOMETIMES = {
     "backoff",
     "pyarrow",

@@ -1,5 +1,5 @@
-"""Where BATCH files go: a folder or a bucket; each file appears whole, at once, or not at all."""
+"""Where BATCH files go: a folder or a bucket; each file appears complete, at once, or not at all."""
 
-from tap_redivis.batch.storage.common import Closed, Draft, Sealed, Storage, storage_at
+from tap_redivis.batch.storage.common import Closed, FinishedFile, PendingFile, Storage, storage_at
 
-__all__ = ["Closed", "Draft", "Sealed", "Storage", "storage_at"]
+__all__ = ["Closed", "FinishedFile", "PendingFile", "Storage", "storage_at"]

@@ -14,83 +14,51 @@ _BUCKET = "Create it, or set batch_config.storage.root to another one"
 _NETWORK = "Check the endpoint and the network, and run again: the load goes on after its last complete file"
 _AGAIN = "Run again: the load goes on after its last complete file"
 _OTHER_RUN = "End the other run that loads the same there, and run again"
+_ACCOUNT = "Set AZURE_STORAGE_ACCOUNT_NAME, or AZURE_STORAGE_CONNECTION_STRING, and run again"
 _CHECK = "Check batch_config.storage.root and the credentials, and run again"
+
+
+class NoAccount(Exception):
+    """The environment does not say which account of Azure it is."""
+
+
+class NoSuchUpload(Exception):
+    """The upload that should be completed is gone."""
+
 
 _FORBIDDEN = "Forbidden: "  # how gcsfs says 403, which it says in no other way
 
-_NO_BUCKET = ("the bucket does not exist", _BUCKET)
-_DENIED = ("access is denied", _ACCESS)
-_WRONG = ("the credentials are not valid", _CREDENTIALS)
-_NONE = ("there are no credentials", _CREDENTIALS)
-_UNREACHABLE = ("the server cannot be reached", _NETWORK)
-_BUSY = ("the server is not able to answer", _AGAIN)
+_DENIED = "access is denied"
+_KNOWN: list[tuple[str, str, str]] = [
+    (_DENIED, _ACCESS, "AccessDenied AllAccessDisabled AuthorizationFailure AuthorizationPermissionMismatch"),
+    (_DENIED, _ACCESS, "403 PermissionError"),
+    ("the bucket does not exist", _BUCKET, "NoSuchBucket 404 FileNotFoundError"),
+    ("the container does not exist", _BUCKET, "ContainerNotFound ContainerBeingDeleted"),
+    ("that is no name of a bucket", _CHECK, "InvalidBucketName ParamValidationError"),
+    ("the region is not valid", "Check AWS_DEFAULT_REGION", "InvalidRegionError"),
+    ("the upload was aborted by another run", _OTHER_RUN, "NoSuchUpload 410"),
+    ("the upload was overwritten by another run", _OTHER_RUN, "InvalidBlockList"),
+    ("the credentials are not valid", _CREDENTIALS, "InvalidAccessKeyId SignatureDoesNotMatch InvalidToken 401"),
+    ("the credentials are not valid", _CREDENTIALS, "AuthenticationFailed ClientAuthenticationError GoogleAuthError"),
+    ("the credentials have expired", _CREDENTIALS, "ExpiredToken TokenRetrievalError RefreshError"),
+    ("the credentials are not complete", _CREDENTIALS, "PartialCredentialsError"),
+    ("the profile is not in the configuration of AWS", _CREDENTIALS, "ProfileNotFound"),
+    ("there are no credentials", _CREDENTIALS, "NoCredentialsError DefaultCredentialsError"),
+    ("there are no credentials", _CREDENTIALS, "CredentialUnavailableError"),
+    ("no account is named, or the connection string is not valid", _ACCOUNT, "NoAccount"),
+    ("the server is not able to answer", _AGAIN, "SlowDown ServiceUnavailable InternalError ServerBusy 429 500 503"),
+    ("the server cannot be reached", _NETWORK, "ServiceRequestError EndpointConnectionError ClientConnectorError"),
+    ("the server cannot be reached", _NETWORK, "ConnectTimeoutError ReadTimeoutError FSTimeoutError TimeoutError"),
+    ("the server cannot be reached", _NETWORK, "ClientConnectorDNSError ServerDisconnectedError"),
+]
+"""What an error is, what to do, and its signs: codes of the stores, statuses, and names of exceptions."""
 
-_SAID: dict[str, tuple[str, str]] = {
-    # codes of S3
-    "NoSuchBucket": _NO_BUCKET,
-    "InvalidBucketName": ("that is no name of a bucket", _CHECK),
-    "NoSuchUpload": ("the upload was aborted by another run", _OTHER_RUN),
-    "AccessDenied": _DENIED,
-    "AllAccessDisabled": _DENIED,
-    "InvalidAccessKeyId": _WRONG,
-    "SignatureDoesNotMatch": _WRONG,
-    "InvalidToken": _WRONG,
-    "ExpiredToken": ("the credentials have expired", _CREDENTIALS),
-    "SlowDown": _BUSY,
-    "ServiceUnavailable": _BUSY,
-    "InternalError": _BUSY,
-    # codes of Azure
-    "ContainerNotFound": ("the container does not exist", _BUCKET),
-    "ContainerBeingDeleted": ("the container does not exist", _BUCKET),
-    "AuthenticationFailed": _WRONG,
-    "AuthorizationFailure": _DENIED,
-    "AuthorizationPermissionMismatch": _DENIED,
-    "InvalidBlockList": ("the upload was overwritten by another run", _OTHER_RUN),
-    "ServerBusy": _BUSY,
-    # statuses, where a store says no more
-    "401": _WRONG,
-    "403": _DENIED,
-    "404": _NO_BUCKET,
-    "429": _BUSY,
-    "500": _BUSY,
-    "503": _BUSY,
-    # kinds of errors
-    "NoCredentialsError": _NONE,
-    "PartialCredentialsError": ("the credentials are not complete", _CREDENTIALS),
-    "ProfileNotFound": ("the profile is not in the configuration of AWS", _CREDENTIALS),
-    "TokenRetrievalError": ("the credentials have expired", _CREDENTIALS),
-    "DefaultCredentialsError": _NONE,
-    "GoogleAuthError": _WRONG,
-    "RefreshError": ("the credentials have expired", _CREDENTIALS),
-    "CredentialUnavailableError": _NONE,
-    "NoAccount": (
-        "no account is named, or the connection string is not valid",
-        "Set AZURE_STORAGE_ACCOUNT_NAME, or AZURE_STORAGE_CONNECTION_STRING, and run again",
-    ),
-    "ClientAuthenticationError": _WRONG,
-    "ServiceRequestError": _UNREACHABLE,
-    "ParamValidationError": ("that is no name of a bucket", _CHECK),
-    "InvalidRegionError": ("the region is not valid", "Check AWS_DEFAULT_REGION"),
-    "EndpointConnectionError": _UNREACHABLE,
-    "ConnectTimeoutError": _UNREACHABLE,
-    "ReadTimeoutError": _UNREACHABLE,
-    "ClientConnectorError": _UNREACHABLE,
-    "ClientConnectorDNSError": _UNREACHABLE,
-    "ServerDisconnectedError": _UNREACHABLE,
-    "FSTimeoutError": _UNREACHABLE,
-    "PermissionError": _DENIED,
-    "FileNotFoundError": _NO_BUCKET,
-    "TimeoutError": _UNREACHABLE,
-}
+_SAID = {sign: (what, todo) for what, todo, signs in _KNOWN for sign in signs.split()}
 
 
 @contextmanager
 def bucket_errors(where: str) -> Iterator[None]:
-    """Turn errors of an object store's library into one clear line.
-
-    Raises:
-        StorageError: There was one.
-    """
+    """Turn errors of an object store's library into one ``StorageError``."""
     try:
         yield
     except (StorageError, Closed):
@@ -102,7 +70,7 @@ def bucket_errors(where: str) -> Iterator[None]:
 
 def is_denied(error: BaseException | None) -> bool:
     """Whether an error of a library says that we have no right to do what was asked for."""
-    return error is not None and _said(error) == _DENIED
+    return error is not None and _said(error)[0] == _DENIED
 
 
 def _said(error: BaseException) -> tuple[str, str]:

@@ -1,18 +1,26 @@
-"""Object stores, by way of fsspec: a file is an upload that is completed when it is published, or aborted."""
+"""Object stores by fsspec: a file is an upload, which its transaction completes or aborts.
+
+fsspec's file objects hold all that a transaction needs in a few attributes, which another process can set in a file
+object of its own: so a file that a worker wrote is published by the tap.
+"""
 
 from __future__ import annotations
 
 import logging
-import threading
+import re
+import uuid
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from importlib import import_module
-from typing import IO, Protocol
+from typing import Any, ClassVar
 
-from tap_redivis.batch.storage.bucket_errors import bucket_errors, is_denied
-from tap_redivis.batch.storage.common import Closed, Place, Sealed, is_a_file_of_ours
+import fsspec
+from fsspec.asyn import sync
+from fsspec.spec import AbstractBufferedFile
+
+from tap_redivis.batch.storage.bucket_errors import NoAccount, NoSuchUpload, bucket_errors, is_denied
+from tap_redivis.batch.storage.common import FinishedFile, Storage
 from tap_redivis.errors import ConfigError, StorageError
 
 logger = logging.getLogger("tap-redivis")
@@ -20,152 +28,30 @@ logger = logging.getLogger("tap-redivis")
 _ABANDONED_AFTER = timedelta(hours=24)
 """Age from which on an upload cannot be of a load that goes on: a read session lives for six hours."""
 
+_PART_BYTES = 8 * 1024 * 1024
+_PARTS = 5000  # S3 has 10,000; a file may become larger than it should be by one block of rows
+_NUMBERS = re.compile(r"-\d+-\d{2,}-\d{12}\.(?:jsonl|jsonl\.gz|parquet|arrow)$")
 _TALKATIVE = ("aiobotocore", "azure", "boto3", "botocore", "fsspec", "gcsfs", "google", "s3fs")
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A kind of object store.
+class Bucket(Storage):
+    """A bucket, or a part of one; the libraries take credentials from the environment.
 
     Attributes:
         extra: The extra of this package that it needs.
         module: The module that the extra brings.
-        uploads: Module and class of its ``Uploads``.
     """
 
-    extra: str
-    module: str
-    uploads: tuple[str, str]
+    extra: ClassVar[str]
+    module: ClassVar[str]
+    errors = staticmethod(bucket_errors)
 
-
-_S3 = Kind("s3", "s3fs", ("tap_redivis.batch.storage.s3", "S3Uploads"))
-_GCS = Kind("gcs", "gcsfs", ("tap_redivis.batch.storage.gcs", "GcsUploads"))
-_AZURE = Kind("azure", "adlfs", ("tap_redivis.batch.storage.azure", "AzureUploads"))
-KINDS = {"s3": _S3, "gs": _GCS, "az": _AZURE}
-"""Object stores by the scheme of their URLs."""
-
-
-class Upload(Protocol):
-    """A file on its way.
-
-    Attributes:
-        id: What the store knows it by.
-        sink: What to write to.
-    """
-
-    id: str
-
-    @property
-    def sink(self) -> IO[bytes]:
-        """What to write to."""
-        ...
-
-    def end(self) -> tuple[str, ...]:
-        """Send what is left.
-
-        Returns:
-            What the store has said to each part, where there are parts.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class Unfinished:
-    """An upload that was begun and neither completed nor aborted.
-
-    Attributes:
-        path: Bucket and name that its file would have.
-        upload: What the store knows it by.
-        begun_at: When it began.
-    """
-
-    path: str
-    upload: str
-    begun_at: datetime
-
-
-class Uploads(Protocol):
-    """What an object store can do with files on their way; all paths begin with the bucket."""
-
-    def begin(self, path: str) -> Upload:
-        """Begin a file."""
-        ...
-
-    def complete(self, path: str, file: Sealed) -> None:
-        """Let a file appear."""
-        ...
-
-    def abort(self, path: str, upload: str) -> None:
-        """Remove what was sent of a file."""
-        ...
-
-    def unfinished(self) -> Iterator[Unfinished]:
-        """List the uploads below the root that are neither completed nor aborted, where the store keeps them."""
-        ...
-
-
-class BucketDraft:
-    """A file on its way to a bucket.
-
-    Args:
-        bucket: Where it goes.
-        name: Name that it will have.
-        upload: The upload.
-    """
-
-    def __init__(self, bucket: Bucket, name: str, upload: Upload) -> None:
-        self._bucket = bucket
-        self._name = name
-        self._upload = upload
-
-    @property
-    def sink(self) -> IO[bytes]:
-        """What to write to."""
-        return self._upload.sink
-
-    def seal(self) -> Sealed:
-        """Send what is left (see ``Draft``)."""
-        with self.guarded():
-            size = self.sink.tell()
-            parts = self._upload.end()
-        return Sealed(self._bucket.url(self._name), self._name, self._upload.id, parts, size)
-
-    def discard(self) -> None:
-        """Remove what was sent."""
-        self._bucket.abort(self._name, self._upload.id)
-
-    def guarded(self) -> AbstractContextManager[None]:
-        """Turn errors of the store into one clear line.
-
-        Raises:
-            StorageError: There was one.
-        """
-        return bucket_errors(self._bucket.url(self._name))
-
-
-class Bucket:
-    """A bucket, or a part of one.
-
-    Args:
-        place: Root and names.
-        uploads: What the store can do.
-
-    Attributes:
-        can_be_forked: No: the store's client has a thread of its own, which a fork does not take along.
-    """
-
-    can_be_forked = False
-
-    def __init__(self, place: Place, uploads: Uploads) -> None:
-        self._place = place
-        self._uploads = uploads
-        self._begun: dict[str, str] = {}  # names by upload
-        self._lock = threading.Lock()
-        self._is_closed = False
-
-    def url(self, name: str) -> str:
-        """Where a file is once it is published."""
-        return f"{self._place.root.rstrip('/')}/{name}"
+    def __init__(self, root: str, prefix: str, file_bytes: int) -> None:
+        super().__init__(prefix)
+        self._root = root
+        self._bucket = root.partition("://")[2].partition("/")[0]
+        self._part_bytes = part_bytes(file_bytes)
+        self._fs: Any = self._connect()
 
     def prepare(self) -> None:
         """Abort what killed runs left: of this load all, since only one run may load it; of others, what is old.
@@ -174,79 +60,166 @@ class Bucket:
             StorageError: The bucket is not there, or not for us.
         """
         try:
-            with bucket_errors(self._place.root):
+            with self.errors(self._root):
                 self._abort_unfinished(of_others=True)
         except StorageError as error:
             if not is_denied(error.__cause__):
                 raise
-            logger.debug("%s: unfinished uploads cannot be listed", self._place.root, exc_info=True)
+            logger.debug("%s: unfinished uploads cannot be listed", self._root, exc_info=True)
 
-    def draft(self, name: str) -> BucketDraft:
-        """Begin a file (see ``Storage``)."""
-        with bucket_errors(self.url(name)):
-            upload = self._uploads.begin(self._path(name))
-        with self._lock:
-            is_closed = self._is_closed
-            self._begun[upload.id] = name
-        if is_closed:
-            self.abort(name, upload.id)
-            raise Closed
-        return BucketDraft(self, name, upload)
+    def url(self, name: str) -> str:
+        """Say where a file is once it is published."""
+        return f"{self._root.rstrip('/')}/{name}"
 
-    def publish(self, file: Sealed) -> None:
-        """Let a file appear under its name, in the place of one that is there already.
+    def _open(self, name: str) -> Any:  # noqa: ANN401 - a file of fsspec
+        file = self._fs.open(self._path(name), "wb", block_size=self._part_bytes, autocommit=False)
+        self._fs.transaction.files.clear()  # fsspec keeps each file there, with what it holds
+        return file
 
-        Raises:
-            StorageError: It cannot.
-        """
-        with bucket_errors(file.url):
-            self._uploads.complete(self._path(file.name), file)
-        self._forget(file.upload)
+    def _reopen(self, file: FinishedFile) -> Any:  # noqa: ANN401 - the same
+        again = self._open(file.name)
+        vars(again).update(file.state)
+        again.closed = True  # else it would begin an upload of its own when it is forgotten
+        return again
 
-    def abort(self, name: str, upload: str) -> None:
-        """Remove what was sent of a file, as far as that is possible."""
-        with suppress(StorageError), bucket_errors(self.url(name)):
-            self._uploads.abort(self._path(name), upload)
-        self._forget(upload)
+    def _commit(self, file: FinishedFile) -> None:
+        try:
+            super()._commit(file)
+        except FileNotFoundError as error:  # where the answer to the first try was lost, the second finds no upload
+            with suppress(FileNotFoundError):
+                if self._fs.info(self._path(file.name), refresh=True)["size"] == file.size:
+                    return
+            raise NoSuchUpload from error.__cause__
 
-    def discard(self, file: Sealed) -> None:
-        """Remove a file that nobody was told of, as far as that is possible."""
-        self.abort(file.name, file.upload)
-
-    def close(self, *, others: bool) -> None:
-        """Abort all that is not complete, or that nobody was told of; nothing can be begun any more."""
-        with self._lock:
-            self._is_closed = True
-            begun = dict(self._begun)
-        for upload, name in begun.items():
-            self.abort(name, upload)
+    def _remove_rest(self, *, others: bool) -> None:
         if others:
-            with suppress(StorageError), bucket_errors(self._place.root):
+            with suppress(StorageError), self.errors(self._root):
                 self._abort_unfinished(of_others=False)
-
-    def _abort_unfinished(self, *, of_others: bool) -> None:
-        old = datetime.now(timezone.utc) - _ABANDONED_AFTER
-        for each in self._uploads.unfinished():
-            is_ours = each.path.startswith(self._path(self._place.prefix))
-            if is_ours or (of_others and each.begun_at < old and is_a_file_of_ours(each.path)):
-                with suppress(FileNotFoundError):  # it has been completed or aborted meanwhile
-                    self._uploads.abort(each.path, each.upload)
-
-    def _forget(self, upload: str) -> None:
-        with self._lock:
-            self._begun.pop(upload, None)
 
     def _path(self, name: str) -> str:
         return self.url(name).partition("://")[2]
 
+    def _connect(self) -> Any:  # noqa: ANN401 - a file system of fsspec
+        return fsspec.filesystem(self._root.partition("://")[0], skip_instance_cache=True)
 
-def bucket_at(place: Place) -> Bucket:
-    """Find the bucket that a URL means.
+    def _abort_unfinished(self, *, of_others: bool) -> None:
+        """Abort unfinished uploads of the load, and old ones of others; where none are listed, ask for the bucket."""
+        raise NotImplementedError
+
+
+class S3(Bucket):
+    """S3 and what speaks like it: a file is a multipart upload."""
+
+    extra = "s3"
+    module = "s3fs"
+    kept = ("mpu", "parts", "loc")
+
+    def _connect(self) -> Any:  # noqa: ANN401 - a file system of fsspec
+        # By default the parts differ in size, which not all that speaks like S3 takes.
+        return fsspec.filesystem("s3", skip_instance_cache=True, fixed_upload_size=True)
+
+    def _abort_unfinished(self, *, of_others: bool) -> None:
+        old = datetime.now(timezone.utc) - _ABANDONED_AFTER
+        own = self._path(self.prefix).removeprefix(f"{self._bucket}/")
+        for each in self._unfinished():
+            key: str = each["Key"]
+            if key.startswith(own) or (of_others and each["Initiated"] < old and is_a_file_of_ours(key)):
+                with suppress(FileNotFoundError):  # it has been completed or aborted meanwhile
+                    self._fs.abort_mpu(self._bucket, key, each["UploadId"])
+
+    def _unfinished(self) -> Iterator[dict[str, Any]]:
+        """List the uploads below the root; s3fs itself lists a thousand of the bucket."""
+        folder = self._path("").removeprefix(f"{self._bucket}/")
+        place: dict[str, str] = {}
+        while True:
+            page = self._fs.call_s3("list_multipart_uploads", Bucket=self._bucket, Prefix=folder, **place)
+            yield from page.get("Uploads", ())
+            if not page.get("IsTruncated"):
+                return
+            place = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
+
+
+class GoogleStorage(Bucket):
+    """Google Cloud Storage: a file is a resumable upload, which Google forgets after a week and does not list."""
+
+    extra = "gcs"
+    module = "gcsfs"
+    kept = ("location", "offset", "buffer")  # what does not fill 256 KiB is sent by commit() only
+
+    def _connect(self) -> Any:  # noqa: ANN401 - a file system of fsspec
+        # The class that "gs" means asks for the kind of bucket before each file, which takes one more right.
+        from gcsfs.core import GCSFileSystem  # noqa: PLC0415 - it may not be installed
+
+        return GCSFileSystem(skip_instance_cache=True, use_listings_cache=False)
+
+    def _abort_unfinished(self, *, of_others: bool) -> None:  # noqa: ARG002 - it cannot be done
+        self._fs.call("GET", "b/{}/o", self._bucket, maxResults=1)
+
+
+class Azure(Bucket):
+    """Azure Blob Storage: a file is blocks, which Azure forgets after a week; there is no other way to remove them."""
+
+    extra = "azure"
+    module = "adlfs"
+    kept = ("blocks",)
+
+    def _connect(self) -> Any:  # noqa: ANN401 - a file system of fsspec
+        try:
+            return super()._connect()
+        except ValueError as error:  # all that adlfs says of what is missing, and of what cannot be understood
+            raise NoAccount from error
+
+    def _open(self, name: str) -> Any:  # noqa: ANN401 - a file of fsspec
+        return _AzureFile(self._fs, self._path(name), "wb", self._part_bytes, autocommit=False)
+
+    def _abort_unfinished(self, *, of_others: bool) -> None:  # noqa: ARG002 - it cannot be done
+        client = self._fs.service_client.get_container_client(self._bucket)
+        _call(self._fs, client, "get_container_properties")
+
+
+class _AzureFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no types
+    """A blob with fsspec's transaction, by hand: a file of adlfs commits its blocks as soon as it is closed."""
+
+    def _initiate_upload(self) -> None:
+        self.blocks: list[str] = []
+
+    def _upload_chunk(self, final: bool = False) -> bool:  # noqa: ARG002, FBT001, FBT002 - as fsspec calls it
+        if data := self.buffer.getvalue():
+            block = uuid.uuid4().hex  # all of a blob must be of one length
+            self._of_blob("stage_block", block, data)
+            self.blocks.append(block)
+        return True
+
+    def commit(self) -> None:
+        """Let the blob appear."""
+        self._of_blob("commit_block_list", self.blocks)
+
+    def _of_blob(self, method: str, *arguments: object) -> None:
+        container, _, name = self.path.partition("/")
+        _call(self.fs, self.fs.service_client.get_blob_client(container, name), method, *arguments)
+
+
+def _call(azure: Any, client: Any, method: str, *arguments: object) -> None:  # noqa: ANN401 - adlfs and its clients
+    """Let a client of Azure do something, in the thread of adlfs."""
+
+    async def call() -> None:
+        async with client:
+            await getattr(client, method)(*arguments)
+
+    sync(azure.loop, call)
+
+
+KINDS: dict[str, type[Bucket]] = {"s3": S3, "gs": GoogleStorage, "az": Azure}
+"""Object stores by the scheme of their URLs."""
+
+
+def bucket_at(root: str, prefix: str, file_bytes: int) -> Bucket:
+    """Find the bucket that a URL means (see ``storage_at``).
 
     Raises:
         ConfigError: What it needs is not installed.
     """
-    scheme = place.root.partition("://")[0]
+    scheme = root.partition("://")[0]
     kind = KINDS[scheme]
     try:
         import_module(kind.module)
@@ -258,6 +231,15 @@ def bucket_at(place: Place) -> Bucket:
         ) from error
     for name in _TALKATIVE:  # what they say of requests may hold credentials; gcsfs tells errors too that it raises
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    module, name = kind.uploads
-    with bucket_errors(place.root):
-        return Bucket(place, getattr(import_module(module), name)(place))
+    with bucket_errors(root):
+        return kind(root, prefix, file_bytes)
+
+
+def part_bytes(file_bytes: int) -> int:
+    """Say how large the parts of files of some size are."""
+    return max(_PART_BYTES, file_bytes // _PARTS)
+
+
+def is_a_file_of_ours(name: str) -> bool:
+    """Whether a name is one that this tap gives to files: it ends with load, read stream and row."""
+    return _NUMBERS.search(name) is not None

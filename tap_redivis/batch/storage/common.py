@@ -1,149 +1,209 @@
-"""What all kinds of storage have in common: a file is begun, written, sealed, and then published or discarded."""
+"""What all storage has in common: a file is created, written and finished, and then published or discarded."""
 
 from __future__ import annotations
 
-import re
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Protocol
+import threading
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
-from tap_redivis.errors import ConfigError
+from tap_redivis.errors import ConfigError, StorageError
 
 _ROOT = "batch_config.storage.root"
+_WRITE_BYTES = 1024 * 1024  # fsspec would hold a large write beside the part that it sends of it
+
+
+class Closed(Exception):
+    """The load has ended: no file of it is wanted any more."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where the files of one load go; the load's processes all make their storage of it.
-
-    Attributes:
-        root: Folder or URL.
-        prefix: What the names of all its files begin with, and no others.
-        file_bytes: Bytes that a file has about, at most.
-    """
-
-    root: str
-    prefix: str
-    file_bytes: int
-
-
-@dataclass(frozen=True)
-class Sealed:
-    """A file that is whole, but not there for others: any process of the load can publish it.
+class FinishedFile:
+    """A complete file that readers do not see yet; any process of the load can publish it.
 
     Attributes:
         url: Where it is once it is published.
         name: Its name below the root.
-        upload: What the storage knows it by until then.
-        parts: What the storage has said to each part of it, where there are parts.
         size: Its bytes.
+        id: What tells it from other attempts at the same file.
+        state: What its storage needs to publish or discard it. Whoever has it may write that file.
     """
 
     url: str
     name: str
-    upload: str
-    parts: tuple[str, ...]
     size: int
+    id: str
+    state: Mapping[str, Any] = field(repr=False)
 
 
-class Draft(Protocol):
-    """A file that is being written; it is not there for others."""
+class PendingFile:
+    """A file that is being written, as fsspec opens it with ``autocommit=False``: readers do not see it."""
 
-    @property
-    def sink(self) -> IO[bytes]:
-        """What to write to."""
-        ...
+    def __init__(self, storage: Storage, name: str, file: Any) -> None:  # noqa: ANN401 - of fsspec, or like one of it
+        self.id = uuid.uuid4().hex
+        self.name = name
+        self._storage = storage
+        self._where = storage.where(name)
+        self._file = file
+        # fsspec begins an upload while it writes: a file that is discarded at that moment would leave it behind.
+        self._lock = threading.Lock()
+        self._is_wanted = True
 
-    def seal(self) -> Sealed:
-        """Note that all is written, and bring it to where it is kept.
+    def write(self, data: Any) -> int:  # noqa: ANN401 - what has bytes
+        """Write bytes.
+
+        Raises:
+            StorageError: They cannot be written.
+            Closed: The file has been discarded.
+        """
+        view = memoryview(data).cast("B")
+        for start in range(0, len(view), _WRITE_BYTES):
+            with self._wanted():
+                self._file.write(view[start : start + _WRITE_BYTES])
+        return len(view)
+
+    def finish(self) -> FinishedFile:
+        """Bring all bytes to the storage.
 
         Raises:
             StorageError: It cannot be written.
+            Closed: The file has been discarded.
         """
-        ...
+        with self._wanted():
+            self._file.close()
+        state = {name: getattr(self._file, name) for name in self._storage.kept}
+        return FinishedFile(self._storage.url(self.name), self.name, self._file.tell(), self.id, state)
 
     def discard(self) -> None:
         """Remove what was written, as far as that is possible."""
-        ...
+        with self._lock:
+            self._is_wanted = False
+            with suppress(StorageError), self._storage.errors(self._where):
+                self._file.discard()
+            self._file.closed = True  # else fsspec sends what it still holds when the file is forgotten
 
-    def guarded(self) -> AbstractContextManager[None]:
-        """Turn errors of the storage into one clear line.
+    @contextmanager
+    def _wanted(self) -> Iterator[None]:
+        with self._lock, self._storage.errors(self._where):
+            if not self._is_wanted:
+                raise Closed
+            yield
 
-        Raises:
-            StorageError: There was one.
-        """
-        ...
 
-
-class Storage(Protocol):
-    """A place for the files of one load.
+class Storage(ABC):
+    """A place for the files of one load, whose names begin with a prefix that no others have.
 
     Attributes:
-        can_be_forked: Whether processes that are forked after ``prepare`` may write drafts, for this one to publish.
+        kept: Attributes of a file object that another process needs to commit or discard it.
+        errors: Turns errors of the storage, at some place, into one ``StorageError``.
     """
 
-    can_be_forked: bool
+    kept: ClassVar[tuple[str, ...]]
+    errors: Callable[[str], AbstractContextManager[None]]
 
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self._pending: dict[str, PendingFile] = {}
+        self._lock = threading.Lock()
+        self._is_closed = False
+
+    @abstractmethod
     def prepare(self) -> None:
-        """Make room, and remove what killed runs left unfinished; only the tap does it, before any file is begun.
+        """Make room, and remove what killed runs left unfinished; only the tap does it, before any file is created.
 
         Raises:
             StorageError: There is no room, or another run loads the same there.
         """
-        ...
 
-    def draft(self, name: str) -> Draft:
-        """Begin a file.
-
-        Args:
-            name: Its name below the root; slashes part folders.
+    def create(self, name: str) -> PendingFile:
+        """Create a file, given its name below the root.
 
         Raises:
             StorageError: It cannot be written.
-            Closed: All drafts have been removed, and no other may take their place.
+            Closed: The load has ended.
         """
-        ...
+        _check_inside(name)
+        with self._lock, self.errors(self.where(name)):
+            if self._is_closed:
+                raise Closed
+            file = PendingFile(self, name, self._open(name))
+            self._pending[file.id] = file
+        return file
 
-    def publish(self, file: Sealed) -> None:
+    def publish(self, file: FinishedFile) -> None:
         """Let a file appear under its name, in the place of one that is there already.
 
         Raises:
             StorageError: It cannot.
         """
-        ...
+        _check_inside(file.name)
+        with self.errors(self.where(file.name)):
+            self._commit(file)
+        self._pending.pop(file.id, None)
 
-    def discard(self, file: Sealed) -> None:
-        """Remove a file that nobody was told of, as far as that is possible."""
-        ...
+    def discard(self, file: FinishedFile) -> None:
+        """Remove a file that no message names, as far as that is possible."""
+        with suppress(StorageError), self.errors(self.where(file.name)):
+            self._reopen(file).discard()
+        self._pending.pop(file.id, None)
 
     def close(self, *, others: bool) -> None:
-        """Remove all files of the load that are not complete, or that nobody was told of; none can be begun any more.
+        """Remove all files of the load that are not published, of other processes too if there are ``others``.
 
-        Threads that write may not have heard yet that nobody wants their files.
-
-        Args:
-            others: Whether other processes may have begun some too.
+        None can be created any more. Threads may still be writing some.
         """
-        ...
+        with self._lock:
+            self._is_closed = True
+            pending = list(self._pending.values())
+        for file in pending:
+            file.discard()
+        self._remove_rest(others=others)
+
+    @abstractmethod
+    def url(self, name: str) -> str:
+        """Say where a file is once it is published."""
+
+    def where(self, name: str) -> str:
+        """Say the same for people."""
+        return self.url(name)
+
+    @abstractmethod
+    def _open(self, name: str) -> Any:  # noqa: ANN401 - of fsspec, or like one of it
+        """Open a file that has ``write``, ``tell``, ``close``, ``commit`` and ``discard`` as fsspec has them."""
+
+    @abstractmethod
+    def _reopen(self, file: FinishedFile) -> Any:  # noqa: ANN401 - the same
+        """Make a finished file's object again, to commit or discard it: fsspec pickles none that is written."""
+
+    @abstractmethod
+    def _remove_rest(self, *, others: bool) -> None:
+        """Remove what other processes left of the load, and what is not a file."""
+
+    def _commit(self, file: FinishedFile) -> None:
+        self._reopen(file).commit()
 
 
-class Closed(Exception):
-    """Nobody wants files any more: who still writes some can stop."""
-
-
-def storage_at(place: Place) -> Storage:
+def storage_at(root: str, prefix: str, file_bytes: int) -> Storage:
     """Find the storage that a root means.
+
+    Args:
+        root: Folder or URL.
+        prefix: What the names of the load's files begin with, and no others.
+        file_bytes: Bytes that a file has about, at most.
 
     Raises:
         ConfigError: There is none, or it needs something that is not installed.
     """
-    parts = urlsplit(place.root)
-    if parts.scheme == "file" or "://" not in place.root:
+    parts = urlsplit(root)
+    if parts.scheme == "file" or "://" not in root:
         from tap_redivis.batch.storage.folder import Folder  # noqa: PLC0415 - one kind is enough
 
-        return Folder(Path(unquote(parts.path) if parts.scheme == "file" else place.root), place.prefix)
+        return Folder(Path(unquote(parts.path) if parts.scheme == "file" else root), prefix)
     from tap_redivis.batch.storage.buckets import KINDS, bucket_at  # noqa: PLC0415 - one kind is enough
 
     if parts.scheme not in KINDS:
@@ -158,7 +218,7 @@ def storage_at(place: Place) -> Storage:
             where=_ROOT,
             todo="Credentials come from the environment or from profiles",
         )
-    return bucket_at(place)
+    return bucket_at(root, prefix, file_bytes)
 
 
 def absolute(root: str) -> str:
@@ -166,9 +226,15 @@ def absolute(root: str) -> str:
     return root if "://" in root else str(Path(root).absolute())
 
 
-_NUMBERS = re.compile(r"-\d+-\d{2,}-\d{12}\.(?:jsonl|jsonl\.gz|parquet|arrow)$")
+def _check_inside(name: str) -> None:
+    """Refuse a name that leads out of the root: the version tag in it is the server's.
 
-
-def is_a_file_of_ours(name: str) -> bool:
-    """Whether a name is one that this tap gives to files: it ends with load, read stream and row."""
-    return _NUMBERS.search(name) is not None
+    Links below the root are its owner's, so they are not resolved: without ``..`` nothing else leads out.
+    """
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise StorageError(
+            f"the file name {name!r} leads out of the root",
+            where="batch_config.storage.prefix",
+            todo="Leave {version} out of the prefix",
+        )

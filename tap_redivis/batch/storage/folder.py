@@ -1,7 +1,7 @@
 """A folder of this machine, or one that several machines share.
 
 Files of a load that are being written lie in a folder of their own, below ``.partial`` of the root; the tap holds a
-lock in it for as long as the load goes on. What a killed run left has no such lock, and is removed by the next one.
+lock in it for as long as the load goes on. What a killed run left has no such lock, and the next run removes it.
 """
 
 from __future__ import annotations
@@ -11,158 +11,37 @@ import fcntl
 import hashlib
 import os
 import shutil
-import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from tap_redivis.batch.storage.common import Closed, Sealed
+from tap_redivis.batch.storage.common import FinishedFile, Storage
 from tap_redivis.errors import StorageError
 
 _PARTIAL = ".partial"
+_GONE = ".gone"
 _LOCK = "lock"
 _BUFFER_BYTES = 256 * 1024
 _TRIES_FOR_LOCK = 20
 _SECONDS_BETWEEN_TRIES = 0.05
+_ROOM = "Make room and run again: the load goes on after its last complete file"
+_RIGHTS = "Let the tap's user write there, or set batch_config.storage.root to another place"
 _TODO = {
-    errno.ENOSPC: "Make room and run again: the load goes on after its last complete file",
-    errno.EDQUOT: "Make room and run again: the load goes on after its last complete file",
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
     errno.EAGAIN: "End the other run that writes there, or set batch_config.storage.root to another place",
-    errno.EACCES: "Let the tap's user write there, or set batch_config.storage.root to another place",
-    errno.EPERM: "Let the tap's user write there, or set batch_config.storage.root to another place",
-    errno.EROFS: "Let the tap's user write there, or set batch_config.storage.root to another place",
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.EROFS: _RIGHTS,
 }
-
-
-class FolderDraft:
-    """A file that is being written, under a name that no other attempt has.
-
-    Args:
-        partial: Its path until it is published.
-        name: Name that it will have.
-        path: Path that it will have.
-
-    Attributes:
-        sink: What to write to.
-    """
-
-    def __init__(self, partial: Path, name: str, path: Path) -> None:
-        self._partial = partial
-        self._name = name
-        self._path = path
-        with self.guarded():
-            self.sink: IO[bytes] = partial.open("wb", buffering=_BUFFER_BYTES)
-
-    def seal(self) -> Sealed:
-        """Note that all is written, and bring it to the disk.
-
-        Raises:
-            StorageError: It cannot be written.
-        """
-        with self.guarded():
-            self.sink.flush()
-            os.fsync(self.sink.fileno())
-            size = self.sink.tell()
-            self.sink.close()
-        return Sealed(self._path.as_uri(), self._name, self._partial.name, (), size)
-
-    def discard(self) -> None:
-        """Remove what was written."""
-        with suppress(OSError):
-            self._partial.unlink()
-        with suppress(OSError):  # what it still holds may not fit on the disk
-            self.sink.close()
-
-    @contextmanager
-    def guarded(self) -> Iterator[None]:
-        """Turn errors of the file system into one clear line.
-
-        Raises:
-            StorageError: There was one.
-        """
-        with storage_errors(str(self._path)):
-            yield
-
-
-class Folder:
-    """A folder.
-
-    Args:
-        root: The folder.
-        prefix: What the names of the load's files begin with.
-
-    Attributes:
-        can_be_forked: Yes: what the processes leave lies in the load's folder, and its lock is theirs too.
-    """
-
-    can_be_forked = True
-
-    def __init__(self, root: Path, prefix: str) -> None:
-        self._root = root
-        digest = hashlib.blake2b(prefix.encode(), digest_size=8).hexdigest()
-        self._partial = root / _PARTIAL / digest
-        self._lock = threading.Lock()
-        self._held: IO[bytes] | None = None
-        self._is_closed = False
-
-    def prepare(self) -> None:
-        """Make the folder and lock the load's own, and remove what killed runs left unfinished.
-
-        Raises:
-            StorageError: It cannot be made, or another run loads the same there.
-        """
-        with storage_errors(str(self._root)):
-            self._held = _locked_folder(self._partial)
-            for path in self._partial.parent.iterdir():
-                if path == self._partial:
-                    _empty(path)
-                else:
-                    _remove_if_abandoned(path)
-
-    def draft(self, name: str) -> FolderDraft:
-        """Begin a file (see ``Storage``)."""
-        with self._lock:  # a file that is begun while the folder is removed would keep it
-            if self._is_closed:
-                raise Closed
-            return FolderDraft(self._partial / f"{uuid.uuid4().hex}.partial", name, self._root / name)
-
-    def publish(self, file: Sealed) -> None:
-        """Let a file appear under its name, in the place of one that is there already.
-
-        Raises:
-            StorageError: It cannot.
-        """
-        path = self._root / file.name
-        with storage_errors(str(path)):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            (self._partial / file.upload).replace(path)
-            _sync_folder(path.parent)
-
-    def discard(self, file: Sealed) -> None:
-        """Remove a file that nobody was told of."""
-        with suppress(OSError):
-            (self._partial / file.upload).unlink()
-
-    def close(self, *, others: bool) -> None:  # noqa: ARG002 - all of them are in the one folder
-        """Remove all files that are not complete, or that nobody was told of; none can be begun any more."""
-        with self._lock:
-            self._is_closed = True
-            if self._held is not None:
-                _remove(self._partial)
-                self._held.close()
-                self._held = None
 
 
 @contextmanager
 def storage_errors(where: str) -> Iterator[None]:
-    """Turn errors of the file system into one clear line.
-
-    Raises:
-        StorageError: There was one.
-    """
+    """Turn errors of the file system into one ``StorageError``."""
     try:
         yield
     except OSError as error:
@@ -171,26 +50,117 @@ def storage_errors(where: str) -> Iterator[None]:
         raise StorageError(f"a BATCH file cannot be written: {what}", where=where, todo=todo) from error
 
 
-def _locked_folder(folder: Path) -> IO[bytes]:
-    """Make a folder, and hold its lock for as long as the file that is returned is open.
+class PartialFile:
+    """A file with fsspec's transaction, by hand.
 
-    Raises:
-        OSError: It cannot be made, or another process holds its lock.
+    fsspec's own file for folders lies in the system's temporary folder: another machine could not publish it, its move
+    to the root is a copy where that is another disk, which readers see half done, it is not synced to the disk, and
+    nobody would find what a killed run left.
+
+    Args:
+        partial: Its path until it is committed.
+        path: Its path then.
+        sink: What to write to; None: it is complete.
     """
+
+    def __init__(self, partial: Path, path: Path, sink: IO[bytes] | None = None) -> None:
+        self.partial = partial
+        self.closed = sink is None
+        self._path = path
+        self._sink: Any = sink
+        self._size = 0
+
+    def write(self, data: bytes) -> None:
+        """Write bytes."""
+        self._size += self._sink.write(data)
+
+    def tell(self) -> int:
+        """Count the bytes that were written."""
+        return self._size
+
+    def close(self) -> None:
+        """Bring all bytes to the disk."""
+        self._sink.flush()
+        os.fsync(self._sink.fileno())
+        self._sink.close()
+
+    def commit(self) -> None:
+        """Let it appear."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self.partial.replace(self._path)
+        _sync_folder(self._path.parent)
+
+    def discard(self) -> None:
+        """Remove it."""
+        self.partial.unlink(missing_ok=True)
+        with suppress(OSError):  # what it still holds may not fit on the disk
+            if self._sink is not None:
+                self._sink.close()
+
+
+class Folder(Storage):
+    """A folder."""
+
+    kept = ("partial",)
+    errors = staticmethod(storage_errors)
+
+    def __init__(self, root: Path, prefix: str) -> None:
+        super().__init__(prefix)
+        self._root = root
+        digest = hashlib.blake2b(prefix.encode(), digest_size=8).hexdigest()
+        self._partial = root / _PARTIAL / digest
+        self._held: IO[bytes] | None = None
+
+    def prepare(self) -> None:
+        """Make the folder and lock the load's own, and remove what killed runs left unfinished.
+
+        Raises:
+            StorageError: It cannot be made, or another run loads the same there.
+        """
+        with self.errors(str(self._root)):
+            self._held = _locked_folder(self._partial)
+            for path in self._partial.parent.iterdir():
+                if path == self._partial:
+                    _empty(path)
+                elif path.suffix == _GONE:  # its lock may be gone already
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    _remove_if_abandoned(path)
+
+    def url(self, name: str) -> str:
+        """Say where a file is once it is published."""
+        return (self._root / name).as_uri()
+
+    def where(self, name: str) -> str:
+        """Say the same for people."""
+        return str(self._root / name)
+
+    def _open(self, name: str) -> PartialFile:
+        partial = self._partial / f"{uuid.uuid4().hex}.partial"
+        return PartialFile(partial, self._root / name, partial.open("wb", buffering=_BUFFER_BYTES))
+
+    def _reopen(self, file: FinishedFile) -> PartialFile:
+        return PartialFile(self._partial / file.state["partial"].name, self._root / file.name)
+
+    def _remove_rest(self, *, others: bool) -> None:  # noqa: ARG002 - all of them are in the one folder
+        if self._held is not None:
+            _remove(self._partial)
+            self._held.close()
+            self._held = None
+
+
+def _locked_folder(folder: Path) -> IO[bytes]:
+    """Make a folder, and hold its lock for as long as the file that is returned is open."""
     for number in range(_TRIES_FOR_LOCK):
         if number:
             time.sleep(_SECONDS_BETWEEN_TRIES)
         folder.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):  # taken for abandoned before it was locked
             file = (folder / _LOCK).open("wb")
-            if _is_locked_now(file) and _is_there(file, folder):
+            if _is_locked_now(file) and os.path.samestat((folder / _LOCK).stat(), os.fstat(file.fileno())):
                 return file
             file.close()
     raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-
-
-def _is_there(file: IO[bytes], folder: Path) -> bool:
-    return os.path.samestat((folder / _LOCK).stat(), os.fstat(file.fileno()))
 
 
 def _is_locked_now(file: IO[bytes]) -> bool:
@@ -215,7 +185,7 @@ def _remove_if_abandoned(folder: Path) -> None:
 
 def _remove(folder: Path) -> None:
     """Remove a folder that others may be writing into: under another name nobody finds it."""
-    gone = folder.with_name(f"{uuid.uuid4().hex}.gone")
+    gone = folder.with_name(f"{uuid.uuid4().hex}{_GONE}")
     with suppress(OSError):
         folder.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)

@@ -2,65 +2,103 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
+import threading
+from collections import deque
 from datetime import datetime, timedelta, timezone
-from typing import IO
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from fsspec.spec import AbstractBufferedFile
 
-from tap_redivis.batch.storage import Closed, Sealed
-from tap_redivis.batch.storage.azure import NoAccount
-from tap_redivis.batch.storage.bucket_errors import bucket_errors
-from tap_redivis.batch.storage.buckets import Bucket, Unfinished
-from tap_redivis.batch.storage.common import Place, is_a_file_of_ours
-from tap_redivis.batch.storage.parts import PartsUpload, part_bytes
+from tap_redivis.batch.storage import Closed
+from tap_redivis.batch.storage.bucket_errors import NoAccount, bucket_errors
+from tap_redivis.batch.storage.buckets import S3, is_a_file_of_ours, part_bytes
 from tap_redivis.errors import StorageError
 
-_PLACE = Place("s3://bucket/lake", "visits/7/visits-7-", 1)
 _NOW = datetime.now(timezone.utc)
 _NAME = "visits/7/visits-7-00-000000000000.parquet"
+_KEY = f"lake/{_NAME}"
 
 
-class _Upload:
-    """Keeps what is written."""
+class _File(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no types
+    """A multipart upload as s3fs has it."""
 
-    def __init__(self, number: int) -> None:
-        self.id = f"upload {number}"
-        self.sink: IO[bytes] = io.BytesIO()
+    mpu: dict[str, str] | None = None
+    fails = False
 
-    def end(self) -> tuple[str, ...]:
-        return ("part",)
+    def _initiate_upload(self) -> None:
+        self.mpu = {"UploadId": self.fs.begin()}
+        self.parts: list[int] = []
+
+    def _upload_chunk(self, final: bool = False) -> bool:  # noqa: ARG002, FBT001, FBT002 - as fsspec calls it
+        if self.fs.fails:
+            raise PermissionError("AccessDenied")
+        self.parts.append(len(self.buffer.getvalue()))
+        self.fs.during_a_part()
+        return True
+
+    def commit(self) -> None:
+        assert self.mpu is not None
+        self.fs.completed.append(f"{self.path} {self.mpu['UploadId']} {self.parts}")
+
+    def discard(self) -> None:
+        if self.mpu:
+            self.fs.abort_mpu(*self.path.split("/", 1), self.mpu["UploadId"])
 
 
 class _Store:
-    """An object store that remembers what is asked of it."""
+    """What s3fs can do, and what it was asked for."""
 
-    def __init__(self, *unfinished: Unfinished, error: OSError | None = None) -> None:
-        self.left = list(unfinished)
+    def __init__(self, *unfinished: dict[str, Any], error: OSError | None = None) -> None:
+        self.unfinished = unfinished
         self.error = error
+        self.fails = False
         self.begun: list[str] = []
         self.aborted: list[tuple[str, str]] = []
         self.completed: list[str] = []
+        self.transaction = SimpleNamespace(files=deque[_File]())
+        self.during_a_part = lambda: None
 
-    def begin(self, path: str) -> _Upload:
-        self.begun.append(path)
-        return _Upload(len(self.begun))
+    def open(self, path: str, mode: str, *, block_size: int, autocommit: bool) -> _File:
+        file = _File(self, path, mode, block_size, autocommit)
+        self.transaction.files.append(file)
+        return file
 
-    def complete(self, path: str, file: Sealed) -> None:
-        self.completed.append(f"{path} {file.upload}")
+    def begin(self) -> str:
+        self.begun.append(f"upload {len(self.begun) + 1}")
+        return self.begun[-1]
 
-    def abort(self, path: str, upload: str) -> None:
-        self.aborted.append((path, upload))
-
-    def unfinished(self) -> Iterator[Unfinished]:
+    def call_s3(self, method: str, **parameters: str) -> dict[str, Any]:
+        assert (method, parameters) == ("list_multipart_uploads", {"Bucket": "bucket", "Prefix": "lake/"})
         if self.error:
             raise self.error
-        return iter(self.left)
+        return {"Uploads": self.unfinished}
+
+    def abort_mpu(self, bucket: str, key: str, upload: str) -> None:
+        assert bucket == "bucket"
+        self.aborted.append((key, upload))
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        """Have none."""
+
+    def _parent(self, path: str) -> str:
+        return path
 
 
-def _left(name: str, hours: float) -> Unfinished:
-    return Unfinished(f"bucket/lake/{name}", name, _NOW - timedelta(hours=hours))
+class _Bucket(S3):
+    """The bucket ``bucket`` of a store."""
+
+    def __init__(self, store: _Store) -> None:
+        self._store = store
+        super().__init__("s3://bucket/lake", "visits/7/visits-7-", 1)
+
+    def _connect(self) -> _Store:
+        return self._store
+
+
+def _left(name: str, hours: float) -> dict[str, Any]:
+    return {"Key": f"lake/{name}", "UploadId": name, "Initiated": _NOW - timedelta(hours=hours)}
 
 
 def test_what_killed_runs_left_is_aborted_and_nothing_else() -> None:
@@ -69,43 +107,103 @@ def test_what_killed_runs_left_is_aborted_and_nothing_else() -> None:
     kept = [_left("calls/9/calls-9-01-000000000000.arrow", 23), _left("theirs.parquet", 999), _left("x-1-2.arrow", 999)]
     store = _Store(own, old, *kept)
 
-    Bucket(_PLACE, store).prepare()
+    _Bucket(store).prepare()
 
-    assert store.aborted == [(own.path, own.upload), (old.path, old.upload)]
+    assert store.aborted == [(own["Key"], own["UploadId"]), (old["Key"], old["UploadId"])]
 
 
 @pytest.mark.parametrize("denied", [PermissionError("AccessDenied"), OSError("Forbidden: b/{}/o\nno access")])
 def test_without_the_right_to_list_uploads_a_load_goes_on(denied: OSError) -> None:
     """Other errors are errors: they would come at the first file anyway."""
-    Bucket(_PLACE, _Store(error=denied)).prepare()
+    _Bucket(_Store(error=denied)).prepare()
 
     with pytest.raises(StorageError, match="the bucket does not exist"):
-        Bucket(_PLACE, _Store(error=FileNotFoundError("no bucket"))).prepare()
+        _Bucket(_Store(error=FileNotFoundError("no bucket"))).prepare()
 
 
 def test_at_the_end_only_what_is_not_published_is_aborted() -> None:
+    """Files that are finished, under way, or not yet begun in the store."""
     store = _Store()
-    bucket = Bucket(_PLACE, store)
-    first, _, sealed = (bucket.draft(_NAME) for _ in range(3))
-    bucket.publish(first.seal())
-    sealed.seal()
+    bucket = _Bucket(store)
+    first, written, finished, _ = (bucket.create(_NAME) for _ in range(4))
+    first.write(b"rows")
+    bucket.publish(first.finish())
+    written.write(b"x" * part_bytes(1))
+    finished.write(b"rows")
+    finished.finish()
 
     bucket.close(others=False)
 
-    path = f"bucket/lake/{_NAME}"
-    assert store.completed == [f"{path} upload 1"]
-    assert store.aborted == [(path, "upload 2"), (path, "upload 3")]
+    assert store.completed == [f"bucket/{_KEY} upload 1 [4]"]
+    assert store.aborted == [(_KEY, "upload 2"), (_KEY, "upload 3")]
 
 
-def test_what_is_begun_after_the_end_is_aborted_at_once() -> None:
+def test_nothing_is_begun_after_the_end() -> None:
     store = _Store()
-    bucket = Bucket(_PLACE, store)
+    bucket = _Bucket(store)
     bucket.close(others=False)
 
     with pytest.raises(Closed):
-        bucket.draft(_NAME)
+        bucket.create(_NAME)
 
-    assert store.aborted == [(f"bucket/lake/{_NAME}", "upload 1")]
+    assert not store.begun
+
+
+@pytest.mark.parametrize("step", ["write", "finish"])
+def test_a_file_of_a_thread_that_has_not_heard_of_the_end_is_aborted(step: str) -> None:
+    """It is not gone on with either: nobody would abort it then."""
+    store = _Store()
+    bucket = _Bucket(store)
+    file = bucket.create(_NAME)
+    file.write(b"x" * part_bytes(1))
+    bucket.close(others=False)
+
+    with pytest.raises(Closed):
+        file.write(b"x" * part_bytes(1)) if step == "write" else file.finish()
+    del file
+
+    assert (store.begun, store.aborted, store.completed) == (["upload 1"], [(_KEY, "upload 1")], [])
+
+
+def test_an_upload_that_begins_while_its_file_is_discarded_is_aborted() -> None:
+    """The store knows it first when a part of it is sent."""
+    store = _Store()
+    bucket = _Bucket(store)
+    file = bucket.create(_NAME)
+    closing = threading.Thread(target=bucket.close, kwargs={"others": False})
+
+    def end() -> None:
+        closing.start()
+        closing.join(0.1)  # as far as it comes
+
+    store.during_a_part = end
+    file.write(b"x" * part_bytes(1))
+    closing.join()
+
+    assert store.aborted == [(_KEY, "upload 1")]
+
+
+def test_a_file_that_cannot_be_written_is_aborted() -> None:
+    store = _Store()
+    file = _Bucket(store).create(_NAME)
+    file.write(b"rows")
+    store.fails = True
+
+    with pytest.raises(StorageError, match="access is denied"):
+        file.finish()
+    file.discard()
+
+    assert store.aborted == [(_KEY, "upload 1")]
+
+
+def test_a_discarded_file_of_another_process_is_aborted() -> None:
+    store = _Store()
+    file = _Bucket(store).create(_NAME)
+    file.write(b"rows")
+
+    _Bucket(store).discard(file.finish())
+
+    assert store.aborted == [(_KEY, "upload 1")]
 
 
 def test_what_other_processes_of_the_load_left_is_aborted_at_the_end() -> None:
@@ -113,9 +211,18 @@ def test_what_other_processes_of_the_load_left_is_aborted_at_the_end() -> None:
     own, other = _left(_NAME, 0), _left("calls/9/calls-9-00-000000000000.arrow", 999)
     store = _Store(own, other)
 
-    Bucket(_PLACE, store).close(others=True)
+    _Bucket(store).close(others=True)
 
-    assert store.aborted == [(own.path, own.upload)]
+    assert store.aborted == [(own["Key"], own["UploadId"])]
+
+
+def test_files_are_not_kept_by_fsspec() -> None:
+    """It would keep all files of a load until the end, with what they hold."""
+    store = _Store()
+
+    _Bucket(store).create(_NAME)
+
+    assert not store.transaction.files
 
 
 @pytest.mark.parametrize(
@@ -130,25 +237,6 @@ def test_what_other_processes_of_the_load_left_is_aborted_at_the_end() -> None:
 )
 def test_names_of_ours_are_told_from_others(name: str, *, is_ours: bool) -> None:
     assert is_a_file_of_ours(name) == is_ours
-
-
-@pytest.mark.parametrize("pieces", [[b"x" * 25], [b"x"] * 25, [b"x" * 10, b"x" * 10, b"x" * 5], [b"x" * 9, b"x" * 16]])
-def test_parts_have_one_size_but_the_last(pieces: list[bytes]) -> None:
-    """However the bytes come; a part is sent as soon as it is whole."""
-    sent: list[bytes] = []
-    upload = PartsUpload("upload", lambda number, data: sent.append(data) or str(number), 10)
-
-    for piece in pieces:
-        assert upload.sink.write(memoryview(piece)) == len(piece)
-    before = len(sent)
-
-    assert (upload.sink.tell(), before) == (25, 2)
-    assert upload.end() == ("1", "2", "3")
-    assert list(map(len, sent)) == [10, 10, 5]
-
-
-def test_an_empty_file_has_one_part() -> None:
-    assert PartsUpload("upload", lambda number, _: str(number), 10).end() == ("1",)
 
 
 def test_large_files_have_large_parts() -> None:

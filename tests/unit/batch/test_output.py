@@ -7,8 +7,10 @@ import fcntl
 import gc
 import os
 import pickle
+import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any
@@ -23,8 +25,7 @@ from tap_redivis.batch.encodings import ArrowEncoder, ParquetEncoder, Sink
 from tap_redivis.batch.output import FileOutput
 from tap_redivis.batch.storage import Closed, storage_at
 from tap_redivis.batch.storage import folder as folder_module
-from tap_redivis.batch.storage.common import Place
-from tap_redivis.batch.storage.folder import Folder, FolderDraft, storage_errors
+from tap_redivis.batch.storage.folder import Folder, PartialFile, storage_errors
 from tap_redivis.errors import ConfigError, RowTooLarge, StorageError, Unavailable
 from tap_redivis.model.batch_settings import BatchSettings, batch_settings
 from tap_redivis.model.columns import Column, ValueRules
@@ -46,13 +47,10 @@ def _reading(table_version: int = 7, version: str | None = "v1.0") -> PartialLoa
     return PartialLoad("session", _NOW, "arrow", "digest", version, table_version, None, streams)
 
 
-def _output(root: Path | str, encoding: str = "arrow", **settings: Any) -> FileOutput:
+def _output(root: Path | str, encoding: str = "arrow", version: str = "v1.0", **settings: Any) -> FileOutput:
     kind = BatchSettings(encoding, None, str(root), version_columns=False, **settings)  # type: ignore[arg-type]
-    return FileOutput(kind, "visits", _CODEC.table, _CODEC.columns, _CODEC.rules, _reading(), _NO_COLUMNS, None)
-
-
-def _place(root: str) -> Place:
-    return Place(root, "visits-7-", 1000)
+    load = _reading(version=version)
+    return FileOutput(kind, "visits", _CODEC.table, _CODEC.columns, _CODEC.rules, load, _NO_COLUMNS, None)
 
 
 def _rows(encoding: str, first: int, count: int) -> RowBlock:
@@ -115,7 +113,7 @@ def test_what_does_not_go_together_is_refused(config: dict[str, Any], where: str
 @pytest.mark.parametrize("root", ["ftp://host/folder", "gopher://x"])
 def test_a_storage_that_is_not_known_is_refused(root: str) -> None:
     with pytest.raises(ConfigError, match="no storage that this tap knows"):
-        storage_at(_place(root))
+        storage_at(root, "visits-7-", 1000)
 
 
 def test_a_file_url_is_a_folder(tmp_path: Path) -> None:
@@ -264,23 +262,24 @@ def test_a_file_that_is_begun_while_all_are_removed_is_removed_too(
     storage.prepare()
     closing = threading.Thread(target=storage.close, kwargs={"others": False})
 
-    def draft_slowly(partial: Path, *_: object) -> Path:
+    def open_slowly(partial: Path, path: Path, sink: IO[bytes]) -> PartialFile:
         closing.start()
         closing.join(0.1)  # as far as it comes
         partial.parent.mkdir(exist_ok=True)
         partial.touch()
-        return partial
+        return PartialFile(partial, path, sink)
 
-    monkeypatch.setattr("tap_redivis.batch.storage.folder.FolderDraft", draft_slowly)
-    storage.draft("early.arrow")
+    monkeypatch.setattr("tap_redivis.batch.storage.folder.PartialFile", open_slowly)
+    storage.create("early.arrow")
     closing.join()
     with pytest.raises(Closed):
-        storage.draft("late.arrow")
+        storage.create("late.arrow")
 
     assert not list((tmp_path / ".partial").iterdir())
 
 
-def test_a_thread_that_has_not_heard_of_the_end_begins_no_file(tmp_path: Path) -> None:
+def test_a_thread_that_has_not_heard_of_the_end_leaves_nothing(tmp_path: Path) -> None:
+    """It hears of it when it writes, or begins the next file."""
     output = _output(tmp_path, rows=3)
 
     def blocks() -> Iterator[RowBlock]:
@@ -289,11 +288,8 @@ def test_a_thread_that_has_not_heard_of_the_end_begins_no_file(tmp_path: Path) -
         yield _rows("arrow", 1, 2)
         yield _rows("arrow", 3, 1)
 
-    with output.writing():
-        files = output.chunks("a", 0, blocks())
-        assert next(files).count == 3
-        with pytest.raises(Closed):
-            next(files)
+    with output.writing(), pytest.raises(Closed):
+        list(output.chunks("a", 0, blocks()))
 
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
@@ -306,10 +302,10 @@ def test_only_files_of_loads_that_no_run_has_under_way_are_taken_for_abandoned(t
     """A load's files may be written by processes that hold no lock: the tap holds it for them."""
     going_on, killed = Folder(tmp_path, "a-1-"), Folder(tmp_path, "b-1-")
     going_on.prepare()
-    file = going_on.draft("a-1-file.arrow").seal()
+    file = going_on.create("a-1-file.arrow").finish()
     (tmp_path / ".partial/before-its-lock").mkdir()
     killed.prepare()
-    killed.draft("b-1-file.arrow")
+    killed.create("b-1-file.arrow")
     killed._held.close()  # type: ignore[union-attr]  # noqa: SLF001 - as the system does it when a process ends
 
     Folder(tmp_path, "c-1-").prepare()
@@ -322,7 +318,7 @@ def test_only_files_of_loads_that_no_run_has_under_way_are_taken_for_abandoned(t
 def test_what_a_killed_run_of_the_same_load_left_is_removed(tmp_path: Path) -> None:
     killed = Folder(tmp_path, "a-1-")
     killed.prepare()
-    killed.draft("a-1-file.arrow").seal()
+    killed.create("a-1-file.arrow").finish()
     killed._held.close()  # type: ignore[union-attr]  # noqa: SLF001 - as the system does it when a process ends
 
     again = Folder(tmp_path, "a-1-")
@@ -332,6 +328,41 @@ def test_what_a_killed_run_of_the_same_load_left_is_removed(tmp_path: Path) -> N
     assert [path.name for path in folder.iterdir()] == ["lock"]
     again.close(others=False)
     assert not _folders(tmp_path)
+
+
+def test_what_an_interrupted_clean_up_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is killed while it removes its files may have removed the lock, but not the rest."""
+    killed = Folder(tmp_path, "b-1-")
+    killed.prepare()
+    killed.create("b-1-file.arrow")
+    monkeypatch.setattr(shutil, "rmtree", lambda folder, **_: (folder / "lock").unlink())
+    killed._remove_rest(others=False)  # noqa: SLF001 - the end, without what it begins with
+    monkeypatch.undo()
+    assert [path.suffix for path in _folders(tmp_path)] == [".gone"]
+
+    again = Folder(tmp_path, "a-1-")
+    again.prepare()
+    again.close(others=False)
+
+    assert not _folders(tmp_path)
+
+
+@pytest.mark.parametrize("tag", ["v1.0/../../../escaped/x", "..", "{abs}"])
+def test_a_version_tag_does_not_lead_out_of_the_root(tmp_path: Path, tag: str) -> None:
+    """It comes from the server; neither a file is created there, nor published that a worker names so."""
+    root = tmp_path / "lake/root"
+    output = _output(root, prefix="{version}/", version=tag.format(abs=tmp_path / "abs/x"))
+    inside = Folder(root, "a-1-")
+
+    with output.writing():
+        with pytest.raises(StorageError, match=r"leads out of the root.*Leave \{version\} out of the prefix"):
+            list(output.chunks("a", 0, iter([_rows("arrow", 0, 3)])))
+        inside.prepare()
+        with pytest.raises(StorageError, match="leads out of the root"):
+            inside.publish(replace(inside.create("a-1-file").finish(), name=output.name("a", 0)))
+        inside.close(others=False)
+
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_two_runs_do_not_write_the_same_load_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -359,19 +390,19 @@ def test_a_load_that_another_run_takes_for_abandoned_while_it_begins_is_locked_a
     storage = Folder(tmp_path, "a-1-")
     storage.prepare()
 
-    storage.publish(storage.draft("a-1-file.arrow").seal())
+    storage.publish(storage.create("a-1-file.arrow").finish())
     assert (tmp_path / "a-1-file.arrow").exists()
     assert len(locks) == 2
 
 
-def test_a_sealed_file_is_published_by_another_process(tmp_path: Path) -> None:
+def test_a_finished_file_is_published_by_another_process(tmp_path: Path) -> None:
     """It is a value that can be sent: where it was written is another storage than where it is published."""
     tap, worker = Folder(tmp_path, "a-1-"), Folder(tmp_path, "a-1-")
     tap.prepare()
-    draft = worker.draft("a-1-file.arrow")
-    draft.sink.write(b"rows")
+    file = worker.create("a-1-file.arrow")
+    file.write(b"rows")
 
-    tap.publish(pickle.loads(pickle.dumps(draft.seal())))  # noqa: S301 - what this test is about
+    tap.publish(pickle.loads(pickle.dumps(file.finish())))  # noqa: S301 - what this test is about
 
     assert (tmp_path / "a-1-file.arrow").read_bytes() == b"rows"
 
@@ -397,11 +428,11 @@ def test_a_full_disk_is_one_clear_error(
     """
     output = _output(tmp_path, encoding)
     (tmp_path / "partial").symlink_to("/dev/full")
-    draft = FolderDraft(tmp_path / "partial", "full", tmp_path / "full")
-    draft.sink = (tmp_path / "partial").open("wb", buffering=0)  # notices it at once
-    monkeypatch.setattr(output.storage, "draft", lambda _: draft)
+    sink = (tmp_path / "partial").open("wb", buffering=0)  # notices it at once
+    full = PartialFile(tmp_path / "partial", tmp_path / "full", sink)
+    monkeypatch.setattr(output.storage, "_open", lambda _: full)
 
-    with pytest.raises(StorageError, match=r"no space left on device.*Make room and run again"):
+    with pytest.raises(StorageError, match=rf"^{tmp_path}/visits.* no space left on device.*Make room and run again"):
         list(output.chunks("a", 0, iter([_rows(encoding, 0, rows)])))
     gc.collect()
 
@@ -425,7 +456,7 @@ def test_a_file_system_without_locks_will_do(tmp_path: Path, monkeypatch: pytest
     other.prepare()
     storage.prepare()
 
-    storage.publish(storage.draft("file.arrow").seal())
+    storage.publish(storage.create("file.arrow").finish())
 
     assert (tmp_path / "file.arrow").exists()
     assert len(_folders(tmp_path)) == 2

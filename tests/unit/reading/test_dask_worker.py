@@ -12,7 +12,7 @@ import pytest
 from redivis_emulator import Emulator, Fault
 from tap_redivis.batch.columns import FileColumns
 from tap_redivis.batch.output import FileOutput
-from tap_redivis.batch.storage import Sealed
+from tap_redivis.batch.storage import FinishedFile
 from tap_redivis.batch.storage.folder import Folder
 from tap_redivis.client.read_sessions import open_session
 from tap_redivis.errors import ConfigError, NotFound
@@ -107,8 +107,8 @@ def test_a_job_ends_with_a_file_after_a_while(
     assert [chunk.count for chunk in result.chunks] == [10]
     assert result.end is None
     [file] = [chunk.content for chunk in result.chunks]
-    assert isinstance(file, Sealed)
-    assert _partial(tmp_path) == [file.upload]
+    assert isinstance(file, FinishedFile)
+    assert _partial(tmp_path) == [file.state["partial"].name]
 
 
 def test_a_job_whose_server_is_away_hears_that_nobody_wants_it(
