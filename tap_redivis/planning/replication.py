@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tap_redivis.model.columns import Column, ColumnType, KeyValue
-from tap_redivis.wire.highest_key import _NOT_AS_AT_THE_SOURCE
+from tap_redivis.wire.json_lines import _NOT_AS_AT_THE_SOURCE
 
 _SQL_TYPES: dict[ColumnType, str] = {
     "integer": "INT64",

@@ -27,8 +27,9 @@ from tap_redivis.model.reads import ReadRequest, StreamPosition
 from tap_redivis.planning.bookmarks import Reading
 from tap_redivis.reading.read_stream import SessionGone, StreamReader
 from tap_redivis.wire import decoder_for
-from tap_redivis.wire.highest_key import HighestKey
-from tap_redivis.wire.rows import Notices, RowBlock, RowCodec
+from tap_redivis.wire.codec import RowCodec
+from tap_redivis.wire.json_lines import HighestKey
+from tap_redivis.wire.rows import Notices, RowBlock
 
 _SECONDS_A_JOB = 2.0
 """A job ends with the first file that is complete after so many seconds, so that its files get their messages."""

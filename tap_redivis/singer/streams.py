@@ -69,9 +69,9 @@ from tap_redivis.singer.batch_maps import stream_alias
 from tap_redivis.singer.prefetch import SMALL_BYTES, Foreseen, Opened, Opening
 from tap_redivis.singer.records import by_sdk
 from tap_redivis.wire import decoder_for
-from tap_redivis.wire.highest_key import HighestKey
-from tap_redivis.wire.json_lines import Extension, Marking, RecordLines, extension, splicing
-from tap_redivis.wire.rows import Lines, Notices, RowBlock, RowCodec, Rows
+from tap_redivis.wire.codec import RowCodec
+from tap_redivis.wire.json_lines import Extension, HighestKey, Marking, RecordLines, extension, splicing
+from tap_redivis.wire.rows import Lines, Notices, RowBlock, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -863,8 +863,6 @@ class TableStream(Stream):
         # No process may be forked beside threads that are at work.
         here = way.elsewhere is None and not self.tap.api.workers.are_busy
         processes = _processes_for(load, way) if here else 0
-        if processes:
-            codec.share_turns()
         return SessionReader(
             self.tap.api,
             load.request,

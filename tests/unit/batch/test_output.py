@@ -31,7 +31,8 @@ from tap_redivis.model.columns import Column, ValueRules
 from tap_redivis.model.reads import StreamPosition
 from tap_redivis.planning.bookmarks import Reading
 from tap_redivis.wire.batches import ArrowRows, batches_of
-from tap_redivis.wire.rows import MAX_ROW_BYTES, Notices, RowBlock, RowCodec, Rows
+from tap_redivis.wire.codec import RowCodec
+from tap_redivis.wire.rows import MAX_ROW_BYTES, Notices, RowBlock, Rows
 from tests.support.batches import ENCODINGS, records_in
 
 _NOW = datetime(2026, 1, 2, tzinfo=timezone.utc)

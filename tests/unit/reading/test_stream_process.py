@@ -28,7 +28,8 @@ from tap_redivis.reading.read_stream import SessionGone, StreamReader
 from tap_redivis.reading.shared_memory import SharedMemory
 from tap_redivis.reading.stream_process import _Out
 from tap_redivis.wire import decoder_for
-from tap_redivis.wire.rows import Lines, Notices, RowBlock, RowCodec, Rows
+from tap_redivis.wire.codec import RowCodec
+from tap_redivis.wire.rows import Lines, Notices, RowBlock, Rows
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
 
