@@ -16,8 +16,9 @@ from tap_redivis.batch.storage import PendingFile
 from tap_redivis.model.added_columns import ROW_KEY
 from tap_redivis.model.batch_settings import BatchSettings
 from tap_redivis.wire.batches import ArrowRows, arrow_schema
+from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.json_lines import extension as row_extension
-from tap_redivis.wire.rows import RowBlock, RowCodec, Rows
+from tap_redivis.wire.rows import RowBlock, Rows
 
 _GROUPS_BYTES = 32 * 1024 * 1024
 _WRITE_BYTES = 256 * 1024

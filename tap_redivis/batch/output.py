@@ -22,8 +22,9 @@ from tap_redivis.planning.bookmarks import PartialLoad
 from tap_redivis.reading.jobs import Chunk
 from tap_redivis.wire.arrays import rows_of
 from tap_redivis.wire.batches import ArrowRows
-from tap_redivis.wire.highest_key import HighestKey
-from tap_redivis.wire.rows import Notices, RowBlock, RowCodec, Rows
+from tap_redivis.wire.codec import RowCodec
+from tap_redivis.wire.json_lines import HighestKey
+from tap_redivis.wire.rows import Notices, RowBlock, Rows
 
 
 @dataclass(frozen=True)

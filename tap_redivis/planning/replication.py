@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tap_redivis.model.columns import Column, ColumnType, KeyValue
-from tap_redivis.wire.highest_key import _NOT_AS_AT_THE_SOURCE
+from tap_redivis.wire.json_lines import CHANGED_CHARACTERS
 
 _SQL_TYPES: dict[ColumnType, str] = {
     "integer": "INT64",
@@ -68,7 +68,7 @@ def _literal(value: KeyValue, kind: ColumnType) -> str:
         text = str(value)
     elif kind == "float" and not isinstance(value, (str, bool)) and math.isfinite(value):
         text = repr(float(value))
-    elif kind == "string" and isinstance(value, str) and not _NOT_AS_AT_THE_SOURCE.search(value):
+    elif kind == "string" and isinstance(value, str) and not CHANGED_CHARACTERS.search(value):
         text = value
     elif kind in _SHAPES and isinstance(value, str) and (match := _SHAPES[kind].fullmatch(value)):
         text = match[match.lastindex or 0]

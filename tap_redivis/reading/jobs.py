@@ -14,8 +14,9 @@ from tap_redivis.model.reads import ReadRequest, StreamPosition
 from tap_redivis.reading.counting import ReadProgress, RowBudget
 from tap_redivis.reading.read_stream import StreamReader
 from tap_redivis.wire import decoder_for
-from tap_redivis.wire.highest_key import HighestKey
-from tap_redivis.wire.rows import RowBlock, RowCodec
+from tap_redivis.wire.codec import RowCodec
+from tap_redivis.wire.json_lines import HighestKey
+from tap_redivis.wire.rows import RowBlock
 
 TAP_VERSION = version("tap-redivis")
 

@@ -15,7 +15,8 @@ from tap_redivis.errors import ConfigError, RedivisError
 from tap_redivis.reading.counting import ReadProgress, RowBudget
 from tap_redivis.reading.jobs import TAP_VERSION, Chunk, LocalWorker, ReadJob, StreamEnd
 from tap_redivis.reading.read_stream import SessionGone
-from tap_redivis.wire.rows import Notices, RowCodec
+from tap_redivis.wire.codec import RowCodec
+from tap_redivis.wire.rows import Notices
 
 _SECONDS_A_JOB = 2.0
 """A job ends with the first file that is complete after so many seconds, so that its files get their messages."""

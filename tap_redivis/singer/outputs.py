@@ -19,8 +19,9 @@ from tap_redivis.reading.counting import ReadProgress, RowBudget
 from tap_redivis.reading.jobs import Chunk, JobSpec, LocalWorker, Server, Worker
 from tap_redivis.singer.messages import batch_message
 from tap_redivis.singer.run import RunContext
+from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.json_lines import DeletionMarker, Extension, RecordLines, extension
-from tap_redivis.wire.rows import Notices, Parts, RowCodec, Rows
+from tap_redivis.wire.rows import Notices, Parts, Rows
 
 if TYPE_CHECKING:  # Parquet takes a moment to import, and RECORD messages do not need it
     from typing_extensions import Self

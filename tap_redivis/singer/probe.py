@@ -16,7 +16,8 @@ from tap_redivis.reading.read_stream import SessionGone
 from tap_redivis.singer.outputs import server_of
 from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.sources import Source
-from tap_redivis.wire.rows import Notices, RowCodec
+from tap_redivis.wire.codec import RowCodec
+from tap_redivis.wire.rows import Notices
 
 logger = logging.getLogger("tap-redivis")
 

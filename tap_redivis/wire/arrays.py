@@ -16,7 +16,8 @@ from tap_redivis.errors import InvalidValue
 from tap_redivis.model.columns import Column
 from tap_redivis.wire.arrow_json import Texts, has_nul, spell, texts_of, texts_of_values
 from tap_redivis.wire.casts import Number
-from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, RowCodec, Rows, too_large
+from tap_redivis.wire.codec import RowCodec
+from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, Rows, too_large
 
 SLICE_BYTES = 1024 * 1024
 """Bytes of Arrow data that are spelled at once: memory stays flat whatever the server's batches are."""

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from tap_redivis.client.retry import PassingFailure
 from tap_redivis.wire.arrays import SLICE_BYTES, place_columns, rows_of, text_or_bytes
-from tap_redivis.wire.rows import DamagedRow, RowBlock, RowCodec, Turn
+from tap_redivis.wire.codec import RowCodec
+from tap_redivis.wire.rows import DamagedRow, RowBlock, Turn
 
 MAX_BATCH_BYTES = 64 * 1024 * 1024
 """Bytes of the largest message that is read: a larger one would break the promise of flat memory."""
@@ -39,9 +40,8 @@ class ArrowDecoder:
     def rows(self, pieces: Iterable[bytes], offset: int) -> Iterator[RowBlock]:
         """Decode one body, which begins with a schema of its own (see ``Decoder``)."""
         self.marked = False
-        turn = Turn(self._codec.large_rows)
         places: list[int | None] | None = None
-        try:
+        with Turn(self._codec.large_rows) as turn:
             for batch in _gathered(_batches(_Source(pieces, turn))):
                 self.marked = batch.num_rows == 0  # the sentinel, if nothing follows
                 places = places or self._places(batch)  # all batches of a body have its one schema
@@ -52,8 +52,6 @@ class ArrowDecoder:
                     del rows
                 del batch, arrays
                 turn.give()
-        finally:
-            turn.give()
 
     def _places(self, batch: pa.RecordBatch) -> list[int | None]:
         """Find the codec's columns in a body, by its first batch."""

@@ -12,7 +12,8 @@ import pyarrow as pa
 from tap_redivis.errors import InvalidValue
 from tap_redivis.model.columns import Column
 from tap_redivis.wire.arrays import NOT_BY_COLUMN, TARGETS, cast_by_column, checked, json_values, plain, size_of
-from tap_redivis.wire.rows import MAX_ROW_BYTES, RowCodec, too_large
+from tap_redivis.wire.codec import RowCodec
+from tap_redivis.wire.rows import MAX_ROW_BYTES, too_large
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from pyarrow import csv
 from tap_redivis.client.retry import PassingFailure
 from tap_redivis.model.columns import Column
 from tap_redivis.wire.arrays import TARGETS, place_columns, rows_of, text_or_bytes
-from tap_redivis.wire.rows import LARGE_ROW_BYTES, MAX_ROW_BYTES, DamagedRow, RowCodec, Rows, Turn, too_large
+from tap_redivis.wire.codec import RowCodec
+from tap_redivis.wire.rows import LARGE_ROW_BYTES, MAX_ROW_BYTES, DamagedRow, Rows, Turn, too_large
 
 _PART_BYTES = 1024 * 1024
 _TEXT = frozenset({"string", "geography"})
@@ -37,14 +38,13 @@ class CsvDecoder:
     def rows(self, pieces: Iterable[bytes], offset: int) -> Iterator[Rows]:
         """Decode one body (see ``Decoder``)."""
         self._names = []
-        turn = Turn(self._codec.large_rows)
 
         def check_size(size: int) -> None:
             if size > MAX_ROW_BYTES:
                 raise too_large(self._codec.table, offset)
             turn.take(size)
 
-        try:
+        with Turn(self._codec.large_rows) as turn:
             for part in whole_records(pieces, check_size):
                 if not part.endswith(b"\n"):
                     self._check_unended(offset, part)
@@ -56,8 +56,6 @@ class CsvDecoder:
                     del rows
                 del parsed
                 turn.give()
-        finally:
-            turn.give()
 
     def _check_unended(self, offset: int, part: bytes) -> None:
         """Take a last record without a line end only if it comes again: a value that was cut would look the same."""

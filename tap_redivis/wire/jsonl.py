@@ -9,7 +9,8 @@ from typing import Any
 from tap_redivis.client.retry import PassingFailure
 from tap_redivis.errors import InvalidValue
 from tap_redivis.wire.casts import Number
-from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, RowCodec, Rows, Turn, too_large
+from tap_redivis.wire.codec import RowCodec
+from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, Rows, Turn, too_large
 
 
 class JsonlDecoder:
@@ -29,8 +30,7 @@ class JsonlDecoder:
         """Decode one body (see ``Decoder``)."""
         self._names = []
         tail = bytearray()
-        turn = Turn(self._codec.large_rows)
-        try:
+        with Turn(self._codec.large_rows) as turn:
             for piece in pieces:
                 end = piece.rfind(b"\n") + 1
                 if not end:
@@ -46,8 +46,6 @@ class JsonlDecoder:
                 del whole
                 turn.give()
             yield from self._last(bytes(tail), offset)
-        finally:
-            turn.give()
 
     def _check_size(self, tail: bytearray, offset: int, turn: Turn) -> None:
         if len(tail) > MAX_ROW_BYTES:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from redivis_emulator import render
 from redivis_emulator.render import Style
 from tap_redivis.model.columns import Column, ValueRules, WireFormat
-from tap_redivis.wire.rows import Notices, RowCodec
+from tap_redivis.wire.codec import RowCodec
+from tap_redivis.wire.rows import Notices
 
 _EXAMPLES = int(os.environ.get("TAP_REDIVIS_FUZZ_EXAMPLES", "100"))
 FUZZ = settings(max_examples=_EXAMPLES, derandomize="TAP_REDIVIS_FUZZ_EXAMPLES" not in os.environ)

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from tap_redivis.model.columns import COLUMN_TYPES, INT64_MAX, INT64_MIN, Column, ValueRules
 from tap_redivis.wire.casts import Value
+from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.jsonl import JsonlDecoder
-from tap_redivis.wire.rows import Notices, RowCodec, Rows
+from tap_redivis.wire.rows import Notices, Rows
 
 
 @dataclass(frozen=True)

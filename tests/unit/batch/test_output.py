@@ -33,7 +33,8 @@ from tap_redivis.model.reads import StreamPosition
 from tap_redivis.planning.bookmarks import PartialLoad
 from tap_redivis.reading.jobs import Chunk
 from tap_redivis.wire.batches import ArrowRows, batches_of
-from tap_redivis.wire.rows import MAX_ROW_BYTES, Notices, RowBlock, RowCodec, Rows
+from tap_redivis.wire.codec import RowCodec
+from tap_redivis.wire.rows import MAX_ROW_BYTES, Notices, RowBlock, Rows
 from tests.support.batches import ENCODINGS, records_in
 
 _NOW = datetime(2026, 1, 2, tzinfo=timezone.utc)

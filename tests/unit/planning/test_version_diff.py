@@ -17,8 +17,9 @@ from tap_redivis.model.columns import COLUMN_TYPES, Column, ValueRules
 from tap_redivis.model.reads import ChangeCounts
 from tap_redivis.model.tables import Variable
 from tap_redivis.planning.version_diff import Comparison, change_column, why_not_comparable
+from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.json_lines import DeletionMarker
-from tap_redivis.wire.rows import Notices, RowCodec, Rows
+from tap_redivis.wire.rows import Notices, Rows
 
 _BEFORE, _SECOND, _AFTER = (f"demo.visits:v1_{minor}.visits" for minor in range(3))
 _NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00."), min_size=1)
