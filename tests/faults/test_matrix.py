@@ -10,11 +10,18 @@ from tap_redivis.model.columns import WireFormat
 from tests.faults.menu import MENU, Item
 from tests.faults.tap import FORMATS, STREAMS, survive
 from tests.support.batches import ENCODINGS
+from tests.support.samples import sampled
 
-_ITEMS = [pytest.param(item, id=item.name) for items in MENU.values() for item in items]
+_OF_EACH_KIND = {
+    item.name: item
+    for items in MENU.values()
+    for ends in ("transient", "permanent")
+    for item in [each for each in items if each.ends == ends][-1:]
+}
+_ITEMS = sampled([item for items in MENU.values() for item in items], _OF_EACH_KIND.values(), lambda item: item.name)
 
 
-@pytest.mark.parametrize("streams", STREAMS)
+@pytest.mark.parametrize("streams", sampled(STREAMS, [4]))
 @pytest.mark.parametrize("wire_format", FORMATS)
 @pytest.mark.parametrize("item", _ITEMS)
 def test_no_fault_loses_doubles_or_changes_a_row(
@@ -24,20 +31,13 @@ def test_no_fault_loses_doubles_or_changes_a_row(
     survive(item, wire_format, streams, tmp_path)
 
 
-_OF_EACH_KIND = {
-    item.name: item
-    for items in MENU.values()
-    for ends in ("transient", "permanent")
-    for item in [each for each in items if each.ends == ends][-1:]
-}
-
-
 @pytest.mark.parametrize("item", _ITEMS)
 def test_it_is_the_same_where_processes_read(item: Item, tmp_path: Path) -> None:
     """Each stream of a large table is read by a process of its own."""
     survive(item, "jsonl", 4, tmp_path, processes=True)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("item", _OF_EACH_KIND.values(), ids=_OF_EACH_KIND)
 @pytest.mark.parametrize("wire_format", ["arrow", "csv"])
 def test_it_is_the_same_where_processes_read_other_formats(item: Item, wire_format: WireFormat, tmp_path: Path) -> None:
@@ -47,7 +47,12 @@ def test_it_is_the_same_where_processes_read_other_formats(item: Item, wire_form
 
 @pytest.mark.parametrize("item", _OF_EACH_KIND.values(), ids=_OF_EACH_KIND)
 @pytest.mark.parametrize(
-    ("encoding", "processes"), [*((encoding, False) for encoding in ENCODINGS), ("arrow", True), ("jsonl", True)]
+    ("encoding", "processes"),
+    [
+        *(pytest.param(encoding, False, marks=[pytest.mark.long] * (encoding != "arrow")) for encoding in ENCODINGS),
+        pytest.param("arrow", True, marks=pytest.mark.long),
+        pytest.param("jsonl", True, marks=pytest.mark.long),
+    ],
 )
 def test_it_is_the_same_where_rows_go_to_files(
     item: Item,
