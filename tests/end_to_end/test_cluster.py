@@ -21,7 +21,7 @@ from tests.support.clusters import DaskCluster, dask_cluster
 from tests.support.pipes import Json, Output, Program, Stop, run, run_stopped, started
 from tests.support.served import Site, assert_same_rows, records_of, visits
 
-pytestmark = pytest.mark.xdist_group("cluster")
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("cluster")]
 
 _STREAM = "visits__visits"
 

@@ -20,7 +20,7 @@ from tests.support.measuring import Drain, Measured, measured
 from tests.support.pipes import Process
 from tests.support.served import Site, write_note, write_table
 
-pytestmark = pytest.mark.xdist_group("memory")  # the tables are large: made once
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("memory")]  # the tables are large: made once
 
 _LIMIT_MIB = 200
 _GROWTH_MIB = 30

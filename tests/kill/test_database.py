@@ -18,6 +18,7 @@ from redivis_emulator.service import Settings
 from tests.support.pipes import Json, Output, Program, started, target
 from tests.support.postgres import Postgres
 from tests.support.running import forked
+from tests.support.samples import sampled
 from tests.support.served import Site, visits, write_table
 
 _KILLS, _LOADS = 20, 4
@@ -36,7 +37,7 @@ def make_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield Site(emulator, folder, files, DEFAULT_TOKEN)
 
 
-@pytest.mark.parametrize("seed", range(_LOADS))
+@pytest.mark.parametrize("seed", sampled(range(_LOADS), range(1)))
 def test_a_database_holds_each_row_once_after_kill_9(site: Site, postgres: Postgres, seed: int) -> None:
     """The target commits rows that it never acknowledges: they come again, and take the place of themselves."""
     chance = random.Random(seed)  # noqa: S311 - the same in every run

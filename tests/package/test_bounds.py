@@ -29,6 +29,7 @@ def test_each_dependency_is_pinned_to_its_lower_bound(dist: Dist, pytestconfig: 
     assert pins == _versions(dist.metadata().get_all("Requires-Dist", []), ">=")
 
 
+@pytest.mark.long
 def test_with_the_oldest_dependencies_the_wheel_loads_the_demo(
     dist: Dist, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:

@@ -19,7 +19,10 @@ from redivis_emulator import Emulator
 from tests.package.conftest import PIP_QUICKLY, Dist
 from tests.support.served import visits, write_table
 
-pytestmark = pytest.mark.xdist_group("image")  # one worker builds it, beside the one of the other tests of the package
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.xdist_group("image"),
+]  # one worker builds it, beside the one of the other tests of the package
 
 _NOBODY = "65534"
 

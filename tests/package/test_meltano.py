@@ -27,7 +27,7 @@ from tests.support.pipes import Json, Output, Program, run, started
 from tests.support.postgres import Postgres
 from tests.support.served import assert_same_rows, records_of
 
-pytestmark = pytest.mark.xdist_group("meltano")
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("meltano")]
 
 _ROOT = Path(__file__).parents[2]
 _PAGE = (_ROOT / "docs/meltano.md").read_text()

@@ -21,7 +21,7 @@ from tests.support.environments import environment
 from tests.support.pipes import Output, started
 from tests.support.served import Site, assert_same_rows, records_of, visits, write_table
 
-pytestmark = pytest.mark.xdist_group("package")
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("package")]
 
 _VISITS = visits(300)
 _BESIDE = ("msgspec", "pyarrow", "rich")

@@ -50,6 +50,7 @@ def test_the_readme_begins_as_the_page_does() -> None:
     assert len(first.splitlines()[:-1]) + len(own.splitlines()) <= 5
 
 
+@pytest.mark.long
 def test_first_rows_from_a_clone_and_then(clone: Path, variables: Mapping[str, str]) -> None:
     """As printed: rows of the local Redivis, though nothing is set; by a token; catalog, state, and nothing new."""
     first, own, then = _blocks(_PAGE)
@@ -65,6 +66,7 @@ def test_first_rows_from_a_clone_and_then(clone: Path, variables: Mapping[str, s
     assert json.loads((clone / "state.json").read_text())["bookmarks"].keys() >= {"nycflights13__flights"}
 
 
+@pytest.mark.long
 def test_first_rows_from_the_wheel(dist: Dist, tmp_path: Path, variables: Mapping[str, str]) -> None:
     """But for the name of the wheel as printed; the extra of the demo brings the local Redivis."""
     first, own, _ = _blocks(_PAGE)
