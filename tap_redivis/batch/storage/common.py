@@ -76,7 +76,7 @@ class PendingFile:
         """
         with self._wanted():
             self._file.close()
-        state = {name: getattr(self._file, name) for name in self._storage.kept}
+            state = {name: getattr(self._file, name) for name in self._storage.kept}
         return FinishedFile(self._storage.url(self.name), self.name, self._file.tell(), self.id, state)
 
     def discard(self) -> None:
