@@ -54,7 +54,7 @@ def main() -> int:
     """Tell the story; 0 only if the figures agree."""
     redivis = Redivis(os.environ["REDIVIS_API_ENDPOINT"], os.environ["REDIVIS_API_TOKEN"])
     places = Places(redivis, *map(Path, sys.argv[1:]))
-    _say("Installing target-jsonl and target-postgres, each into an environment of its own (once)")
+    _say("Installing target-jsonl and target-postgres, each into an environment of its own: a minute, once")
     environment("target-jsonl")
     environment("meltanolabs-target-postgres")
     started_at = time.monotonic()

@@ -31,6 +31,7 @@ def _run_target_in_a_process_of_its_own(_: int) -> str:
     return subprocess.run([sys.executable, "-c", _RUN_TARGET], capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.long
 def test_processes_that_want_the_same_environment_at_once_share_one_build(
     pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -41,6 +42,7 @@ def test_processes_that_want_the_same_environment_at_once_share_one_build(
     assert len(completed_at) == 1
 
 
+@pytest.mark.long
 def test_an_environment_that_was_left_half_built_is_built_again() -> None:
     path = environment("target-jsonl").path
     (path / "complete").unlink()
