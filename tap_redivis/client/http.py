@@ -37,8 +37,9 @@ from tap_redivis.model.tables import Json
 
 logger = logging.getLogger("tap-redivis")
 
-PIECE_BYTES = 128 * 1024
-"""Most bytes of a body read at once: small enough for the processor's cache, large enough for few changes of thread."""
+PIECE_BYTES = 512 * 1024
+"""Most bytes of a body read at once. Each piece costs changes of thread: with pieces of 128 KiB, JSON Lines take 1.5
+times as long."""
 
 _FIRST_CONTACT_SECONDS = 20.0
 _PAGE_SIZE = 1000

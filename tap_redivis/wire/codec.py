@@ -43,7 +43,6 @@ class RowCodec:
 
     Attributes:
         large_rows: Held by the read stream that has a large row in memory.
-        computing: Held by the thread that decodes: threads that decode at once fight for the interpreter's lock.
     """
 
     def __init__(self, table: str, columns: Sequence[Column], rules: ValueRules, notices: Notices) -> None:
@@ -60,7 +59,6 @@ class RowCodec:
         self._has_times = any(column.type in {"dateTime", "time"} for column in columns)
         self._append_zones = utc_appender(columns) if rules.append_utc else None
         self.large_rows = threading.Lock()
-        self.computing = threading.Lock()
         self.all_must_come = False
 
     def fitted(self, columns: Sequence[Column], *, all_must_come: bool) -> RowCodec:
@@ -101,16 +99,15 @@ class RowCodec:
         """
         if self._decoder is None or has_escaped_nul(lines):
             return None
-        with self.computing:
-            try:
-                structs = self._decoder.decode_lines(lines)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                return None
-            count, spelled = len(structs), self._encoder.encode_lines(structs)
-            del structs
+        try:
+            structs = self._decoder.decode_lines(lines)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        # Lines that could be passed on as they came are encoded too: to find out which can takes as long as that.
+        spelled = self._encoder.encode_lines(structs)
         if self._has_times and is_too_fine(lines, spelled):
             return None
-        return Rows(count, self._append_zones(spelled) if self._append_zones else spelled)
+        return Rows(len(structs), self._append_zones(spelled) if self._append_zones else spelled)
 
     def spell_values(self, values: Sequence[Value]) -> bytes:
         """Write one cast row as a JSON line."""
