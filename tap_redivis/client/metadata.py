@@ -20,7 +20,6 @@ from tap_redivis.model.references import (
     names_sample,
     pinned,
     same_version,
-    unpinned,
     url_path,
 )
 from tap_redivis.model.tables import Container, Json, TableInfo, Variable
@@ -55,14 +54,14 @@ class MetadataClient:
     """
 
     def __init__(self, api: Api) -> None:
-        self._api = api
+        self.api = api
         self._containers: dict[ContainerRef, Container] = {}
         self._owners: dict[str, list[Json]] = {}
 
     @property
     def workers(self) -> ThreadPoolExecutor:
         """Make calls side by side."""
-        return self._api.workers
+        return self.api.workers
 
     def load(self, containers: Iterable[ContainerRef], workflows: Iterable[ContainerRef] = ()) -> None:
         """Ask for the tables of several containers side by side; those that are known cost no request.
@@ -137,21 +136,9 @@ class MetadataClient:
         )
 
     def _listed(self, table: TableInfo) -> _Listing:
-        pages = [list(map(variable_of, page)) for page in self._api.page_lists(f"{table.uri}/variables")]
+        pages = [list(map(variable_of, page)) for page in self.api.page_lists(f"{table.uri}/variables")]
         # Between two pages a variable may move to the next one, and comes twice, or back, and is missing.
         return _Listing(list(dict.fromkeys(variable for page in pages for variable in page)), len(pages))
-
-    def described(self, table: TableInfo, variables: Iterable[Variable]) -> list[Variable]:
-        """Add descriptions, which only each variable's own resource has (redivis-api §5).
-
-        Raises:
-            ApiError: The server refused.
-        """
-
-        def describe(variable: Variable) -> Variable:
-            return replace(variable, description=text_of(self.variable(table, variable), "description"))
-
-        return list(self.workers.map(describe, variables))
 
     def check_version(self, reference: ContainerRef) -> None:
         """Check that a dataset has the version that a reference names: an unknown one silently means the current one.
@@ -162,31 +149,6 @@ class MetadataClient:
         """
         if reference.version not in {None, "current"} and _key(reference) not in self._containers:
             _checked_version(reference, self._dataset(reference))
-
-    def variable(self, table: TableInfo, variable: Variable) -> Json:
-        """Get one variable with everything that the server says of it, its value labels included.
-
-        Raises:
-            ApiError: The server refused.
-        """
-        return self._api.get(f"{table.uri}{url_path('variables', variable.name.lower())}")
-
-    def versions(self, container: Container) -> list[Json]:
-        """List those of a dataset's versions that this token may see.
-
-        Raises:
-            ApiError: The server refused.
-        """
-        return list(self._api.pages(f"{url_path('datasets', unpinned(container.reference))}/versions", known_by="tag"))
-
-    def version(self, container: Container, tag: str) -> Json:
-        """Get one version with its release notes.
-
-        Raises:
-            ApiError: The server refused.
-        """
-        path = url_path("datasets", unpinned(container.reference))
-        return self._api.get(f"{path}{url_path('versions', tag.replace('.', '_'))}")
 
     def expand(self, reference: ContainerRef) -> Iterator[ContainerRef]:
         """Find the datasets that a reference, perhaps a glob, names.
@@ -211,9 +173,9 @@ class MetadataClient:
         """List an owner's datasets; only a request tells whether the owner is an organization or a user."""
         if owner not in self._owners:
             try:
-                self._owners[owner] = list(self._api.pages(f"/organizations/{owner}/datasets"))
+                self._owners[owner] = list(self.api.pages(f"/organizations/{owner}/datasets"))
             except NotFound:
-                self._owners[owner] = list(self._api.pages(f"/users/{owner}/datasets"))
+                self._owners[owner] = list(self.api.pages(f"/users/{owner}/datasets"))
         return self._owners[owner]
 
     def _load(self, reference: ContainerRef) -> Container:
@@ -228,7 +190,7 @@ class MetadataClient:
 
     def _dataset(self, reference: ContainerRef) -> Json:
         try:
-            return self._api.get(url_path("datasets", reference))
+            return self.api.get(url_path("datasets", reference))
         except NotFound:
             if reference.version != "next":
                 raise
@@ -251,7 +213,7 @@ class MetadataClient:
 
     def _load_workflow(self, reference: ContainerRef) -> Container:
         path = url_path("workflows", reference)
-        return self._with_tables(reference, self._api.get(path), None, path)
+        return self._with_tables(reference, self.api.get(path), None, path)
 
     def _with_tables(self, asked: ContainerRef, body: Json, version_tag: str | None, path: str) -> Container:
         followed = replace(asked, name=text_of(body, "name") or asked.name, reference_id=text_of(body, "referenceId"))
@@ -260,7 +222,7 @@ class MetadataClient:
         base = path_of(body) or path
         if asked.sample and version_tag and not names_sample(base):
             base = url_path("datasets", pinned(followed, version_tag))
-        return replace(container, tables=tuple(_table(item, container) for item in self._api.pages(f"{base}/tables")))
+        return replace(container, tables=tuple(_table(item, container) for item in self.api.pages(f"{base}/tables")))
 
 
 def _key(reference: ContainerRef) -> ContainerRef:

@@ -11,6 +11,7 @@ from functools import partial
 
 from singer_sdk import Tap
 
+from tap_redivis.client.descriptions import describe_variables
 from tap_redivis.client.metadata import MetadataClient
 from tap_redivis.client.queries import check_versions, query_columns
 from tap_redivis.client.uploads import find_uploads
@@ -114,7 +115,7 @@ class Discovery:
         if sum(map(len, listed)) > _MOST_DESCRIPTIONS:
             logger.warning("descriptions of variables are left out: there are more than %d", _MOST_DESCRIPTIONS)
             return listed
-        return list(map(self.run.metadata.described, tables, listed))
+        return [describe_variables(self.run.api, *each) for each in zip(tables, listed, strict=True)]
 
     def _table_stream(self, table: TableInfo, variables: Sequence[Variable]) -> TableStream:
         assert table.reference is not None  # noqa: S101 - only the result of a query has none

@@ -16,6 +16,7 @@ import requests
 from singer_sdk.exceptions import ConfigValidationError
 
 from redivis_emulator import DEFAULT_TOKEN, Emulator
+from tap_redivis.client.descriptions import describe_variables
 from tap_redivis.client.http import Api
 from tap_redivis.client.metadata import MetadataClient
 from tap_redivis.errors import RedivisError
@@ -123,4 +124,4 @@ def _discover(endpoint: str) -> None:
     """Ask for what discovery asks for, with the description of one variable."""
     metadata = MetadataClient(Api(endpoint, DEFAULT_TOKEN, timeout=20, max_retry_seconds=0, max_requests=1))
     for table in find_tables(metadata, Settings.from_config({"datasets": ["demo.fuzz"]})):
-        metadata.described(table, metadata.variables(table)[:1])
+        describe_variables(metadata.api, table, metadata.variables(table)[:1])

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any, cast
 
 from tap_redivis.client.answers import count_of, text_of
+from tap_redivis.client.descriptions import get_variable, get_version, list_versions
 from tap_redivis.client.metadata import MetadataClient
 from tap_redivis.errors import Forbidden, NotFound, Unauthorized
 from tap_redivis.model.references import same_version
@@ -55,13 +56,13 @@ class Dictionary:
     """Makes the dictionary's rows; what was asked for one topic is not asked again for another.
 
     Args:
-        catalogue: What the server has.
+        metadata: What the server has.
         containers: The datasets and workflows to describe.
         entries: The streams to describe.
     """
 
-    def __init__(self, catalogue: MetadataClient, containers: Sequence[Container], entries: Sequence[Entry]) -> None:
-        self._catalogue = catalogue
+    def __init__(self, metadata: MetadataClient, containers: Sequence[Container], entries: Sequence[Entry]) -> None:
+        self._metadata = metadata
         self._containers = containers
         self._entries = entries
         self._asked = _Spool()
@@ -98,9 +99,9 @@ class Dictionary:
     def _versions(self, container: Container) -> list[Row]:
         listed: list[Mapping[str, Any]] = []
         with leaving_out(f"versions of {container.reference}"):
-            listed.extend(self._catalogue.versions(container))
+            listed.extend(list_versions(self._metadata.api, container))
         listed.sort(key=_position)
-        bodies = self._catalogue.workers.map(lambda item: self._version(container, item), listed)
+        bodies = self._metadata.workers.map(lambda item: self._version(container, item), listed)
         return [version_row(container, body) for body in bodies]
 
     def _version(self, container: Container, item: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -109,14 +110,14 @@ class Dictionary:
             return item
         body: Mapping[str, Any] = {}
         with leaving_out(f"release notes of {container.reference}, version {item['tag']}"):
-            body = self._catalogue.version(container, item["tag"])
+            body = get_version(self._metadata.api, container, item["tag"])
         # An unknown version silently means the current one (redivis-api §3.1).
         return {**item, **body} if same_version(item["tag"], text_of(body, "tag") or "") else item
 
     def _ask_for_variables(self, entries: Sequence[Entry]) -> None:
         """Keep the rows of some streams' variables and value labels; those that are kept already cost no request."""
         missing = [entry for entry in entries if (VARIABLES.stream, entry.stream) not in self._asked]
-        call_all = self._catalogue.workers.map
+        call_all = self._metadata.workers.map
         listed = list(call_all(self._variables, missing))
         wanted = [(entry, each) for entry, some in zip(missing, listed, strict=True) for each in some]
         bodies = call_all(self._variable, wanted)
@@ -134,7 +135,7 @@ class Dictionary:
         if entry.variables is not None:
             return entry.variables
         with leaving_out(f"variables of {entry.table.pinned}"):
-            return self._catalogue.variables(entry.table)
+            return self._metadata.variables(entry.table)
         return []
 
     def _variable(self, wanted: tuple[Entry, Variable]) -> Mapping[str, Any]:
@@ -142,7 +143,7 @@ class Dictionary:
         body: Mapping[str, Any] = {}
         if entry.kind != "query":
             with leaving_out(f"description and value labels of {entry.table.pinned}, variable {variable.name}"):
-                body = self._catalogue.variable(entry.table, variable)
+                body = get_variable(self._metadata.api, entry.table, variable)
         return body if text_of(body, "name") == variable.name else {}
 
 

@@ -9,6 +9,7 @@ import pytest
 from redivis_emulator import DEFAULT_TOKEN, Emulator, Fault
 from redivis_emulator.access import Token
 from redivis_emulator.library import AccessLevel
+from tap_redivis.client.descriptions import describe_variables
 from tap_redivis.client.http import Api
 from tap_redivis.client.metadata import MetadataClient
 from tap_redivis.errors import DataError, NotFound, Unauthorized
@@ -241,7 +242,7 @@ def test_descriptions_are_added_one_by_one(api: Api, emulator: Emulator) -> None
     (table,) = metadata.find(parse_table("demo.visits.letters", "tables"))
     emulator.forget_requests()
 
-    described = metadata.described(table, [Variable("ID", "integer"), Variable("letter", "string")])
+    described = describe_variables(metadata.api, table, [Variable("ID", "integer"), Variable("letter", "string")])
 
     assert [variable.description for variable in described] == [None, "Of the alphabet"]
     assert [variable.name for variable in described] == ["ID", "letter"]
