@@ -110,7 +110,7 @@ def errors_page() -> str:
     lines = error_lines()
     sections = []
     for name in (name for name in vars(errors) if name in error_classes()):
-        rows = [f"| {_cell(line.what)} | {_cell(line.todo)} |" for line in lines if line.kind == name]
+        rows = [f"| {_cell(line.what)} | {_cell(line.hint)} |" for line in lines if line.kind == name]
         table = f"\n\n{_table('It says', 'What to do', rows=rows)}" if rows else ""
         words = str(getattr(errors, name).__doc__).partition("\n")[0]
         sections.append(f"### {name}\n\n{words.partition(' (redivis-api')[0].rstrip('.')}.{table}")

@@ -17,7 +17,7 @@ _CLASSES = {
 }
 _LEVELS = ("error", "warning", "info")
 _TEXTS = (ast.Constant, ast.JoinedStr, ast.IfExp)
-_PARTS = ("what", "where", "todo")
+_PARTS = ("what", "where", "hint")
 
 
 @dataclass(frozen=True, order=True)
@@ -27,12 +27,12 @@ class ErrorLine:
     Attributes:
         kind: Its class.
         what: What happened.
-        todo: What to do.
+        hint: What to do.
     """
 
     kind: str
     what: str
-    todo: str
+    hint: str
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def error_lines() -> list[ErrorLine]:
         elif maker := makers.get(name):
             given = _arguments(call, maker.parameters)
             found.add(_line(_name(maker.call.func), _arguments(maker.call, _PARTS), given))
-    return sorted(line for line in found if line.todo and (line.what, line.todo) != ("…", "…"))
+    return sorted(line for line in found if line.hint and (line.what, line.hint) != ("…", "…"))
 
 
 def log_lines() -> list[tuple[str, str]]:
@@ -83,7 +83,7 @@ def _composed() -> Iterator[str]:
     for node in (node for tree in _trees() for node in ast.walk(tree)):
         match node:
             case ast.Call(func=ast.Attribute(value=counts, attr="add"), args=[ast.JoinedStr() as words, *_]):
-                if _name(counts).endswith("notices"):
+                if _name(counts).endswith("issues"):
                     yield f"… {_text(words, {})}"
             case ast.FunctionDef(name=name) if name.endswith("_warnings"):
                 yield from (
@@ -120,8 +120,8 @@ def _arguments(call: ast.Call, names: list[str] | tuple[str, ...]) -> dict[str, 
 
 
 def _line(kind: str, parts: Mapping[str, ast.expr], given: Mapping[str, ast.expr]) -> ErrorLine:
-    what, todo = (_text(parts[part], given) if part in parts else "" for part in ("what", "todo"))
-    return ErrorLine(kind, what, todo)
+    what, hint = (_text(parts[part], given) if part in parts else "" for part in ("what", "hint"))
+    return ErrorLine(kind, what, hint)
 
 
 def _text(node: ast.expr, given: Mapping[str, ast.expr]) -> str:

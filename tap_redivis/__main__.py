@@ -22,10 +22,10 @@ def main() -> None:
     try:
         _run()
     except Termination as termination:  # from here on at any moment, while modules are being imported too
-        _leave(termination.exit_code)
+        exit_process(termination.exit_code)
     except SystemExit as end:
-        _leave(_shown(end.code))
-    _leave(_shown(0))
+        exit_process(_shown(end.code))
+    exit_process(_shown(0))
 
 
 def _run() -> None:
@@ -40,14 +40,14 @@ def _run() -> None:
     try:
         command = TapRedivis.cli
         redact_handlers()
-        with SHUTDOWN.ending():
+        with SHUTDOWN.signals_win():
             command()
     except OutputClosed:
-        _leave(_BROKEN_PIPE_EXIT)
+        exit_process(_BROKEN_PIPE_EXIT)
     except RedivisError as error:
         logger.error("%s", error)  # noqa: TRY400 - a traceback is for those who ask for it
         logger.debug("traceback", exc_info=True)
-        _leave(1)
+        exit_process(1)
     except Exception as error:  # the last resort: a mistake of ours, said in one line
         logger.error(  # noqa: TRY400 - the same
             "unexpected %s: %s. Set TAP_REDIVIS_LOG_LEVEL=debug to see where, and please report it.",
@@ -55,7 +55,7 @@ def _run() -> None:
             one_line(redacted(str(error))),
         )
         logger.debug("traceback", exc_info=True)
-        _leave(1)
+        exit_process(1)
 
 
 def _shown(code: object) -> int:
@@ -69,7 +69,7 @@ def _shown(code: object) -> int:
     return code if isinstance(code, int) else int(code is not None)
 
 
-def _leave(code: int) -> NoReturn:
+def exit_process(code: int) -> NoReturn:
     """End now: reader threads may be waiting for a server that is silent, and a signal changes nothing any more."""
     SHUTDOWN.ignore()
     logging.shutdown()

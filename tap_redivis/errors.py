@@ -29,14 +29,14 @@ class RedivisError(Exception):
     Args:
         what: What happened.
         where: The setting, file, reference or path that it happened at; empty if there is none.
-        todo: What the user can do about it.
+        hint: What the user can do about it.
     """
 
-    def __init__(self, what: str, *, where: str = "", todo: str) -> None:
+    def __init__(self, what: str, *, where: str = "", hint: str) -> None:
         self.what = what
         self.where = where
-        self.todo = todo
-        super().__init__(one_line(f"{where}: {what}. {todo}." if where else f"{what}. {todo}."))
+        self.hint = hint
+        super().__init__(one_line(f"{where}: {what}. {hint}." if where else f"{what}. {hint}."))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Be pickled: what the constructor takes is not what an exception keeps as its arguments."""
@@ -102,11 +102,11 @@ class InvalidValue(DataError):
         what: What happened.
         offset: Offset of the value's row in its read stream.
         where: The table.
-        todo: What the user can do about it.
+        hint: What the user can do about it.
     """
 
-    def __init__(self, what: str, *, offset: int, where: str, todo: str) -> None:
-        super().__init__(what, where=where, todo=todo)
+    def __init__(self, what: str, *, offset: int, where: str, hint: str) -> None:
+        super().__init__(what, where=where, hint=hint)
         self.offset = offset
 
 

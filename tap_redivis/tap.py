@@ -21,11 +21,11 @@ from tap_redivis.client.metadata import MetadataClient
 from tap_redivis.errors import ConfigError, RedivisError, one_line
 from tap_redivis.model.added_columns import ROW_KEY
 from tap_redivis.model.settings import Settings
-from tap_redivis.runtime.logs import hide
+from tap_redivis.runtime.logs import register_secret
 from tap_redivis.runtime.progress import TableView, show_tables, summarize
 from tap_redivis.runtime.shutdown import SHUTDOWN, Termination
 from tap_redivis.singer.about import about_text
-from tap_redivis.singer.added_columns import settle, with_row_key
+from tap_redivis.singer.added_columns import reconcile_columns, with_row_key
 from tap_redivis.singer.catalog import streams_of
 from tap_redivis.singer.command_line import with_own_options
 from tap_redivis.singer.config_schema import CONFIG_SCHEMA
@@ -68,14 +68,14 @@ class TapRedivis(SdkTap):
     def __init__(self, *, plans: bool = False, **keywords: Any) -> None:  # noqa: ANN401 - the SDK's
         self.plans = plans
         self._with_descriptions = False
-        self._is_settled = False
+        self._is_reconciled = False
         super().__init__(**keywords)
 
     @cached_property
     def run(self) -> RunContext:
         """What the streams share; made when the settings are known."""
         settings = Settings.from_config(self.config)
-        hide(settings.api_token)
+        register_secret(settings.api_token)
         for name in sorted(self.config.keys() - self.config_jsonschema["properties"].keys()):
             logger.warning("config: there is no setting %r; it has no effect", name)
         api = Api(
@@ -106,12 +106,12 @@ class TapRedivis(SdkTap):
     def input_catalog(self) -> Catalog | None:
         """The catalog that was given, with the columns that the tap adds as they are to be now."""
         catalog = super().input_catalog
-        if catalog is not None and not self._is_settled:
-            self._is_settled = True
+        if catalog is not None and not self._is_reconciled:
+            self._is_reconciled = True
             settings, dictionary = self.run.settings, {stream.name for stream in self._dictionary}
             for entry in catalog.streams:
                 if entry.tap_stream_id not in dictionary:
-                    settle(entry, row_key=settings.row_key, lineage=settings.lineage)
+                    reconcile_columns(entry, row_key=settings.row_key, lineage=settings.lineage)
         return catalog
 
     def discover_streams(self) -> Sequence[Stream]:
@@ -171,7 +171,7 @@ class TapRedivis(SdkTap):
                 raise ConfigError(
                     f"the stream maps cannot be used ({one_line(str(error)).rstrip('.')})",
                     where=f"stream_maps, stream {name}",
-                    todo="Correct them; the SDK's guide to stream maps says what they may hold",
+                    hint="Correct them; the SDK's guide to stream maps says what they may hold",
                 ) from error
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -232,10 +232,10 @@ class TapRedivis(SdkTap):
         """
         super(Tap, cls).invoke(about=about, about_format=about_format)
         config = config or ConfigInput()
-        hide(config.config.get("api_token"))
+        register_secret(config.config.get("api_token"))
         given_rate = _given_rate(rate)
         if rate and not plan:
-            raise ConfigError("--rate requires --plan", where="--rate", todo="Add --plan, or omit --rate")
+            raise ConfigError("--rate requires --plan", where="--rate", hint="Add --plan, or omit --rate")
         try:
             tap = cls(
                 plans=plan is not None,
@@ -246,7 +246,7 @@ class TapRedivis(SdkTap):
                 setup_mapper=discover is None,
             )
         except ConfigValidationError as error:
-            raise ConfigError("; ".join(error.errors), where="config", todo="See `tap-redivis --about`") from None
+            raise ConfigError("; ".join(error.errors), where="config", hint="See `tap-redivis --about`") from None
         if discover == "table":
             show_tables(list(map(_view_of, tap._tables)))
         elif discover:
@@ -299,7 +299,7 @@ class TapRedivis(SdkTap):
             Termination: A signal asked to end; STATE of what was written has been written.
         """
         try:
-            with SHUTDOWN.ending():
+            with SHUTDOWN.signals_win():
                 self.sync_all()
         except Termination:
             with suppress(Termination):
@@ -344,7 +344,7 @@ def _with_names_of_their_own(streams: Sequence[SdkStream]) -> Sequence[SdkStream
             raise ConfigError(
                 f"{other.source_name} and {stream.source_name} would both be the stream {stream.name!r}",
                 where="stream_name_format",
-                todo="Use {owner}__{dataset}__{table}, or add {version}; call a query otherwise",
+                hint="Use {owner}__{dataset}__{table}, or add {version}; call a query otherwise",
             )
     return streams
 

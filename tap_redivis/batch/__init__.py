@@ -1,1 +1,1 @@
-"""Rows as files, for BATCH messages."""
+"""JsonRows as files, for BATCH messages."""

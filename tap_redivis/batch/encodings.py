@@ -1,4 +1,4 @@
-"""Rows → the bytes of one BATCH file: JSON Lines, Parquet or Arrow."""
+"""JsonRows → the bytes of one BATCH file: JSON Lines, Parquet or Arrow."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tap_redivis.model.added_columns import ROW_KEY
 from tap_redivis.model.batch_settings import BatchSettings
 from tap_redivis.wire.batches import ArrowRows, arrow_schema
 from tap_redivis.wire.codec import RowCodec
-from tap_redivis.wire.json_lines import extension as row_extension
-from tap_redivis.wire.rows import RowBlock, Rows
+from tap_redivis.wire.json_lines import column_appender
+from tap_redivis.wire.rows import JsonRows, Rows
 
 _GROUPS_BYTES = 32 * 1024 * 1024
 _WRITE_BYTES = 256 * 1024
@@ -67,7 +67,7 @@ class Sink:
 class Encoder(Protocol):
     """Writes rows to one file."""
 
-    def write(self, rows: RowBlock, ordinal: int, offset: int) -> None:
+    def write(self, rows: Rows, ordinal: int, offset: int) -> None:
         """Write rows, or keep them for the time being.
 
         Args:
@@ -87,7 +87,7 @@ class Encoder(Protocol):
         ...
 
 
-def extension(settings: BatchSettings) -> str:
+def file_suffix(settings: BatchSettings) -> str:
     """Say what the names of files end with."""
     return EXTENSIONS[settings.encoding] + (".gz" if settings.described.get("compression") == "gzip" else "")
 
@@ -125,7 +125,7 @@ class JsonlEncoder:
             b"," + _spelled(name) + b":" + _spelled(value) for name, value in columns.constants.items()
         )
         key = [ROW_KEY] if columns.row_key else []
-        self._extend = row_extension(key, table="", version_tag=None, table_version=columns.load)
+        self._extend = column_appender(key, table="", version_tag=None, table_version=columns.load)
         self._compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP) if gzip else None
         self._size = 0
 
@@ -134,9 +134,9 @@ class JsonlEncoder:
         """Bytes of the file so far."""
         return self._size
 
-    def write(self, rows: RowBlock, ordinal: int, offset: int) -> None:
+    def write(self, rows: Rows, ordinal: int, offset: int) -> None:
         """Write rows."""
-        assert isinstance(rows, Rows)  # noqa: S101 - the wire format is chosen by the encoding
+        assert isinstance(rows, JsonRows)  # noqa: S101 - the wire format is chosen by the encoding
         lines = self._extend(rows, ordinal, offset).lines
         if self._added:  # a line end can only stand behind a row: those inside of strings are escaped
             lines = lines.replace(b"}\n", self._added + b"}\n")
@@ -175,7 +175,7 @@ class ArrowEncoder:
         size: int = self._file.tell()
         return size
 
-    def write(self, rows: RowBlock, ordinal: int, offset: int) -> None:
+    def write(self, rows: Rows, ordinal: int, offset: int) -> None:
         """Write rows as one record batch."""
         self._writer.write_batch(self._extended.batch(rows, ordinal, offset))
 
@@ -214,7 +214,7 @@ class ParquetEncoder:
         size: int = self._file.tell() + self._kept_bytes
         return size
 
-    def write(self, rows: RowBlock, ordinal: int, offset: int) -> None:
+    def write(self, rows: Rows, ordinal: int, offset: int) -> None:
         """Keep rows until there are enough for a row group."""
         batch = self._extended.batch(rows, ordinal, offset)
         step = max(1, batch.num_rows * self._group_bytes // max(batch.nbytes, self._group_bytes))
@@ -276,7 +276,7 @@ def _with_columns(schema: pa.Schema, columns: FileColumns) -> pa.Schema:
 
 
 class _Extended:
-    """Rows with what a file adds to them.
+    """JsonRows with what a file adds to them.
 
     Args:
         schema: Columns of the file.
@@ -290,7 +290,7 @@ class _Extended:
         self._constants: list[pa.Array] = []
         self._most = -1
 
-    def batch(self, rows: RowBlock, ordinal: int, offset: int) -> pa.RecordBatch:
+    def batch(self, rows: Rows, ordinal: int, offset: int) -> pa.RecordBatch:
         """Give rows in the file's schema.
 
         Args:

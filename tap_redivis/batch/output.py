@@ -1,4 +1,4 @@
-"""Rows → files: one file covers some rows of one read stream, in its order.
+"""JsonRows → files: one file covers some rows of one read stream, in its order.
 
 The thread that reads the rows writes files under temporary names. The thread that owns stdout publishes each file,
 writes its BATCH message, and only then notes its rows in the bookmark.
@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any, cast
 
 from tap_redivis.batch.columns import FileColumns
-from tap_redivis.batch.encodings import Encoder, Sink, encoder_for, extension
+from tap_redivis.batch.encodings import Encoder, Sink, encoder_for, file_suffix
 from tap_redivis.batch.storage import FinishedFile, PendingFile, Storage, storage_at
 from tap_redivis.errors import RedivisError, StorageError
 from tap_redivis.model.batch_settings import BatchSettings
@@ -24,7 +24,7 @@ from tap_redivis.wire.arrays import rows_of
 from tap_redivis.wire.batches import ArrowRows
 from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.json_lines import HighestKey
-from tap_redivis.wire.rows import Notices, RowBlock, Rows
+from tap_redivis.wire.rows import JsonRows, Rows, ValueIssues
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class FileOutput:
     @cached_property
     def codec(self) -> RowCodec:
         """The table's columns and rules, as encoders know them."""
-        return RowCodec(self.table, self.columns, self.rules, Notices())
+        return RowCodec(self.table, self.columns, self.rules, ValueIssues())
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -78,7 +78,7 @@ class FileOutput:
         finally:
             self.storage.close(others=self.settings.executor != "threads")
 
-    def chunks(self, stream: str, offset: int, blocks: Iterator[RowBlock]) -> Iterator[Chunk]:
+    def chunks(self, stream: str, offset: int, blocks: Iterator[Rows]) -> Iterator[Chunk]:
         """Write the rows of one read stream; gives each file that is complete.
 
         Args:
@@ -125,7 +125,7 @@ class FileOutput:
 
         A run that resumes at the offset gives the same name, so it replaces what an earlier run left without a STATE.
         """
-        return f"{self._prefix}{self.load.ordinal(stream):02}-{offset:012}{extension(self.settings)}"
+        return f"{self._prefix}{self.load.ordinal(stream):02}-{offset:012}{file_suffix(self.settings)}"
 
     @property
     def _prefix(self) -> str:
@@ -138,17 +138,17 @@ class FileOutput:
         )
         return f"{prefix}{self.stream}-{self.load.table_version}-"
 
-    def highest(self, rows: RowBlock) -> KeyValue | None:
+    def highest(self, rows: Rows) -> KeyValue | None:
         """Find the highest replication key of some rows."""
         if self.key is None:
             return None
         key = HighestKey(self.key)
-        if isinstance(rows, Rows):
+        if isinstance(rows, JsonRows):
             return key.of(rows.lines)
         assert isinstance(rows, ArrowRows)  # noqa: S101 - there is no third kind
         # Encoded as JSON, so that the value is the one that a RECORD would have.
         column = rows.batch.column(self.key.name)
-        encoded = rows_of(rows.batch, [column], RowCodec(self.table, [self.key], ValueRules(), Notices()), 0)
+        encoded = rows_of(rows.batch, [column], RowCodec(self.table, [self.key], ValueRules(), ValueIssues()), 0)
         return highest_of(key.of(some.lines) for some in encoded)
 
 
@@ -168,7 +168,7 @@ class _Files:
         self._offset = offset
         self._file: _File | None = None
 
-    def write(self, rows: RowBlock) -> Iterator[Chunk]:
+    def write(self, rows: Rows) -> Iterator[Chunk]:
         """Write rows; give the files that are complete then."""
         while rows.count:
             if self._file is None:
@@ -221,7 +221,7 @@ class _File:
         settings = self._output.settings
         return self.count >= settings.rows or self._encoder.size >= settings.bytes
 
-    def write(self, rows: RowBlock, ordinal: int, offset: int) -> None:
+    def write(self, rows: Rows, ordinal: int, offset: int) -> None:
         self._encoder.write(rows, ordinal, offset)
         self.count += rows.count
         self.last_digest = rows.last_digest

@@ -20,7 +20,7 @@ from requests.auth import AuthBase
 
 from tap_redivis.client.answers import has_name
 from tap_redivis.client.rate_limit import ConcurrencyLimit
-from tap_redivis.client.retry import PASSING_STATUS, PassingFailure, RetryBudget, Watch, retry_after
+from tap_redivis.client.retry import RETRYABLE_STATUS, RetryBudget, TransientError, Watch, retry_after
 from tap_redivis.errors import (
     ApiError,
     DataError,
@@ -129,14 +129,14 @@ class Api:
             items = page.get("results")
             if not isinstance(items, list) or not all(has_name(item, known_by) for item in items):
                 raise DataError(
-                    "the server's answer is no list of things with names", where=path, todo="Try again later"
+                    "the server's answer is no list of things with names", where=path, hint="Try again later"
                 )
             yield items
             token = page.get("nextPageToken")
             if not token:
                 return
             if str(token) in seen:
-                raise Unavailable("the list does not end: a page token came again", where=path, todo="Try again later")
+                raise Unavailable("the list does not end: a page token came again", where=path, hint="Try again later")
             seen.add(str(token))
             params["pageToken"] = str(token)
 
@@ -144,7 +144,7 @@ class Api:
         """Open a body, which the caller reads now or later and closes; one try.
 
         Raises:
-            PassingFailure: This try failed in a way that another try may not.
+            TransientError: This try failed in a way that another try may not.
             ApiError: The request was refused.
         """
         return Body(self._send("GET", path, params=params))
@@ -158,8 +158,8 @@ class Api:
                 return self._decoded(self._send(method, path, **request))
             except _Nonsense as error:
                 nonsense += 1
-                failure: PassingFailure = error
-            except PassingFailure as error:
+                failure: TransientError = error
+            except TransientError as error:
                 failure = error
             budget = budget or RetryBudget(self.max_retry_seconds if self._reached else self._first_budget())
             delay = budget.next_delay(failure.wait) if nonsense < _TRIES_FOR_NONSENSE else None
@@ -168,10 +168,10 @@ class Api:
             logger.warning("%s: %s; next try in %.1f s", unquote(path), failure, delay)
             time.sleep(delay)
 
-    def unavailable(self, path: str, failure: PassingFailure) -> Unavailable:
+    def unavailable(self, path: str, failure: TransientError) -> Unavailable:
         """Make the error for a request whose retry budget is used up."""
-        todo = "Try again later" if self._reached else f"Check api_endpoint ({self.endpoint}) and the network"
-        return Unavailable(f"given up after retries: {failure}", where=unquote(path), todo=todo)
+        hint = "Try again later" if self._reached else f"Check api_endpoint ({self.endpoint}) and the network"
+        return Unavailable(f"given up after retries: {failure}", where=unquote(path), hint=hint)
 
     def _first_budget(self) -> float:
         """Choose a short budget before the first answer: a wrong address is likelier than an outage."""
@@ -186,7 +186,7 @@ class Api:
                     method, url, auth=self._auth, timeout=self._timeout, stream=True, **request
                 )
             except requests.RequestException as error:
-                raise PassingFailure(self._redacted(_network_words(error))) from error
+                raise TransientError(self._redacted(_network_words(error))) from error
             note(response.status_code, response.headers)
         self._reached = True
         self._warn_once(response.headers.get("X-Redivis-Warning"))
@@ -194,8 +194,8 @@ class Api:
             return response
         body = self._error_body(response)
         words = self._server_words(response, body)
-        if response.status_code in PASSING_STATUS:
-            raise PassingFailure(words, _wait(response))
+        if response.status_code in RETRYABLE_STATUS:
+            raise TransientError(words, _wait(response))
         raise self._refusal(response, path, words, body)
 
     def _decoded(self, response: requests.Response) -> Json:
@@ -215,7 +215,7 @@ class Api:
         """Read an error body: flat, nested, or not JSON at all (redivis-api §1.8)."""
         try:
             body = json.loads(b"".join(self._start(response, _MOST_ERROR_BYTES)))
-        except (ValueError, PassingFailure):
+        except (ValueError, TransientError):
             return {}
         if not isinstance(body, dict):
             return {}
@@ -236,21 +236,21 @@ class Api:
     def _refusal(self, response: requests.Response, path: str, words: str, body: Json) -> ApiError:
         where = unquote(path)
         if response.status_code == requests.codes.unauthorized:
-            todo = (
+            hint = (
                 "Set api_token or REDIVIS_API_TOKEN"
                 if self.anonymous
                 else "Check api_token (or REDIVIS_API_TOKEN): it is wrong or has expired"
             )
-            return Unauthorized(words, where=where, todo=todo)
+            return Unauthorized(words, where=where, hint=hint)
         if response.status_code == requests.codes.forbidden:
             scope = body.get("scope")
-            todo = f"Use a token with the scope {scope}" if scope else "Ask the owner of the data for access"
-            return Forbidden(words, where=where, todo=todo)
+            hint = f"Use a token with the scope {scope}" if scope else "Ask the owner of the data for access"
+            return Forbidden(words, where=where, hint=hint)
         if response.status_code in {requests.codes.not_found, requests.codes.gone}:
-            return NotFound(words, where=where, todo="Check the reference, and that the token's user may see it")
+            return NotFound(words, where=where, hint="Check the reference, and that the token's user may see it")
         if "cannot export more than" in words.lower():  # redivis-api §1.7
-            return QuotaExceeded(words, where=where, todo="Wait until the quota allows it, or ask Redivis to raise it")
-        return Refused(words, where=where, todo="Check the settings; the server will not accept this request")
+            return QuotaExceeded(words, where=where, hint="Wait until the quota allows it, or ask Redivis to raise it")
+        return Refused(words, where=where, hint="Check the settings; the server will not accept this request")
 
     def _server_words(self, response: requests.Response, body: Json) -> str:
         words = body.get("error_description") or body.get("message") or response.reason or "no reason given"
@@ -282,7 +282,7 @@ class Body:
             before_waiting: Called before each wait for the server.
 
         Raises:
-            PassingFailure: The body broke off.
+            TransientError: The body broke off.
         """
         return _pieces(self._response, before_waiting)
 
@@ -306,7 +306,7 @@ class _BearerAuth(AuthBase):
         return request
 
 
-class _Nonsense(PassingFailure):
+class _Nonsense(TransientError):
     """A success that is not JSON: a cut body, or a proxy's page."""
 
 
@@ -332,7 +332,7 @@ def _pieces(response: requests.Response, before_waiting: Callable[[], None] | No
                 return
             yield piece
     except (urllib3.exceptions.HTTPError, HTTPException, OSError) as error:
-        raise PassingFailure(_network_words(error)) from error
+        raise TransientError(_network_words(error)) from error
 
 
 def _network_words(error: Exception) -> str:

@@ -113,7 +113,7 @@ class MetadataClient:
             raise NotFound(
                 f"{reference.container} has no table {reference.name!r}",
                 where=str(reference),
-                todo="Check the table's name; `tap-redivis --discover` lists them",
+                hint="Check the table's name; `tap-redivis --discover` lists them",
             )
         return found
 
@@ -132,7 +132,7 @@ class MetadataClient:
             if listed == before and not listed.is_doubtful:
                 return listed.variables
         raise DataError(
-            "the list of variables changes while it is read", where=table.pinned, todo="Run again when nobody edits it"
+            "the list of variables changes while it is read", where=table.pinned, hint="Run again when nobody edits it"
         )
 
     def _listed(self, table: TableInfo) -> _Listing:
@@ -164,7 +164,7 @@ class MetadataClient:
             raise NotFound(
                 f"no dataset of {reference.owner!r} matches {reference.name!r}",
                 where="datasets",
-                todo="Check the pattern, and that the token's user may see the datasets",
+                hint="Check the pattern, and that the token's user may see the datasets",
             )
         for item in found:
             yield replace(reference, name=item["name"], reference_id=text_of(item, "referenceId"))
@@ -197,7 +197,7 @@ class MetadataClient:
             raise NotFound(
                 "there is no draft, or this token may not edit the dataset",
                 where=str(reference),
-                todo="Leave the version out to follow the current one, or check the token's access",
+                hint="Leave the version out to follow the current one, or check the token's access",
             ) from None
 
     def _load_workflow_or_fail(self, reference: ContainerRef) -> Container:
@@ -208,7 +208,7 @@ class MetadataClient:
             raise NotFound(
                 "there is no such dataset or workflow, or this token may not see it",
                 where=str(reference),
-                todo="Check the reference and the token's access",
+                hint="Check the reference and the token's access",
             ) from None
 
     def _load_workflow(self, reference: ContainerRef) -> Container:
@@ -239,13 +239,13 @@ def _key(reference: ContainerRef) -> ContainerRef:
 def _checked_version(reference: ContainerRef, body: Mapping[str, Any]) -> str:
     tag = text_of(object_of(body, "version"), "tag")
     if tag is None:
-        raise DataError("the server does not say which version this is", where=str(reference), todo="Try again later")
+        raise DataError("the server does not say which version this is", where=str(reference), hint="Try again later")
     if reference.version not in {None, "current"} and not same_version(str(reference.version), tag):
         # An unknown version silently means the current one (redivis-api §3.1).
         raise NotFound(
             f"there is no version {reference.version}; the server offers {tag} instead",
             where=str(reference),
-            todo="Check the version, or leave it out to follow the current one",
+            hint="Check the version, or leave it out to follow the current one",
         )
     return tag
 
@@ -260,7 +260,7 @@ def _table(item: Json, container: Container) -> TableInfo:
             raise NotFound(
                 "the dataset has no sample; the server offers the whole table instead",
                 where=str(reference),
-                todo="Leave :sample out to read the whole table",
+                hint="Leave :sample out to read the whole table",
             )
         # What does not say :sample would be the whole table (redivis-api §11.17).
         if not names_sample(exact):

@@ -120,7 +120,7 @@ def check_versions(catalogue: MetadataClient, query: Query) -> None:
         try:
             catalogue.check_version(container)
         except NotFound as error:
-            raise NotFound(f"{error.where}: {error.what}", where=query.name, todo=error.todo) from None
+            raise NotFound(f"{error.where}: {error.what}", where=query.name, hint=error.hint) from None
 
 
 def selection_from(sql: str, condition: str) -> str:
@@ -156,7 +156,7 @@ def _completed(api: Api, query: Query, answer: Json) -> QueryResult:
             raise QueryFailed(
                 f"the query was still {status} after {_LONGEST_QUERY_SECONDS / 3600:.0f} hours",
                 where=query.name,
-                todo="Make it smaller, or run again later",
+                hint="Make it smaller, or run again later",
             )
         if status != logged:
             logger.info("%s: the query is %s", query.name, status)
@@ -182,14 +182,14 @@ def _result(query: Query, answer: Json) -> QueryResult:
 def _failure(query: Query, status: str, answer: Json) -> QueryFailed:
     words = one_line(str(answer.get("errorMessage") or "no reason given"), 500).rstrip(".")
     if status == "failed":
-        return QueryFailed(f"the query failed: {words}", where=query.name, todo="Correct the SQL, or ask for less")
+        return QueryFailed(f"the query failed: {words}", where=query.name, hint="Correct the SQL, or ask for less")
     if status == "cancelled":
-        return QueryFailed("the query was cancelled", where=query.name, todo="Run again")
-    return QueryFailed(f"the query is {status!r}, which is no known status", where=query.name, todo="Run again")
+        return QueryFailed("the query was cancelled", where=query.name, hint="Run again")
+    return QueryFailed(f"the query is {status!r}, which is no known status", where=query.name, hint="Run again")
 
 
 def _id(query: Query, answer: Json) -> str:
     query_id = quote(str(answer.get("id") or ""), safe="")
     if not query_id:
-        raise DataError("the server began a query without an id", where=query.name, todo="Try again later")
+        raise DataError("the server began a query without an id", where=query.name, hint="Try again later")
     return query_id

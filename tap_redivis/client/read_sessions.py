@@ -47,8 +47,8 @@ def open_session(api: Api, request: ReadRequest) -> ReadSession:
         rows = None if answer.get("numRows") is None else int(answer["numRows"])
     except (KeyError, TypeError, ValueError):
         raise DataError(
-            "the server opened a read session that cannot be read", where=request.table, todo="Try again later"
+            "the server opened a read session that cannot be read", where=request.table, hint="Try again later"
         ) from None
     if len(set(streams)) < len(streams):
-        raise DataError("the server named a read stream twice", where=request.table, todo="Try again later")
+        raise DataError("the server named a read stream twice", where=request.table, hint="Try again later")
     return ReadSession(str(answer.get("id") or ""), streams, rows)

@@ -13,7 +13,7 @@ from datetime import timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+RETRYABLE_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 """HTTP status codes worth another try (redivis-api §1.9)."""
 
 LONGEST_WAIT = 120.0
@@ -65,7 +65,7 @@ def _http_date(text: str) -> float | None:
         return None
 
 
-class PassingFailure(Exception):
+class TransientError(Exception):
     """One try failed in a way that another try may not.
 
     Args:
@@ -140,13 +140,13 @@ class Watch:
         """Pass pieces of a body on.
 
         Raises:
-            PassingFailure: For too long they held no row, and next to no bytes.
+            TransientError: For too long they held no row, and next to no bytes.
         """
         for piece in pieces:
             self._bytes += len(piece)
             elapsed = self._clock() - self._since
             if elapsed > self._seconds:
                 if self._bytes < elapsed * _TRICKLE_BYTES_PER_SECOND:
-                    raise PassingFailure("the server sends next to nothing")
+                    raise TransientError("the server sends next to nothing")
                 self.restart()  # else a fast beginning of a long message would excuse hours of next to nothing
             yield piece

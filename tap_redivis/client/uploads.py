@@ -37,9 +37,9 @@ def find_uploads(api: Api, catalogue: MetadataClient, reference: UploadRef) -> l
         tables = catalogue.find(reference.table)
         found = [_info(table, body) for table in tables for body in _bodies(api, table, reference)]
     except NotFound as error:
-        raise NotFound(error.what, where=str(reference), todo=_GONE) from None
+        raise NotFound(error.what, where=str(reference), hint=_GONE) from None
     if not found:
-        raise NotFound("no upload that is ready matches", where=str(reference), todo=_GONE)
+        raise NotFound("no upload that is ready matches", where=str(reference), hint=_GONE)
     return found
 
 
@@ -81,8 +81,8 @@ def _check_ready(body: Mapping[str, Any], where: str) -> None:
         return
     if status == "failed":
         words = one_line(str(body.get("errorMessage") or "no reason given"), 500).rstrip(".")
-        raise Refused(f"Redivis could not read the upload: {words}", where=where, todo="Upload the file again")
-    raise Unavailable(f"the upload is {status}, not completed", where=where, todo="Run again later")
+        raise Refused(f"Redivis could not read the upload: {words}", where=where, hint="Upload the file again")
+    raise Unavailable(f"the upload is {status}, not completed", where=where, hint="Run again later")
 
 
 def _info(table: TableInfo, body: Json) -> TableInfo:

@@ -20,7 +20,7 @@ COMPRESSIONS: dict[str, tuple[str, ...]] = {
 """What each encoding can be compressed with; the first is the default."""
 
 DEFAULT_ROWS: dict[str, int] = {"jsonl": 100_000, "parquet": 1_000_000, "arrow": 1_000_000}
-"""Rows of a file: targets hold one of JSON Lines in memory as a whole."""
+"""JsonRows of a file: targets hold one of JSON Lines in memory as a whole."""
 
 DEFAULT_PREFIX = "{stream}/{table_version}/"
 DEFAULT_BYTES = 128 * 1024 * 1024
@@ -104,13 +104,13 @@ def _executor(parts: Mapping[str, Any]) -> Executor:
         raise ConfigError(
             "executor dask needs the address of a scheduler",
             where="batch_config.scheduler",
-            todo="Set it, such as to tcp://host:8786, or leave batch_config.executor out",
+            hint="Set it, such as to tcp://host:8786, or leave batch_config.executor out",
         )
     if executor == "threads" and scheduler:
         raise ConfigError(
             "a scheduler is of use to executor dask only",
             where="batch_config.scheduler",
-            todo="Set batch_config.executor to dask, or leave it out",
+            hint="Set batch_config.executor to dask, or leave it out",
         )
     return executor
 
@@ -130,5 +130,5 @@ def _checked_prefix(prefix: str) -> str:
 _PREFIX_TODO = "Use " + ", ".join(f"{{{name}}}" for name in _PLACES)
 
 
-def _bad(name: str, what: str, todo: str, part: str) -> ConfigError:
-    return ConfigError(what, where=f"batch_config.{part}.{name}", todo=todo)
+def _bad(name: str, what: str, hint: str, part: str) -> ConfigError:
+    return ConfigError(what, where=f"batch_config.{part}.{name}", hint=hint)

@@ -93,7 +93,7 @@ def _column_type(schema: Mapping[str, Any]) -> ColumnType:
     kinds = schema.get("type") or []
     kinds = [kinds] if isinstance(kinds, str) else kinds
     if not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds):
-        raise ConfigError(f"{kinds!r} is no type of JSON Schema", where="catalog", todo="Discover again")
+        raise ConfigError(f"{kinds!r} is no type of JSON Schema", where="catalog", hint="Discover again")
     for kind in kinds:
         if kind in _TYPES:
             return _TYPES[kind]

@@ -216,7 +216,7 @@ def stream_name(pattern: str, *, owner: str, dataset: str, table: str, version: 
         raise ConfigError(
             f"{pattern!r} cannot be filled in ({error})",
             where="stream_name_format",
-            todo="Use only {owner}, {dataset}, {table} and {version}",
+            hint="Use only {owner}, {dataset}, {table} and {version}",
         ) from None
     name = re.sub(r"[^a-z0-9_]", "_", name.lower())
     if len(name) <= STREAM_NAME_LIMIT:
@@ -269,4 +269,4 @@ def _with_suffix(container: ContainerRef, suffix: str, text: str, setting: str) 
 
 
 def _malformed(text: str, setting: str, what: str, example: str) -> ConfigError:
-    return ConfigError(f"the reference {text!r} is malformed: {what}", where=setting, todo=f"Write {example}")
+    return ConfigError(f"the reference {text!r} is malformed: {what}", where=setting, hint=f"Write {example}")

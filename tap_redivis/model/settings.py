@@ -152,7 +152,7 @@ class Settings:
             raise ConfigError(
                 "there is nothing to read: none of datasets, workflows, tables, queries and uploads is set",
                 where="config",
-                todo='Name a dataset, such as {"datasets": ["demo.nycflights13"]}',
+                hint='Name a dataset, such as {"datasets": ["demo.nycflights13"]}',
             )
 
     def options_for(self, table: str) -> TableOptions:
@@ -182,7 +182,7 @@ def _workflow(text: str) -> ContainerRef:
         raise ConfigError(
             f"{text!r} names a version or a sample, which a workflow has not",
             where="workflows",
-            todo="Write owner.workflow, or name a dataset in datasets",
+            hint="Write owner.workflow, or name a dataset in datasets",
         )
     return workflow
 
@@ -201,11 +201,11 @@ def _table_options(options: Mapping[str, Any]) -> TableOptions:
 def _query_options(options: Mapping[str, Any]) -> QueryOptions:
     values = {key: value for key, value in options.items() if value}
     if missing := [name for name in ("name", "sql") if name not in values]:
-        raise ConfigError(f"a query has no {missing[0]}", where="queries", todo="Give it a name, and one SELECT as sql")
+        raise ConfigError(f"a query has no {missing[0]}", where="queries", hint="Give it a name, and one SELECT as sql")
     query = QueryOptions(**{**values, "key_properties": tuple(values.get("key_properties", ()))})
     if query.default_dataset and query.default_workflow:
         raise ConfigError(
-            "it has both a default dataset and a default workflow", where=f"queries, {query.name}", todo="Name one"
+            "it has both a default dataset and a default workflow", where=f"queries, {query.name}", hint="Name one"
         )
     if query.default_dataset:
         parse_container(query.default_dataset, f"queries, {query.name}, default_dataset")
@@ -219,7 +219,7 @@ def _checked_token(token: str | None) -> str | None:
         raise ConfigError(
             "the token has characters that no token has (a space, a line end, a quote of another alphabet?)",
             where="api_token",
-            todo="Copy it again from your Redivis workspace",
+            hint="Copy it again from your Redivis workspace",
         )
     return token
 
@@ -227,12 +227,12 @@ def _checked_token(token: str | None) -> str | None:
 def _checked_endpoint(endpoint: str, token: str | None) -> str:
     scheme, host = _scheme_and_host(endpoint)
     if scheme not in {"http", "https"} or not host:
-        raise ConfigError(f"{endpoint!r} is no http(s) address", where="api_endpoint", todo=f"Use {DEFAULT_ENDPOINT}")
+        raise ConfigError(f"{endpoint!r} is no http(s) address", where="api_endpoint", hint=f"Use {DEFAULT_ENDPOINT}")
     if token and scheme == "http" and host not in _LOOPBACK:
         raise ConfigError(
             f"the token would be sent unencrypted to {host}",
             where="api_endpoint",
-            todo="Use https, or leave the token out",
+            hint="Use https, or leave the token out",
         )
     return endpoint
 

@@ -81,7 +81,7 @@ class Drift:
         return SchemaChanged(
             f"the catalog no longer fits the table: {differences}{verdict}",
             where=table,
-            todo="Discover again, or set on_schema_change to warn",
+            hint="Discover again, or set on_schema_change to warn",
         )
 
     @property

@@ -20,7 +20,7 @@ def expected_rows(plan: TablePlan, session: ReadSession) -> int | None:
         raise Incomplete(
             f"the read session promises {session.rows:,} rows, and the table has {known:,}",
             where=plan.table.pinned,
-            todo="Run again; if it stays, tell Redivis",
+            hint="Run again; if it stays, tell Redivis",
         )
     rows = session.rows if known is None else known
     if rows is None and plan.table.is_upload:
@@ -41,5 +41,5 @@ def prove_changes(plan: TablePlan, changes: ChangeCounts) -> None:
         f"{before.version_tag} had {before.rows:,} rows, {now.version_tag} has {now.rows:,}, "
         f"and this does not fit: {changes}",
         where=plan.table.pinned,
-        todo="Use replication method FULL_TABLE for it",
+        hint="Use replication method FULL_TABLE for it",
     )

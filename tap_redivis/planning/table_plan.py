@@ -167,12 +167,12 @@ def require_access(table: TableInfo, settings: Settings) -> None:
         Forbidden: It is not enough.
     """
     if table.unreadable:
-        raise Forbidden(table.unreadable, where=table.pinned, todo="Ask the owner for access")
+        raise Forbidden(table.unreadable, where=table.pinned, hint="Ask the owner for access")
     if settings.api_token is None and (table.bytes or 0) >= ANONYMOUS_LIMIT_BYTES:
         raise Forbidden(
             f"without a token only tables below {ANONYMOUS_LIMIT_BYTES // 1_000_000} MB can be read",
             where=table.pinned,
-            todo="Set api_token or REDIVIS_API_TOKEN",
+            hint="Set api_token or REDIVIS_API_TOKEN",
         )
 
 
@@ -203,13 +203,13 @@ def _check_batch(selection: Selection, settings: Settings, where: str) -> None:
         raise ConfigError(
             f"the table has a column {taken[0]!r} of its own, as BATCH adds it",
             where=where,
-            todo="Deselect that variable, or set batch_config.version_columns to false",
+            hint="Deselect that variable, or set batch_config.version_columns to false",
         )
     if selection.replication_method == "LOG_BASED":
         raise ConfigError(
             "LOG_BASED and BATCH do not go together: deleted rows are told in RECORD messages",
             where=where,
-            todo="Use FULL_TABLE or INCREMENTAL for it, or leave batch_config out",
+            hint="Use FULL_TABLE or INCREMENTAL for it, or leave batch_config out",
         )
 
 
@@ -223,13 +223,13 @@ def _key_column(selection: Selection) -> Column | None:
         raise ConfigError(
             f"the replication key {selection.replication_key!r} is no selected variable whose values have an order",
             where=where,
-            todo="Name another one, or use FULL_TABLE",
+            hint="Name another one, or use FULL_TABLE",
         )
     if not selection.key_properties:
         raise ConfigError(
             "INCREMENTAL needs key properties: some rows come twice, and the target must know them again",
             where=where,
-            todo="Name them in table_options or the catalog, or use FULL_TABLE",
+            hint="Name them in table_options or the catalog, or use FULL_TABLE",
         )
     return key
 
@@ -272,11 +272,11 @@ def _is_comparable(table: TableInfo, selection: Selection) -> bool:
         raise ConfigError(
             "LOG_BASED needs key properties, which are variables of the table: rows are compared by them",
             where=where,
-            todo="Name them in table_options or the catalog, or use FULL_TABLE",
+            hint="Name them in table_options or the catalog, or use FULL_TABLE",
         )
     if table.version_tag is None:
         raise ConfigError(
-            "LOG_BASED compares versions, and the tables of a workflow have none", where=where, todo="Use FULL_TABLE"
+            "LOG_BASED compares versions, and the tables of a workflow have none", where=where, hint="Use FULL_TABLE"
         )
     return True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from tap_redivis.wire.rows import RowBlock
+from tap_redivis.wire.rows import Rows
 
 
 class RowBudget:
@@ -23,7 +23,7 @@ class RowBudget:
         """Whether no row may be read any more."""
         return self.left is not None and self.left <= 0
 
-    def take(self, rows: RowBlock) -> RowBlock:
+    def take(self, rows: Rows) -> Rows:
         """Take as many rows of a block as may still be read."""
         if self.left is None:
             return rows
@@ -37,7 +37,7 @@ class ReadProgress:
     """How far the reading of a table is; counted by the workers and by the session.
 
     Attributes:
-        received: Rows so far, those of earlier runs included.
+        received: JsonRows so far, those of earlier runs included.
         bytes: Bytes received in this run.
         resumes: How often a broken read stream was resumed in this run.
     """

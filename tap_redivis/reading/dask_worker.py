@@ -23,8 +23,8 @@ from tap_redivis.errors import ClusterError, ConfigError, RedivisError, one_line
 from tap_redivis.reading.counting import ReadProgress, RowBudget
 from tap_redivis.reading.jobs import Chunk, ReadJob, StreamEnd, Unwanted
 from tap_redivis.reading.remote_job import JobResult, run_job
-from tap_redivis.runtime.logs import hide, redacted
-from tap_redivis.wire.rows import Notices
+from tap_redivis.runtime.logs import redacted, register_secret
+from tap_redivis.wire.rows import ValueIssues
 
 logger = logging.getLogger("tap-redivis")
 
@@ -96,7 +96,7 @@ def _connected(address: str, timeout: float) -> Any:  # noqa: ANN401 - a client 
         raise ConfigError(
             f"executor dask needs the extra dask, which is not installed ({error})",
             where="batch_config.executor",
-            todo="pip install 'tap-redivis[dask]'",
+            hint="pip install 'tap-redivis[dask]'",
         ) from error
     # Dask logs lost connections and failed jobs with tracebacks; the tap reports them as errors of its own.
     for name in ("distributed", "tornado.application"):
@@ -108,7 +108,7 @@ def _connected(address: str, timeout: float) -> Any:  # noqa: ANN401 - a client 
         raise ClusterError(
             f"the Dask scheduler cannot be reached ({type(error).__name__})",
             where=address,
-            todo="Check batch_config.scheduler, and that the scheduler runs",
+            hint="Check batch_config.scheduler, and that the scheduler runs",
         ) from error
 
 
@@ -122,12 +122,12 @@ def run_on_worker(job: ReadJob, max_rows: int | None, secret: Secret | None) -> 
     from distributed import get_worker  # noqa: PLC0415 - installed where this runs
 
     token = secret.text if secret else os.environ.get(_TOKEN)
-    hide(token)
+    register_secret(token)
     if token is None and not job.spec.server.is_anonymous:
         raise ConfigError(
             "the token is not sent to a cluster over plain tcp, and a worker has none of its own",
             where="batch_config.scheduler",
-            todo=f"Set {_TOKEN} for all workers, or use a scheduler with tls://",
+            hint=f"Set {_TOKEN} for all workers, or use a scheduler with tls://",
         )
     worker = get_worker()
     key = worker.get_current_task()
@@ -147,7 +147,7 @@ class DaskWorker:
         cluster: The cluster.
         name: Name of the load, for the names of its jobs.
         token: The bearer token; None: public data only.
-        notices: Where it is counted what had to be changed.
+        issues: Where it is counted what had to be changed.
         budget: How many rows may still be read.
         progress: Where bytes and resumes are counted.
         stop: Set when nobody takes chunks any more.
@@ -156,7 +156,7 @@ class DaskWorker:
     cluster: Cluster
     name: str
     token: str | None = field(repr=False)
-    notices: Notices
+    issues: ValueIssues
     budget: RowBudget
     progress: ReadProgress
     stop: threading.Event = field(default_factory=threading.Event)
@@ -198,8 +198,8 @@ class DaskWorker:
         self.progress.add(size=result.bytes, resumes=result.resumes)
         for level, text in result.logged:
             logger.log(level, "%s", text)
-        for kind, count in result.notices.items():
-            self.notices.add(kind, count)
+        for kind, count in result.issues.items():
+            self.issues.add(kind, count)
         return result
 
     def _result(self, future: Any, patience: float) -> JobResult:  # noqa: ANN401 - a future of Dask
@@ -230,13 +230,13 @@ class DaskWorker:
         except CancelledError as error:
             raise self._failed("the connection to the scheduler was lost", "Run again: the load goes on") from error
         except KilledWorker as error:
-            todo = "Look at the workers' logs: is their memory short? Then run again: the load goes on"
-            raise self._failed("the workers that had a job were ended, one after another", todo) from error
+            hint = "Look at the workers' logs: is their memory short? Then run again: the load goes on"
+            raise self._failed("the workers that had a job were ended, one after another", hint) from error
         except Exception as error:
             words = one_line(redacted(f"{type(error).__name__}: {error}"), 300).rstrip(".")
-            todo = "Are scheduler and workers of the same versions of Python, Dask and tap-redivis as the tap?"
-            raise self._failed(f"a job failed on it ({words})", todo) from error
+            hint = "Are scheduler and workers of the same versions of Python, Dask and tap-redivis as the tap?"
+            raise self._failed(f"a job failed on it ({words})", hint) from error
         return result
 
-    def _failed(self, what: str, todo: str) -> ClusterError:
-        return ClusterError(f"the Dask cluster: {what}", where=self.cluster.address, todo=todo)
+    def _failed(self, what: str, hint: str) -> ClusterError:
+        return ClusterError(f"the Dask cluster: {what}", where=self.cluster.address, hint=hint)

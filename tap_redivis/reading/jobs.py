@@ -16,7 +16,7 @@ from tap_redivis.reading.read_stream import StreamReader
 from tap_redivis.wire import decoder_for
 from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.json_lines import HighestKey
-from tap_redivis.wire.rows import RowBlock
+from tap_redivis.wire.rows import Rows
 
 TAP_VERSION = version("tap-redivis")
 
@@ -65,7 +65,7 @@ class StreamEnd:
 class Output(Protocol):
     """Turns the rows of a read stream into something else where they are read; it can be pickled."""
 
-    def chunks(self, stream: str, offset: int, blocks: Iterator[RowBlock]) -> Iterator[Chunk]:
+    def chunks(self, stream: str, offset: int, blocks: Iterator[Rows]) -> Iterator[Chunk]:
         """Turn rows into chunks.
 
         Args:
@@ -193,9 +193,9 @@ class LocalWorker:
         else:
             yield from _row_chunks(job, rows)
         if not self.budget.is_used_up:  # a stream that was cut has not been read to its end
-            yield StreamEnd(job.stream, decoder.marked)
+            yield StreamEnd(job.stream, decoder.has_sentinel)
 
-    def _wanted(self, blocks: Iterator[RowBlock]) -> Iterator[RowBlock]:
+    def _wanted(self, blocks: Iterator[Rows]) -> Iterator[Rows]:
         """Pass rows on until nobody takes them, or as many as allowed have been read.
 
         Raises:
@@ -219,7 +219,7 @@ class Unwanted(Exception):
     """Nobody takes rows any more: the table failed, or has as many rows as it may have."""
 
 
-def _row_chunks(job: ReadJob, blocks: Iterator[RowBlock]) -> Iterator[Chunk]:
+def _row_chunks(job: ReadJob, blocks: Iterator[Rows]) -> Iterator[Chunk]:
     highest = HighestKey(job.spec.key) if job.spec.key else None
     for rows in blocks:
         value = highest.of(rows.lines) if highest else None  # type: ignore[attr-defined] # without output: JSON lines

@@ -27,7 +27,7 @@ class SessionReader:
         worker: Runs the jobs.
         spec: What all jobs have in common.
         positions: Where each stream stands, by id, in the session's order.
-        expected: Rows that there are in all; None if nobody says.
+        expected: JsonRows that there are in all; None if nobody says.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class SessionReader:
             raise Incomplete(
                 f"{self._received:,} rows arrived of {self._expected:,}",
                 where=self._spec.request.table,
-                todo="Run again: the table will be read anew; what was loaded before stays",
+                hint="Run again: the table will be read anew; what was loaded before stays",
             )
 
     def _read(self, streams: list[str]) -> Iterator[Chunk | StreamEnd]:

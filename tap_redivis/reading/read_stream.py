@@ -9,11 +9,11 @@ from contextlib import closing
 
 from tap_redivis.client.http import Api, Body
 from tap_redivis.client.read_sessions import address_of
-from tap_redivis.client.retry import PassingFailure, RetryBudget, Watch
+from tap_redivis.client.retry import RetryBudget, TransientError, Watch
 from tap_redivis.errors import DataError, Forbidden, NotFound, QuotaExceeded, Refused
 from tap_redivis.model.reads import ROWS_STREAM, ReadRequest, StreamPosition
 from tap_redivis.reading.counting import ReadProgress
-from tap_redivis.wire.rows import DamagedRow, Decoder, RowBlock
+from tap_redivis.wire.rows import DamagedRow, Decoder, Rows
 
 logger = logging.getLogger("tap-redivis")
 
@@ -54,7 +54,7 @@ class StreamReader:
         self._opened = body
         self._watch = Watch(request.timeout)
 
-    def rows(self, position: StreamPosition) -> Iterator[RowBlock]:
+    def rows(self, position: StreamPosition) -> Iterator[Rows]:
         """Give all rows from a position on.
 
         Raises:
@@ -76,12 +76,12 @@ class StreamReader:
                     self._watch.restart()
                 if not self._cut_off(rows_read=offset - begin):
                     return
-                failure = PassingFailure("the Arrow stream ended without its sentinel")
+                failure = TransientError("the Arrow stream ended without its sentinel")
             except DamagedRow as error:
                 if damaged_at == offset:
                     raise self._damaged(offset, error) from None
                 damaged_at, failure = offset, error
-            except PassingFailure as error:
+            except TransientError as error:
                 failure = error
             self._wait(offset, budget, failure)
 
@@ -92,9 +92,9 @@ class StreamReader:
         is for the count to prove.
         """
         is_session_arrow = self._request.wire_format == "arrow" and self._stream != ROWS_STREAM
-        return is_session_arrow and not self._decoder.marked and rows_read > 0
+        return is_session_arrow and not self._decoder.has_sentinel and rows_read > 0
 
-    def _wait(self, offset: int, budget: RetryBudget, failure: PassingFailure) -> None:
+    def _wait(self, offset: int, budget: RetryBudget, failure: TransientError) -> None:
         if self._stream == ROWS_STREAM and offset:
             raise SessionGone(f"/rows cannot resume: {failure}")
         delay = budget.next_delay(failure.wait)
@@ -105,7 +105,7 @@ class StreamReader:
         logger.warning(text, self._request.table, failure, self._stream, offset, delay)
         self._stop.wait(delay)
 
-    def _go_on(self, offset: int, last: str | None) -> Iterator[RowBlock]:
+    def _go_on(self, offset: int, last: str | None) -> Iterator[Rows]:
         """Read from an offset on, by way of the row before it, which must be the one that was read last.
 
         Bytes that were lost or came twice may have made one row of two, or left out a batch: no format shows it, but
@@ -124,7 +124,7 @@ class StreamReader:
             break
         yield from blocks
 
-    def _open(self, offset: int) -> Iterator[RowBlock]:
+    def _open(self, offset: int) -> Iterator[Rows]:
         """Read one body from an offset; where the server refuses the offset, from the start, and skip."""
         try:
             yield from self._body(offset)
@@ -137,7 +137,7 @@ class StreamReader:
             logger.warning(text, self._request.table, refusal, self._stream)
             yield from self._skipping(offset)
 
-    def _skipping(self, offset: int) -> Iterator[RowBlock]:
+    def _skipping(self, offset: int) -> Iterator[Rows]:
         """Read from the start and leave out what was read before: rows of a stream keep their order (§8.1.10)."""
         skip = offset
         try:
@@ -150,7 +150,7 @@ class StreamReader:
         except (Refused, Forbidden, NotFound) as refusal:
             raise SessionGone(refusal.what) from refusal
 
-    def _body(self, offset: int) -> Iterator[RowBlock]:
+    def _body(self, offset: int) -> Iterator[Rows]:
         opened, self._opened = self._opened, None
         with closing(opened or self._api.open(*address_of(self._request, self._stream, offset))) as body:
             self._watch.restart()
@@ -165,5 +165,5 @@ class StreamReader:
         return DataError(
             f"read stream {self._stream} is damaged at row {offset}, twice in the same way: {error}",
             where=self._request.table,
-            todo="Run again; if it stays, tell Redivis",
+            hint="Run again; if it stays, tell Redivis",
         )

@@ -16,7 +16,7 @@ from tap_redivis.reading.counting import ReadProgress, RowBudget
 from tap_redivis.reading.jobs import TAP_VERSION, Chunk, LocalWorker, ReadJob, StreamEnd
 from tap_redivis.reading.read_stream import SessionGone
 from tap_redivis.wire.codec import RowCodec
-from tap_redivis.wire.rows import Notices
+from tap_redivis.wire.rows import ValueIssues
 
 _SECONDS_A_JOB = 2.0
 """A job ends with the first file that is complete after so many seconds, so that its files get their messages."""
@@ -33,7 +33,7 @@ class JobResult:
         end: The end of the read stream; None where there are more rows.
         bytes: Bytes received.
         resumes: How often the read stream was resumed.
-        notices: What had to be changed, by words.
+        issues: What had to be changed, by words.
         logged: Lines for the log, by level.
         error: What ended the job after these files.
         cause: The cause of the error, which pickle would lose.
@@ -43,7 +43,7 @@ class JobResult:
     end: StreamEnd | None
     bytes: int
     resumes: int
-    notices: Counter[str]
+    issues: Counter[str]
     logged: tuple[tuple[int, str], ...]
     error: Exception | None
     cause: BaseException | None
@@ -67,11 +67,11 @@ def run_job(job: ReadJob, max_rows: int | None, token: str | None, is_cancelled:
         raise ConfigError(
             f"a worker has tap-redivis {TAP_VERSION}, and the tap is {spec.server.tap_version}",
             where="batch_config.scheduler",
-            todo="Install the same version on all workers",
+            hint="Install the same version on all workers",
         )
-    server, notices = spec.server, Notices()
+    server, issues = spec.server, ValueIssues()
     api = Api(server.endpoint, token, timeout=server.timeout, max_retry_seconds=server.max_retry_seconds)
-    codec = RowCodec(spec.request.table, spec.columns, spec.rules, notices).fitted(
+    codec = RowCodec(spec.request.table, spec.columns, spec.rules, issues).fitted(
         spec.columns, all_must_come=spec.all_must_come
     )
     worker = LocalWorker(api, codec, RowBudget(max_rows), ReadProgress())
@@ -92,7 +92,7 @@ def run_job(job: ReadJob, max_rows: int | None, token: str | None, is_cancelled:
         end=next((message for message in messages if isinstance(message, StreamEnd)), None),
         bytes=worker.progress.bytes,
         resumes=worker.progress.resumes,
-        notices=notices.counts,
+        issues=issues.counts,
         logged=tuple(lines),
         error=error,
         cause=error and error.__cause__,

@@ -7,7 +7,7 @@ import logging
 _secrets: set[str] = set()
 
 
-def hide(secret: object) -> None:
+def register_secret(secret: object) -> None:
     """Never show a secret in a log line, wherever it comes from; in a config it may be of a wrong type."""
     if secret:
         _secrets.add(str(secret))

@@ -27,7 +27,7 @@ class Reading(Protocol):
     """What can be told of a table that is being read.
 
     Attributes:
-        received: Rows so far, those of earlier runs included.
+        received: JsonRows so far, those of earlier runs included.
         bytes: Bytes in this run.
         resumes: Times that a read stream was taken up again.
     """
@@ -58,7 +58,7 @@ class Result:
         version: Version tag; empty for a workflow, or if it was not found out.
         mode: What was done, in a word or two.
         outcome: How it ended.
-        rows: Rows in the target, as far as they are ours.
+        rows: JsonRows in the target, as far as they are ours.
         bytes: Bytes received in this run.
         seconds: Wall time.
         resumes: Times that a read stream was taken up again.
@@ -80,7 +80,7 @@ def display(stream: str, expected: int | None, streams: int) -> Iterator[Display
 
     Args:
         stream: The stream's name.
-        expected: Rows that there are in all, if that is known.
+        expected: JsonRows that there are in all, if that is known.
         streams: Number of read streams.
     """
     if not _on_terminal():

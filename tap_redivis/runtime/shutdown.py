@@ -1,7 +1,7 @@
 """SIGTERM and SIGINT: finish the line, write STATE, end within two seconds with 128 + the signal's number.
 
 Signals belong to the process, so there is one ``SHUTDOWN`` of it. A signal raises ``Termination`` in the main thread:
-at once where that thread waits or asks for metadata, at the end of a ``whole()`` section where it writes.
+at once where that thread waits or asks for metadata, at the end of a ``defer_signals()`` section where it writes.
 
 A watch-dog helps where that does not come to pass. It hears of a signal from the C library, at once; the main thread
 only when it is back in Python, and that can be never: a signal just before a system call does not interrupt it. So
@@ -73,7 +73,7 @@ class Shutdown:
                 signal.signal(number, signal.SIG_IGN)
 
     @contextmanager
-    def whole(self) -> Iterator[None]:
+    def defer_signals(self) -> Iterator[None]:
         """Hold a signal back until the section is done: its lines and its bookmark belong together.
 
         Raises:
@@ -88,7 +88,7 @@ class Shutdown:
             raise Termination(self._received)
 
     @contextmanager
-    def ending(self) -> Iterator[None]:
+    def signals_win(self) -> Iterator[None]:
         """Take errors after a signal for the end that it asked for: where it hit a lock being taken, the lock fails.
 
         Raises:

@@ -77,7 +77,7 @@ def properties_to_add(
     return free, [name for name in names if name in taken]
 
 
-def settle(entry: CatalogEntry, *, row_key: bool, lineage: bool) -> None:
+def reconcile_columns(entry: CatalogEntry, *, row_key: bool, lineage: bool) -> None:
     """Give a catalog's stream the columns that are to be added, and no others, whoever wrote or edited it.
 
     Args:
@@ -112,7 +112,7 @@ def _own_keys(entry: CatalogEntry, variables: Mapping[str, Schema]) -> list[str]
             raise ConfigError(
                 "the key properties are no list of names",
                 where=f"catalog, stream {entry.tap_stream_id}",
-                todo="Correct them, or discover again",
+                hint="Correct them, or discover again",
             )
         if own := [key for key in keys or () if key != ROW_KEY or key in variables]:
             return own

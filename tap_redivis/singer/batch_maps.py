@@ -47,5 +47,5 @@ def _not_in_batch(stream: str, why: str) -> ConfigError:
     return ConfigError(
         f"BATCH files take of stream maps only __alias__, __key_properties__ and columns set to __NULL__; {why}",
         where=f"stream_maps, {stream}",
-        todo="Take the map out, or leave batch_config out",
+        hint="Take the map out, or leave batch_config out",
     )

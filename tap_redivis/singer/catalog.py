@@ -48,7 +48,7 @@ def _source_of(entry: CatalogEntry, run: RunContext) -> Source:
         raise ConfigError(
             "the settings leave the data dictionary out",
             where=where,
-            todo="Set include_dictionary to true, or deselect the stream",
+            hint="Set include_dictionary to true, or deselect the stream",
         )
     query = next((each for each in run.settings.queries if name_of_query(each) == name), None)
     if query and entry.table in {None, str(query)}:
@@ -68,5 +68,5 @@ def _reference_of(entry: CatalogEntry, run: RunContext) -> TableRef:
         if table.reference and name_of_table(table, run.settings) == entry.tap_stream_id:
             return table.reference
     raise ConfigError(
-        "no table and no query of the settings has this stream's name", where=where, todo="Discover again"
+        "no table and no query of the settings has this stream's name", where=where, hint="Discover again"
     )

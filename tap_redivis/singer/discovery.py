@@ -197,7 +197,7 @@ def _method_of(options: TableOptions, where: str) -> str:
     raise ConfigError(
         f"there are both a replication_key and the replication_method {options.replication_method}",
         where=where,
-        todo="Leave one of them out",
+        hint="Leave one of them out",
     )
 
 
@@ -210,7 +210,7 @@ def _wanted(table: TableInfo, variables: Sequence[Variable], options: TableOptio
         raise ConfigError(
             f"there is no variable {', '.join(missing)}",
             where=f"table_options for {table.pinned}",
-            todo="Check the names; `tap-redivis --discover` lists them",
+            hint="Check the names; `tap-redivis --discover` lists them",
         )
     if options.variables is None:
         return variables
@@ -224,6 +224,6 @@ def _columns_named(names: Sequence[str], variables: Sequence[Variable], where: s
         raise ConfigError(
             f"there is no column {', '.join(missing)}",
             where=where,
-            todo=f"Name some of {', '.join(spelled.values())}",
+            hint=f"Name some of {', '.join(spelled.values())}",
         )
     return [spelled[name.lower()] for name in names]

@@ -98,7 +98,7 @@ class TableLoad:
         raise Unavailable(
             f"the read session was lost {_SESSIONS_A_LOAD} times, at last by: {words}",
             where=self._table,
-            todo="Try again later",
+            hint="Try again later",
         )
 
     @property
@@ -165,7 +165,7 @@ class TableLoad:
             raise
         finally:
             keeper.save()
-            for kind, count in writing.notices.counts.items():
+            for kind, count in writing.issues.counts.items():
                 logger.warning("%s: %d %s", self._table, count, kind)
         partial = keeper.loading
         self._complete(partial, measure.rows_per_second(partial))
@@ -175,7 +175,7 @@ class TableLoad:
     def _write(self, message: Chunk | StreamEnd, writing: Writing) -> None:
         """Write a chunk and advance its offset, as one: a signal waits until both are done."""
         keeper = self._keeper
-        with SHUTDOWN.whole():
+        with SHUTDOWN.defer_signals():
             if isinstance(message, Chunk):
                 offset = keeper.loading.streams[message.stream].offset
                 changes = writing.write(message, offset)
@@ -205,7 +205,7 @@ class TableLoad:
         )
         if plan.is_whole and settings.batch_config is not None:
             self._log_version(partial.table_version)
-        with SHUTDOWN.whole():
+        with SHUTDOWN.defer_signals():
             if plan.is_whole and settings.activates_versions:
                 self.outlet.write_activate_version(partial.table_version)
             self._keeper.complete(done)
@@ -226,7 +226,7 @@ class _Measure:
 
     Attributes:
         plan: What was read.
-        before: Rows that earlier runs of the load have written.
+        before: JsonRows that earlier runs of the load have written.
         progress: What was received.
         started: When the run began, in seconds on the monotonic clock.
     """

@@ -60,7 +60,7 @@ class MessageWriter(GenericSingerWriter[bytes, Any]):
             OutputClosed: Nobody reads.
         """
         self.last_type = message_type
-        with SHUTDOWN.whole():
+        with SHUTDOWN.defer_signals():
             try:
                 for part in parts:
                     _write(part)

@@ -20,8 +20,8 @@ from tap_redivis.reading.jobs import Chunk, JobSpec, LocalWorker, Server, Worker
 from tap_redivis.singer.messages import batch_message
 from tap_redivis.singer.run import RunContext
 from tap_redivis.wire.codec import RowCodec
-from tap_redivis.wire.json_lines import DeletionMarker, Extension, RecordLines, extension
-from tap_redivis.wire.rows import Notices, Parts, Rows
+from tap_redivis.wire.json_lines import ColumnAppender, DeletionMarker, RecordLines, column_appender
+from tap_redivis.wire.rows import JsonRows, Parts, ValueIssues
 
 if TYPE_CHECKING:  # Parquet takes a moment to import, and RECORD messages do not need it
     from typing_extensions import Self
@@ -81,12 +81,12 @@ class Writing(Protocol):
     Attributes:
         worker: Runs the jobs that give the chunks.
         spec: What these jobs have in common.
-        notices: What had to be changed on the way.
+        issues: What had to be changed on the way.
     """
 
     worker: Worker
     spec: JobSpec
-    notices: Notices
+    issues: ValueIssues
 
     def __enter__(self) -> object:
         """Make room."""
@@ -131,21 +131,21 @@ def open_writing(  # noqa: PLR0913, PLR0917 - what a load consists of
         ConfigError: The storage or the cluster needs an extra that is not installed.
         ClusterError: The cluster cannot be reached.
     """
-    notices = Notices()
+    issues = ValueIssues()
     columns = (*plan.columns, _change_column(plan)) if plan.base else plan.columns
-    codec = RowCodec(plan.table.pinned, columns, plan.rules, notices).fitted(columns, all_must_come=plan.all_must_come)
+    codec = RowCodec(plan.table.pinned, columns, plan.rules, issues).fitted(columns, all_must_come=plan.all_must_come)
     limit = plan.request.max_rows
     budget = RowBudget(None if limit is None else limit - partial.rows)
     local = LocalWorker(run.api, codec, budget, progress, bodies)
     spec = JobSpec(server_of(run.settings), plan.request, columns, plan.rules, plan.all_must_come, plan.key)
     batch = run.settings.batch_config
     if batch is None:
-        return RecordWriting(run, local, spec, notices, _RecordMaker(outlet, plan, partial, run))
+        return RecordWriting(run, local, spec, issues, _RecordMaker(outlet, plan, partial, run))
     output = _file_output(batch, outlet, plan, partial)
     spec = replace(spec, output=output)
-    worker = _dask_worker(run, local, output, notices) if batch.scheduler and _has_streams(partial) else local
+    worker = _dask_worker(run, local, output, issues) if batch.scheduler and _has_streams(partial) else local
     version = partial.table_version if run.settings.activates_versions else None
-    return FileWriting(run, worker, spec, notices, output, version)
+    return FileWriting(run, worker, spec, issues, output, version)
 
 
 def server_of(settings: Settings) -> Server:
@@ -185,7 +185,7 @@ class _RecordMaker:
         self._marker = DeletionMarker(_change_column(plan), partial.opened_at, zone) if plan.base else None
         # The mark of deleted rows is put in by the marker; without one, all rows are there.
         names = [name for name in outlet.added_columns if name != DELETED_AT or self._marker is None]
-        self._extend: Extension = extension(
+        self._extend: ColumnAppender = column_appender(
             names, table=plan.table.pinned, version_tag=plan.table.version_tag, table_version=partial.table_version
         )
         self._ordinals = {stream: place for place, stream in enumerate(partial.streams)}
@@ -194,7 +194,7 @@ class _RecordMaker:
 
     def lines(self, chunk: Chunk, offset: int) -> tuple[Parts, ChangeCounts | None]:
         """Make the lines of a chunk, and count the changes in it."""
-        rows, changes = cast("Rows", chunk.content), None
+        rows, changes = cast("JsonRows", chunk.content), None
         if self._marker is not None:
             rows, changes = self._marker.of(rows)
         return self._lines(self._extend(rows, self._ordinals[chunk.stream], offset)), changes
@@ -204,11 +204,11 @@ class RecordWriting(AbstractContextManager["RecordWriting"]):
     """Writes rows as RECORD messages (see ``Writing``)."""
 
     def __init__(
-        self, run: RunContext, worker: LocalWorker, spec: JobSpec, notices: Notices, maker: _RecordMaker
+        self, run: RunContext, worker: LocalWorker, spec: JobSpec, issues: ValueIssues, maker: _RecordMaker
     ) -> None:
         self.worker: Worker = worker
         self.spec = spec
-        self.notices = notices
+        self.issues = issues
         self._writer = run.writer
         self._maker = maker
 
@@ -233,13 +233,13 @@ class FileWriting(AbstractContextManager["FileWriting"]):
         run: RunContext,
         worker: Worker,
         spec: JobSpec,
-        notices: Notices,
+        issues: ValueIssues,
         output: FileOutput,
         version: int | None,
     ) -> None:
         self.worker = worker
         self.spec = spec
-        self.notices = notices
+        self.issues = issues
         self._writer = run.writer
         self._output = output
         self._version = version
@@ -280,9 +280,9 @@ def _file_output(batch: BatchSettings, outlet: Outlet, plan: TablePlan, partial:
     return output
 
 
-def _dask_worker(run: RunContext, local: LocalWorker, output: FileOutput, notices: Notices) -> Worker:
+def _dask_worker(run: RunContext, local: LocalWorker, output: FileOutput, issues: ValueIssues) -> Worker:
     from tap_redivis.reading.dask_worker import DaskWorker, cluster_at  # noqa: PLC0415 - few users have a cluster
 
     settings, batch = run.settings, output.settings
     cluster = cluster_at(batch.scheduler or "", settings.max_retry_seconds)
-    return DaskWorker(cluster, output.stream, settings.api_token, notices, local.budget, local.progress)
+    return DaskWorker(cluster, output.stream, settings.api_token, issues, local.budget, local.progress)

@@ -61,7 +61,7 @@ class PlanRow:
         reason: Why, in words.
         version_before: Version tag of the last complete load, or None.
         version: Version tag that the server has now; ``next`` for a draft, None where there are no versions.
-        rows: Rows to read; None if nobody knows before.
+        rows: JsonRows to read; None if nobody knows before.
         rows_are: Whether their number is sure, the most that there can be, or a draft's, which may be wrong.
         bytes: Size of these rows as Redivis counts, all variables included; None if it is not known.
         access: ``readable``, or why it is not.
@@ -99,7 +99,7 @@ def rate_of(text: str | None) -> Rate | None:
         return None
     match = _RATE.fullmatch(text.strip())
     if not match or not float(match[1]):
-        raise ConfigError(f"{text!r} is no rate", where="--rate", todo="Write rows a second, as 20000, or 12MB")
+        raise ConfigError(f"{text!r} is no rate", where="--rate", hint="Write rows a second, as 20000, or 12MB")
     return Rate(float(match[1]), "MB" if match[2] else "rows", "given")
 
 
@@ -219,7 +219,7 @@ def _without_columns(plan: PlanRow, given: Rate | None) -> PlanRow:
 
 def _stopped(plan: PlanRow, error: RedivisError) -> PlanRow:
     access = error.what if isinstance(error, Forbidden) else "readable"
-    return replace(plan, action="stop", reason=f"{error.what}. {error.todo}", access=access)
+    return replace(plan, action="stop", reason=f"{error.what}. {error.hint}", access=access)
 
 
 def _of_dictionary(stream: DictionaryStream, loads: Iterable[PlanRow]) -> PlanRow:

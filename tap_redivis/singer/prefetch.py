@@ -19,7 +19,7 @@ from typing import Protocol
 from tap_redivis.client.http import Api, Body
 from tap_redivis.client.metadata import MetadataClient
 from tap_redivis.client.read_sessions import address_of, open_session
-from tap_redivis.client.retry import PassingFailure
+from tap_redivis.client.retry import TransientError
 from tap_redivis.errors import RedivisError
 from tap_redivis.model.reads import ReadRequest, ReadSession
 from tap_redivis.model.tables import Variable
@@ -118,7 +118,7 @@ def _bodies(api: Api, request: ReadRequest, session: ReadSession | None) -> Mapp
     for stream in session.streams[: request.max_streams] if session else ():
         try:
             bodies[stream] = api.open(*address_of(request, stream, 0))
-        except (PassingFailure, RedivisError):
+        except (TransientError, RedivisError):
             break
     return bodies
 

@@ -17,7 +17,7 @@ from tap_redivis.singer.outputs import server_of
 from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.sources import Source
 from tap_redivis.wire.codec import RowCodec
-from tap_redivis.wire.rows import Notices
+from tap_redivis.wire.rows import ValueIssues
 
 logger = logging.getLogger("tap-redivis")
 
@@ -34,7 +34,7 @@ def probe_table(run: RunContext, source: Source, plan: TablePlan) -> None:
     request = replace(plan.request, max_rows=1, max_streams=1)
     session = open_session(run.api, request)
     progress = ReadProgress()
-    codec = RowCodec(request.table, plan.columns, plan.rules, Notices())
+    codec = RowCodec(request.table, plan.columns, plan.rules, ValueIssues())
     worker = LocalWorker(run.api, codec, RowBudget(1), progress)
     spec = JobSpec(server_of(run.settings), request, plan.columns, plan.rules)
     reader = SessionReader(worker, spec, {stream: StreamPosition() for stream in session.streams}, None)
@@ -42,5 +42,5 @@ def probe_table(run: RunContext, source: Source, plan: TablePlan) -> None:
         for _ in reader.read():
             pass
     except SessionGone as gone:
-        raise Unavailable(str(gone), where=request.table, todo="Try again later") from gone
+        raise Unavailable(str(gone), where=request.table, hint="Try again later") from gone
     logger.info("%s: readable (%d row read for the test)", request.table, progress.received)

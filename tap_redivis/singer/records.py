@@ -1,4 +1,4 @@
-"""Rows → RECORD lines: by splicing where the record is the row, by the SDK where maps or flattening change it."""
+"""JsonRows → RECORD lines: by splicing where the record is the row, by the SDK where maps or flattening change it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tap_redivis.wire.json_lines import RecordLines
-from tap_redivis.wire.rows import Parts, Rows
+from tap_redivis.wire.rows import JsonRows, Parts
 
 
 def by_sdk(messages: Callable[[dict[str, Any]], Iterable[Any]], serialize: Callable[[Any], bytes]) -> RecordLines:
@@ -18,7 +18,7 @@ def by_sdk(messages: Callable[[dict[str, Any]], Iterable[Any]], serialize: Calla
         serialize: Writes one message as a line.
     """
 
-    def lines(rows: Rows) -> Parts:
+    def lines(rows: JsonRows) -> Parts:
         records = map(_record, rows.lines.splitlines())
         return (b"".join(serialize(message) for record in records for message in messages(record)),)
 

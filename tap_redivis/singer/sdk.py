@@ -80,7 +80,7 @@ class SdkStream(Stream):
 
     @property
     def row_count(self) -> int | None:
-        """Rows, for the catalog; None if that is not known."""
+        """JsonRows, for the catalog; None if that is not known."""
         return None
 
     @property
@@ -135,7 +135,7 @@ class SdkStream(Stream):
             raise ConfigError(
                 f"a stream map fails on a record ({words})",
                 where=f"stream_maps, stream {self.name}",
-                todo="Correct its expressions: is a value null, or of another type?",
+                hint="Correct its expressions: is a value null, or of another type?",
             ) from error
 
     # --- what the SDK asks -------------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ class SdkTap(Tap):
             raise ConfigError(
                 f"a setting has a value of another type than it should ({error})",
                 where="config",
-                todo="See `tap-redivis --about`",
+                hint="See `tap-redivis --about`",
             ) from error
 
     @classmethod

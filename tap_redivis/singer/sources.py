@@ -150,10 +150,10 @@ class TableSource:
         try:
             return _through_query(plan, Query(plan.table.pinned, sql), self._run)[0]
         except (Unauthorized, Forbidden, Refused, QueryFailed) as error:
-            todo = "Use replication method FULL_TABLE for it, which needs no query, or try again later"
+            hint = "Use replication method FULL_TABLE for it, which needs no query, or try again later"
             if AMBIGUOUS in error.what:
-                todo = "Name other key properties, or use replication method FULL_TABLE"
-            raise type(error)(error.what, where=plan.table.pinned, todo=todo) from error
+                hint = "Name other key properties, or use replication method FULL_TABLE"
+            raise type(error)(error.what, where=plan.table.pinned, hint=hint) from error
 
     def relocate(self, plan: TablePlan) -> TablePlan:
         """Find out which values arrive in another type than the catalog says."""

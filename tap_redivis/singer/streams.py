@@ -67,12 +67,12 @@ class TableStream(SdkStream):
             raise ConfigError(
                 f"replication method {self.replication_method} is not available",
                 where=f"catalog, stream {self.name}",
-                todo=f"Use {' or '.join(methods)}; tables whose version did not change are skipped",
+                hint=f"Use {' or '.join(methods)}; tables whose version did not change are skipped",
             )
 
     @property
     def row_count(self) -> int | None:
-        """Rows, for the catalog."""
+        """JsonRows, for the catalog."""
         return self.source.table.rows if self.source.table else None
 
     @property
@@ -138,7 +138,7 @@ class TableStream(SdkStream):
         columns = columns_of(properties, (name for name in variables if name in selected))
         if not columns:
             raise ConfigError(
-                "no variable is selected", where=self.name, todo="Select at least one, or deselect the stream"
+                "no variable is selected", where=self.name, hint="Select at least one, or deselect the stream"
             )
         return columns
 

@@ -83,7 +83,7 @@ def _readable(bookmark: Any) -> dict[str, Any]:  # noqa: ANN401 - anything may s
 
 def unusable(where: str, what: str) -> ConfigError:
     """Make the error for a file that cannot be used."""
-    return ConfigError(what, where=where, todo="Fix the file, or omit it")
+    return ConfigError(what, where=where, hint="Fix the file, or omit it")
 
 
 def _json_of(file: IO[str] | None, option: str) -> dict[str, Any] | None:

@@ -31,7 +31,7 @@ def compare(plan: TablePlan, variables: Sequence[Variable], metadata: MetadataCl
         raise ConfigError(
             f"the table has a variable {DELETED_AT}, which LOG_BASED needs for itself",
             where=plan.table.pinned,
-            todo="Use FULL_TABLE",
+            hint="Use FULL_TABLE",
         )
     if plan.base is None:
         return plan, ""

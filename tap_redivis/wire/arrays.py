@@ -14,13 +14,13 @@ import pyarrow.compute as pc
 
 from tap_redivis.errors import InvalidValue
 from tap_redivis.model.columns import Column
-from tap_redivis.wire.arrow_json import Texts, has_nul, spell, texts_of, texts_of_values
+from tap_redivis.wire.arrow_json import JsonColumn, encode_rows, has_nul, json_column_of, json_column_of_values
 from tap_redivis.wire.casts import Number
 from tap_redivis.wire.codec import RowCodec
-from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, Rows, too_large
+from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, JsonRows, too_large
 
 SLICE_BYTES = 1024 * 1024
-"""Bytes of Arrow data that are spelled at once: memory stays flat whatever the server's batches are."""
+"""Bytes of Arrow data that are encoded at once: memory stays flat whatever the server's batches are."""
 
 # Arrow's own allocators keep what threads have freed: the system's holds 50 MiB less after a CSV load.
 pa.set_memory_pool(pa.system_memory_pool())
@@ -53,7 +53,9 @@ NOT_BY_COLUMN = (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeErro
 _UTC_NAMES = {"UTC", "Etc/UTC", "GMT", "Z", "+00:00"}
 
 
-def rows_of(batch: pa.RecordBatch, arrays: Sequence[pa.Array | None], codec: RowCodec, offset: int) -> Iterator[Rows]:
+def rows_of(
+    batch: pa.RecordBatch, arrays: Sequence[pa.Array | None], codec: RowCodec, offset: int
+) -> Iterator[JsonRows]:
     """Turn a record batch into rows, some at a time.
 
     Args:
@@ -95,7 +97,9 @@ def place_columns(names: Sequence[str], codec: RowCodec) -> list[int | None]:
     return places
 
 
-def _slice(arrays: Sequence[pa.Array | None], codec: RowCodec, start: int, count: int, offset: int) -> Iterator[Rows]:
+def _slice(
+    arrays: Sequence[pa.Array | None], codec: RowCodec, start: int, count: int, offset: int
+) -> Iterator[JsonRows]:
     first = offset + start
     try:
         texts = [
@@ -106,23 +110,23 @@ def _slice(arrays: Sequence[pa.Array | None], codec: RowCodec, start: int, count
         if error.offset > first:
             yield from _slice(arrays, codec, start, error.offset - first, offset)
         raise
-    spelled = spell(codec.keys, texts, count)
+    encoded = encode_rows(codec.keys, texts, count)
     del texts
-    for some, lines in spelled:
-        yield Rows(some, lines)
+    for some, lines in encoded:
+        yield JsonRows(some, lines)
 
 
-def _texts(array: pa.Array, column: Column, codec: RowCodec, offset: int) -> Texts | None:
+def _texts(array: pa.Array, column: Column, codec: RowCodec, offset: int) -> JsonColumn | None:
     """Cast a column and spell it; None for nothing but nulls."""
     array = plain(array)
     if array.null_count == len(array):
         return None
     if column.arrives_as:
-        return texts_of_values(codec.spell_column(json_values(array), column, offset))
+        return json_column_of_values(codec.encode_column(json_values(array), column, offset))
     try:
-        return texts_of(checked(array, column, codec), zone=codec.zone)
+        return json_column_of(checked(array, column, codec), zone=codec.zone)
     except NOT_BY_COLUMN:
-        return texts_of_values(codec.spell_column(json_values(array), column, offset))
+        return json_column_of_values(codec.encode_column(json_values(array), column, offset))
 
 
 def text_or_bytes(array: pa.Array) -> pa.Array:

@@ -9,10 +9,10 @@ from contextlib import suppress
 
 import pyarrow as pa
 
-from tap_redivis.client.retry import PassingFailure
+from tap_redivis.client.retry import TransientError
 from tap_redivis.wire.arrays import SLICE_BYTES, place_columns, rows_of, text_or_bytes
 from tap_redivis.wire.codec import RowCodec
-from tap_redivis.wire.rows import DamagedRow, RowBlock, Turn
+from tap_redivis.wire.rows import DamagedRow, LargeRowLock, Rows
 
 MAX_BATCH_BYTES = 64 * 1024 * 1024
 """Bytes of the largest message that is read: a larger one would break the promise of flat memory."""
@@ -20,7 +20,7 @@ MAX_BATCH_BYTES = 64 * 1024 * 1024
 _GATHERING_SECONDS = 0.1
 """A batch that takes longer to come is given at once."""
 
-Casting = Callable[[pa.RecordBatch, Sequence[pa.Array | None], RowCodec, int], Iterator[RowBlock]]
+Casting = Callable[[pa.RecordBatch, Sequence[pa.Array | None], RowCodec, int], Iterator[Rows]]
 """Casts a record batch: the batch, its array for each column, the codec, and the offset of its first row."""
 
 
@@ -35,15 +35,15 @@ class ArrowDecoder:
     def __init__(self, codec: RowCodec, cast: Casting = rows_of) -> None:
         self._codec = codec
         self._cast = cast
-        self.marked = False
+        self.has_sentinel = False
 
-    def rows(self, pieces: Iterable[bytes], offset: int) -> Iterator[RowBlock]:
+    def rows(self, pieces: Iterable[bytes], offset: int) -> Iterator[Rows]:
         """Decode one body, which begins with a schema of its own (see ``Decoder``)."""
-        self.marked = False
+        self.has_sentinel = False
         places: list[int | None] | None = None
-        with Turn(self._codec.large_rows) as turn:
+        with LargeRowLock(self._codec.large_rows) as turn:
             for batch in _gathered(_batches(_Source(pieces, turn))):
-                self.marked = batch.num_rows == 0  # the sentinel, if nothing follows
+                self.has_sentinel = batch.num_rows == 0  # the sentinel, if nothing follows
                 places = places or self._places(batch)  # all batches of a body have its one schema
                 arrays = [None if place is None else batch.column(place) for place in places]
                 for rows in self._cast(batch, arrays, self._codec, offset):
@@ -70,7 +70,7 @@ class _Source:
         closed: As files have it.
     """
 
-    def __init__(self, pieces: Iterable[bytes], turn: Turn) -> None:
+    def __init__(self, pieces: Iterable[bytes], turn: LargeRowLock) -> None:
         self.ended = False
         self.closed = False
         self._pieces = iter(pieces)
@@ -115,7 +115,7 @@ def _batches(source: _Source) -> Iterator[pa.RecordBatch]:
                 del batch
     except (pa.ArrowException, OSError, EOFError) as error:  # ArrowMemoryError too: a length may be damaged
         if source.ended:
-            raise PassingFailure("the body ended in the middle of an Arrow message") from error
+            raise TransientError("the body ended in the middle of an Arrow message") from error
         raise DamagedRow("an Arrow message is damaged") from error
 
 
@@ -129,7 +129,7 @@ def _gathered(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     waiting_bytes = 0
     schema: pa.Schema | None = None
     asked = -math.inf
-    failure: PassingFailure | None = None
+    failure: TransientError | None = None
     try:
         for batch in batches:
             is_late = time.monotonic() - asked > _GATHERING_SECONDS
@@ -150,7 +150,7 @@ def _gathered(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
                     waiting_bytes = 0
             del batch
             asked = time.monotonic()
-    except PassingFailure as error:
+    except TransientError as error:
         failure = error
     yield from _together(waiting)
     if failure:

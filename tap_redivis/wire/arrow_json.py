@@ -1,6 +1,6 @@
 """Arrow columns → JSON lines, by whole columns: no Python object for a row, and threads compute side by side.
 
-Each value is spelled as ``RowCodec`` spells it: the tests compare the two.
+Each value is encoded as ``RowCodec`` spells it: the tests compare the two.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ESCAPED = _LONG_ESCAPES | set("".join(_SHORT_ESCAPES).encode())
 
 
 @dataclass(frozen=True)
-class Texts:
+class JsonColumn:
     """One column as JSON.
 
     Attributes:
@@ -41,14 +41,14 @@ class Texts:
     after: str = ""
 
     @property
-    def whole(self) -> Texts:
+    def whole(self) -> JsonColumn:
         """The same with the quotes in the array, so that nulls have none."""
         if not self.before or not self.array.null_count:
             return self
-        return Texts(pc.binary_join_element_wise(self.before, self.array, self.after, ""))
+        return JsonColumn(pc.binary_join_element_wise(self.before, self.array, self.after, ""))
 
 
-def spell(keys: Sequence[str], columns: Sequence[Texts | None], count: int) -> Iterator[tuple[int, bytes]]:
+def encode_rows(keys: Sequence[str], columns: Sequence[JsonColumn | None], count: int) -> Iterator[tuple[int, bytes]]:
     """Write rows as JSON lines.
 
     Args:
@@ -85,7 +85,7 @@ def _cut(lines: pa.StringArray) -> Iterator[tuple[int, bytes]]:
         yield len(some), _data(some).to_pybytes()
 
 
-def texts_of(array: pa.Array, *, zone: str = "") -> Texts:
+def json_column_of(array: pa.Array, *, zone: str = "") -> JsonColumn:
     """Spell an array of one of the columns' types.
 
     Args:
@@ -95,9 +95,9 @@ def texts_of(array: pa.Array, *, zone: str = "") -> Texts:
     return _KINDS[array.type](array, zone)
 
 
-def texts_of_values(values: Sequence[bytes]) -> Texts:
-    """Take values that have been spelled one by one, quotes and nulls included."""
-    return Texts(pa.array([value.decode() for value in values], pa.string()))
+def json_column_of_values(values: Sequence[bytes]) -> JsonColumn:
+    """Take values that have been encoded one by one, quotes and nulls included."""
+    return JsonColumn(pa.array([value.decode() for value in values], pa.string()))
 
 
 def has_nul(array: pa.Array) -> bool:
@@ -105,33 +105,33 @@ def has_nul(array: pa.Array) -> bool:
     return any(b"\0" in piece for piece in _pieces(array))
 
 
-def _plain(array: pa.Array, _: str) -> Texts:
-    return Texts(array.cast(pa.string()))
+def _plain(array: pa.Array, _: str) -> JsonColumn:
+    return JsonColumn(array.cast(pa.string()))
 
 
-def _floats(array: pa.Array, _: str) -> Texts:
+def _floats(array: pa.Array, _: str) -> JsonColumn:
     size = pc.abs(array)
     usual = pc.or_(pc.equal(size, 0.0), pc.and_(pc.greater_equal(size, _SMALLEST_FLOAT), pc.less(size, _LARGEST_FLOAT)))
     if pc.all(usual).as_py() is False:
-        return texts_of_values([msgspec.json.encode(value) for value in array.to_pylist()])
+        return json_column_of_values([msgspec.json.encode(value) for value in array.to_pylist()])
     texts = array.cast(pa.string())
     whole = pc.equal(pc.floor(array), array)
     if pc.any(whole).as_py():
         texts = pc.if_else(whole, pc.binary_join_element_wise(texts, ".0", ""), texts)
-    return Texts(texts)
+    return JsonColumn(texts)
 
 
-def _dates(array: pa.Array, _: str) -> Texts:
-    return Texts(array.cast(pa.string()), '"', '"')
+def _dates(array: pa.Array, _: str) -> JsonColumn:
+    return JsonColumn(array.cast(pa.string()), '"', '"')
 
 
-def _moments(array: pa.Array, zone: str) -> Texts:
+def _moments(array: pa.Array, zone: str) -> JsonColumn:
     texts = _without_empty_fraction(array, pa.timestamp("s"), len("2012-01-01 12:30:00"))
-    return Texts(pc.binary_replace_slice(texts, start=10, stop=11, replacement="T"), '"', f'{zone}"')
+    return JsonColumn(pc.binary_replace_slice(texts, start=10, stop=11, replacement="T"), '"', f'{zone}"')
 
 
-def _times(array: pa.Array, _: str) -> Texts:
-    return Texts(_without_empty_fraction(array, pa.time32("s"), len("12:30:00")), '"', '"')
+def _times(array: pa.Array, _: str) -> JsonColumn:
+    return JsonColumn(_without_empty_fraction(array, pa.time32("s"), len("12:30:00")), '"', '"')
 
 
 def _without_empty_fraction(array: pa.Array, of_seconds: pa.DataType, length: int) -> pa.StringArray:
@@ -143,14 +143,14 @@ def _without_empty_fraction(array: pa.Array, of_seconds: pa.DataType, length: in
         return pc.if_else(pc.equal(pc.subsecond(array), 0.0), pc.utf8_slice_codeunits(texts, 0, length), texts)
 
 
-def _strings(array: pa.Array, _: str) -> Texts:
+def _strings(array: pa.Array, _: str) -> JsonColumn:
     found = _found(array, _ESCAPED)
     if found & _LONG_ESCAPES:
-        return texts_of_values([msgspec.json.encode(value) for value in array.to_pylist()])
+        return json_column_of_values([msgspec.json.encode(value) for value in array.to_pylist()])
     for character, escape in _SHORT_ESCAPES.items():  # the backslash comes first
         if ord(character) in found:
             array = pc.replace_substring(array, character, escape)
-    return Texts(array, '"', '"')
+    return JsonColumn(array, '"', '"')
 
 
 def _found(array: pa.StringArray, characters: frozenset[int]) -> set[int]:
@@ -179,7 +179,7 @@ def _data(array: pa.StringArray) -> pa.Buffer:
     return data[numbers[array.offset] : numbers[array.offset + len(array)]]
 
 
-_KINDS: dict[pa.DataType, Callable[[Any, str], Texts]] = {
+_KINDS: dict[pa.DataType, Callable[[Any, str], JsonColumn]] = {
     pa.int64(): _plain,
     pa.bool_(): _plain,
     pa.float64(): _floats,

@@ -15,7 +15,7 @@ from tap_redivis.errors import InvalidValue, SchemaChanged, one_line
 from tap_redivis.model.columns import _SURROGATES, INT64_MAX, INT64_MIN, Column, ValueRules
 from tap_redivis.wire.casts import Number, Value, cast, is_finite, recast
 from tap_redivis.wire.json_lines import has_escaped_nul, is_too_fine, utc_appender
-from tap_redivis.wire.rows import Notices, Rows
+from tap_redivis.wire.rows import JsonRows, ValueIssues
 
 T = TypeVar("T")
 
@@ -39,18 +39,18 @@ class RowCodec:
         table: The table's reference, for errors.
         columns: The columns, in the order that RECORDs have them.
         rules: What to do with values that targets cannot take.
-        notices: Where changes are counted.
+        issues: Where changes are counted.
 
     Attributes:
         large_rows: Held by the read stream that has a large row in memory.
     """
 
-    def __init__(self, table: str, columns: Sequence[Column], rules: ValueRules, notices: Notices) -> None:
+    def __init__(self, table: str, columns: Sequence[Column], rules: ValueRules, issues: ValueIssues) -> None:
         self.columns = tuple(columns)
         self.table = table
         self.rules = rules
         self._bad_characters = rules.bad_characters
-        self._notices = notices
+        self._notices = issues
         self.keys = [msgspec.json.encode(column.name).decode() + ":" for column in columns]
         self.zone = "+00:00" if rules.append_utc else ""
         self._encoder = msgspec.json.Encoder()
@@ -83,7 +83,7 @@ class RowCodec:
                 raise SchemaChanged(
                     f"a read stream lacks the column {name!r}, which the table has",
                     where=self.table,
-                    todo="Run again; if it stays, deselect the variable, and tell Redivis",
+                    hint="Run again; if it stays, deselect the variable, and tell Redivis",
                 )
             self._notices.add(f"bodies without the column {name!r}, which is null there")
 
@@ -91,7 +91,7 @@ class RowCodec:
         """Make the same codec for rows that end with one more column."""
         return self.fitted((*self.columns, column), all_must_come=self.all_must_come)
 
-    def spell_lines(self, lines: bytes) -> Rows | None:
+    def encode_lines(self, lines: bytes) -> JsonRows | None:
         """Check and spell JSON lines whose keys are the columns' names; None where some row needs casting.
 
         Casting it must be where the decoder would hide something: U+0000, or parts of microseconds, which it rounds,
@@ -104,22 +104,22 @@ class RowCodec:
         except (msgspec.DecodeError, UnicodeDecodeError):
             return None
         # Lines that could be passed on as they came are encoded too: to find out which can takes as long as that.
-        spelled = self._encoder.encode_lines(structs)
-        if self._has_times and is_too_fine(lines, spelled):
+        encoded = self._encoder.encode_lines(structs)
+        if self._has_times and is_too_fine(lines, encoded):
             return None
-        return Rows(len(structs), self._append_zones(spelled) if self._append_zones else spelled)
+        return JsonRows(len(structs), self._append_zones(encoded) if self._append_zones else encoded)
 
-    def spell_values(self, values: Sequence[Value]) -> bytes:
+    def encode_row(self, values: Sequence[Value]) -> bytes:
         """Write one cast row as a JSON line."""
         cells = zip(self.keys, values, self.columns, strict=True)
-        return b"{" + b",".join(key.encode() + self._spell(value, column) for key, value, column in cells) + b"}\n"
+        return b"{" + b",".join(key.encode() + self._encode(value, column) for key, value, column in cells) + b"}\n"
 
     def note_unknown(self, names: Iterable[str]) -> None:
         """Count columns that arrive though the variable list does not have them."""
         for name in names:
             self._notices.add(f"streams with the unknown column {name!r}, which is left out")
 
-    def spell_column(self, values: Sequence[Any], column: Column, offset: int) -> list[bytes]:
+    def encode_column(self, values: Sequence[Any], column: Column, offset: int) -> list[bytes]:
         """Cast and spell the values of one column, one by one.
 
         Args:
@@ -130,10 +130,10 @@ class RowCodec:
         Raises:
             InvalidValue: A value cannot be read as its type, and the rules say to fail.
         """
-        return [self._spell(value, column) for value in self.cast_column(values, column, offset)]
+        return [self._encode(value, column) for value in self.cast_column(values, column, offset)]
 
     def cast_column(self, values: Sequence[Any], column: Column, offset: int) -> list[Value]:
-        """Cast the values of one column, one by one (see ``spell_column``)."""
+        """Cast the values of one column, one by one (see ``encode_column``)."""
         return [self._cast(value, column, offset + index) for index, value in enumerate(values)]
 
     def note_not_finite(self, column: Column, count: int) -> None:
@@ -185,10 +185,10 @@ class RowCodec:
             f"variable {column.name!r}, row {offset} of its read stream: {shown} is no {column.type} ({error})",
             offset=offset,
             where=self.table,
-            todo="Correct it at the source, or set on_invalid_value to null",
+            hint="Correct it at the source, or set on_invalid_value to null",
         )
 
-    def _spell(self, value: Value, column: Column) -> bytes:
+    def _encode(self, value: Value, column: Column) -> bytes:
         if isinstance(value, str) and _SURROGATES.search(value):
             return json.dumps(value).encode()  # msgspec cannot write lone surrogates, not even escaped
         if isinstance(value, str) and column.type == "dateTime":

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from tap_redivis.client.retry import PassingFailure
+from tap_redivis.client.retry import TransientError
 from tap_redivis.model.columns import Column
 from tap_redivis.wire.arrays import TARGETS, place_columns, rows_of, text_or_bytes
 from tap_redivis.wire.codec import RowCodec
-from tap_redivis.wire.rows import LARGE_ROW_BYTES, MAX_ROW_BYTES, DamagedRow, Rows, Turn, too_large
+from tap_redivis.wire.rows import LARGE_ROW_BYTES, MAX_ROW_BYTES, DamagedRow, JsonRows, LargeRowLock, too_large
 
 _PART_BYTES = 256 * 1024
 """Bytes that are parsed at once. With 1 MiB, eight read streams take 37 MiB more, and 8 % less processor time."""
@@ -33,10 +33,10 @@ class CsvDecoder:
         self._codec = codec
         self._asked = list(names)
         self._names: list[str] = []
-        self.marked = False
+        self.has_sentinel = False
         self._unended: tuple[int, bytes] | None = None
 
-    def rows(self, pieces: Iterable[bytes], offset: int) -> Iterator[Rows]:
+    def rows(self, pieces: Iterable[bytes], offset: int) -> Iterator[JsonRows]:
         """Decode one body (see ``Decoder``)."""
         self._names = []
 
@@ -45,7 +45,7 @@ class CsvDecoder:
                 raise too_large(self._codec.table, offset)
             turn.take(size)
 
-        with Turn(self._codec.large_rows) as turn:
+        with LargeRowLock(self._codec.large_rows) as turn:
             for part in whole_records(pieces, check_size):
                 if not part.endswith(b"\n"):
                     self._check_unended(offset, part)
@@ -62,7 +62,7 @@ class CsvDecoder:
         """Take a last record without a line end only if it comes again: a value that was cut would look the same."""
         before, self._unended = self._unended, (offset, part)
         if before != self._unended:
-            raise PassingFailure("the body ended in the middle of a row")
+            raise TransientError("the body ended in the middle of a row")
 
     def _parse(self, part: bytes, offset: int) -> tuple[pa.RecordBatch, list[pa.Array | None]] | None:
         """Parse whole records; None for a header alone."""
@@ -138,7 +138,7 @@ def whole_records(pieces: Iterable[bytes], check_size: Callable[[int], None]) ->
     """
     waiting = bytearray()
     whole = quotes = 0  # whole: bytes of waiting that are complete records
-    failure: PassingFailure | None = None
+    failure: TransientError | None = None
     try:
         for piece in pieces:
             if end := _last_record_end(piece, quotes):
@@ -150,7 +150,7 @@ def whole_records(pieces: Iterable[bytes], check_size: Callable[[int], None]) ->
                 waiting, whole = waiting[whole:], 0
                 yield part.pop()  # and nothing here keeps it
             check_size(len(waiting) - whole)
-    except PassingFailure as error:
+    except TransientError as error:
         failure = error  # the records before the break are good
     if whole:
         yield bytes(memoryview(waiting)[:whole])

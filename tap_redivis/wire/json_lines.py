@@ -19,7 +19,7 @@ from tap_redivis.errors import DataError
 from tap_redivis.model.added_columns import DELETED_AT, ROW_KEY, TABLE, VERSION
 from tap_redivis.model.columns import Column, KeyValue
 from tap_redivis.model.reads import ChangeCounts
-from tap_redivis.wire.rows import Parts, Rows
+from tap_redivis.wire.rows import JsonRows, Parts
 
 _LONG_ROW_BYTES = 4096
 _TOO_FINE = re.compile(rb":\d\d\.\d{6}0*[1-9]")
@@ -32,10 +32,10 @@ def has_escaped_nul(lines: bytes) -> bool:
     return b"\\" in lines and b"\\u0000" in lines
 
 
-def is_too_fine(lines: bytes, spelled: bytes) -> bool:
-    """Whether JSON lines have parts of microseconds, or look so; ``spelled`` is what msgspec made of them."""
+def is_too_fine(lines: bytes, encoded: bytes) -> bool:
+    """Whether JSON lines have parts of microseconds, or look so; ``encoded`` is what msgspec made of them."""
     # To see that only the space between date and time changed is much faster than the search. T is rare in text.
-    differ_in_spaces_only = len(lines) == len(spelled) and lines.replace(b"T", b" ") == spelled.replace(b"T", b" ")
+    differ_in_spaces_only = len(lines) == len(encoded) and lines.replace(b"T", b" ") == encoded.replace(b"T", b" ")
     return not differ_in_spaces_only and _TOO_FINE.search(lines) is not None
 
 
@@ -49,11 +49,11 @@ def utc_appender(columns: Sequence[Column]) -> Callable[[bytes], bytes] | None:
     return lambda lines: pattern.sub(rb'\1+00:00"', lines)
 
 
-Extension = Callable[[Rows, int, int], Rows]
+ColumnAppender = Callable[[JsonRows, int, int], JsonRows]
 """Adds columns to some rows, given the ordinal of their read stream and the offset of the first one in it."""
 
 
-def extension(names: Sequence[str], *, table: str, version_tag: str | None, table_version: int) -> Extension:
+def column_appender(names: Sequence[str], *, table: str, version_tag: str | None, table_version: int) -> ColumnAppender:
     """Make what adds columns to the rows of one load.
 
     Args:
@@ -66,7 +66,7 @@ def extension(names: Sequence[str], *, table: str, version_tag: str | None, tabl
     cells = [b',"%b":%b' % (name.encode(), msgspec.json.encode(values[name])) for name in names if name in values]
     constant = b"".join(cells).replace(b"%", b"%%") + b"}\n"
 
-    def extend(rows: Rows, ordinal: int, offset: int) -> Rows:
+    def extend(rows: JsonRows, ordinal: int, offset: int) -> JsonRows:
         if ROW_KEY not in names:
             return _with_ends(rows, constant, ())
         key = b',"%b":"%d-%d-%%d"' % (ROW_KEY.encode(), table_version, ordinal)
@@ -75,11 +75,11 @@ def extension(names: Sequence[str], *, table: str, version_tag: str | None, tabl
     return extend if names else _unchanged
 
 
-def _unchanged(rows: Rows, _ordinal: int, _offset: int) -> Rows:
+def _unchanged(rows: JsonRows, _ordinal: int, _offset: int) -> JsonRows:
     return rows
 
 
-def _with_ends(rows: Rows, end: bytes, numbers: Sequence[int]) -> Rows:
+def _with_ends(rows: JsonRows, end: bytes, numbers: Sequence[int]) -> JsonRows:
     """Put an end in the place of each row's own.
 
     Args:
@@ -88,16 +88,16 @@ def _with_ends(rows: Rows, end: bytes, numbers: Sequence[int]) -> Rows:
         numbers: The number of each row, if the format has one.
     """
     if len(rows.lines) > rows.count * _LONG_ROW_BYTES:
-        return Rows(rows.count, _with_ends_one_by_one(rows, end, numbers))
+        return JsonRows(rows.count, _with_ends_one_by_one(rows, end, numbers))
     # One call each of C for all rows: several times as fast as a join of lines and ends.
     lines = rows.lines.replace(b"%", b"%%")
     ended = lines.replace(b"}", end.removesuffix(b"\n"))  # one byte is found ten times faster than two
     if len(ended) != len(lines) + rows.count * (len(end) - len(b"}\n")):  # a value has such a brace too
         ended = lines.replace(b"}\n", end)
-    return Rows(rows.count, ended % tuple(numbers))
+    return JsonRows(rows.count, ended % tuple(numbers))
 
 
-def _with_ends_one_by_one(rows: Rows, end: bytes, numbers: Sequence[int]) -> bytes:
+def _with_ends_one_by_one(rows: JsonRows, end: bytes, numbers: Sequence[int]) -> bytes:
     """Do the same with one copy only, since the rows may be large."""
     lines, begin = memoryview(rows.lines), 0
     parts: list[bytes | memoryview] = []
@@ -126,7 +126,7 @@ class DeletionMarker:
         self._ends = {"i": there, "c": there, "d": gone, "r": there, "g": gone}
         self._name = change_column.name
 
-    def of(self, rows: Rows) -> tuple[Rows, ChangeCounts]:
+    def of(self, rows: JsonRows) -> tuple[JsonRows, ChangeCounts]:
         """Mark the deleted rows among some rows, and count the changes.
 
         Raises:
@@ -138,9 +138,9 @@ class DeletionMarker:
             counts.append(lines.count(pair))
             lines = lines.replace(pair, end)
         if sum(counts) != rows.count:
-            raise DataError("the query does not say of each row what became of it", where="LOG_BASED", todo="Run again")
+            raise DataError("the query does not say of each row what became of it", where="LOG_BASED", hint="Run again")
         inserted, changed, deleted, *repeated = counts
-        return Rows(rows.count, lines), ChangeCounts(inserted, changed, deleted, sum(repeated))
+        return JsonRows(rows.count, lines), ChangeCounts(inserted, changed, deleted, sum(repeated))
 
 
 def _last_pair(name: str, value: str | None) -> bytes:
@@ -180,7 +180,7 @@ class HighestKey:
         return value
 
 
-RecordLines = Callable[[Rows], Parts]
+RecordLines = Callable[[JsonRows], Parts]
 """Makes the RECORD lines of some rows."""
 
 
@@ -194,7 +194,7 @@ def splicing(stream: str, version: int | None) -> RecordLines:
     prefix = b'{"type":"RECORD","stream":' + msgspec.json.encode(stream) + b',"record":'
     infix = b"" if version is None else b',"version":%d' % version
 
-    def lines(rows: Rows) -> Parts:
+    def lines(rows: JsonRows) -> Parts:
         extracted = datetime.now(timezone.utc).isoformat().encode()
         suffix = infix + b',"time_extracted":"' + extracted + b'"}\n'
         if rows.count == 1:  # it may be large, and is not copied

@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tap_redivis.client.retry import PassingFailure
+from tap_redivis.client.retry import TransientError
 from tap_redivis.errors import InvalidValue
 from tap_redivis.wire.casts import Number
 from tap_redivis.wire.codec import RowCodec
-from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, Rows, Turn, too_large
+from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, JsonRows, LargeRowLock, too_large
 
 
 class JsonlDecoder:
@@ -24,13 +24,13 @@ class JsonlDecoder:
         self._codec = codec
         self._expected = [column.name for column in codec.columns]
         self._names: list[str] = []
-        self.marked = False
+        self.has_sentinel = False
 
-    def rows(self, pieces: Iterable[bytes], offset: int) -> Iterator[Rows]:
+    def rows(self, pieces: Iterable[bytes], offset: int) -> Iterator[JsonRows]:
         """Decode one body (see ``Decoder``)."""
         self._names = []
         tail = bytearray()
-        with Turn(self._codec.large_rows) as turn:
+        with LargeRowLock(self._codec.large_rows) as turn:
             for piece in pieces:
                 end = piece.rfind(b"\n") + 1
                 if not end:
@@ -47,20 +47,20 @@ class JsonlDecoder:
                 turn.give()
             yield from self._last(bytes(tail), offset)
 
-    def _check_size(self, tail: bytearray, offset: int, turn: Turn) -> None:
+    def _check_size(self, tail: bytearray, offset: int, turn: LargeRowLock) -> None:
         if len(tail) > MAX_ROW_BYTES:
             raise too_large(self._codec.table, offset)
         turn.take(len(tail))
 
-    def _last(self, tail: bytes, offset: int) -> Iterator[Rows]:
+    def _last(self, tail: bytes, offset: int) -> Iterator[JsonRows]:
         """Take a line without its end for a row only if it is whole: an object that was cut never parses."""
         if not tail.strip():
             return
         if not isinstance(_parsed(tail), dict):
-            raise PassingFailure("the body ended in the middle of a row")
+            raise TransientError("the body ended in the middle of a row")
         yield from self._decode(tail, offset)
 
-    def _decode(self, lines: bytes, offset: int) -> Iterator[Rows]:
+    def _decode(self, lines: bytes, offset: int) -> Iterator[JsonRows]:
         if not self._names:
             self._names = self._keys_of_first_row(lines)
         rows = self._spelled(lines)
@@ -69,24 +69,24 @@ class JsonlDecoder:
         elif rows.count:
             yield rows
 
-    def _spelled(self, lines: bytes) -> Rows | None:
+    def _spelled(self, lines: bytes) -> JsonRows | None:
         """Spell lines the fast way; None where their keys or values are not as usual."""
         if self._names != self._expected:
             return None
-        return self._codec.spell_lines(lines)
+        return self._codec.encode_lines(lines)
 
-    def _one_by_one(self, lines: bytes, offset: int) -> Iterator[Rows]:
+    def _one_by_one(self, lines: bytes, offset: int) -> Iterator[JsonRows]:
         """Decode row by row; the rows before a bad one are given before its error."""
-        spelled: list[bytes] = []
+        encoded: list[bytes] = []
         failure: DamagedRow | InvalidValue | None = None
         for line in filter(bytes.strip, lines.split(b"\n")):
             try:
-                spelled.append(self._row(line, offset + len(spelled)))
+                encoded.append(self._row(line, offset + len(encoded)))
             except (DamagedRow, InvalidValue) as error:
                 failure = error
                 break
-        if spelled:
-            yield Rows(len(spelled), b"".join(spelled))
+        if encoded:
+            yield JsonRows(len(encoded), b"".join(encoded))
         if failure:
             raise failure
 
@@ -96,7 +96,7 @@ class JsonlDecoder:
         row = _parsed(line)
         if not isinstance(row, dict):
             raise DamagedRow(f"row {offset} is damaged")
-        return self._codec.spell_values(self._codec.cast_row(row, self._names or self._expected, offset))
+        return self._codec.encode_row(self._codec.cast_row(row, self._names or self._expected, offset))
 
     def _keys_of_first_row(self, lines: bytes) -> list[str]:
         """Find each column's key in the server's spelling: names match without case (redivis-api §8.1.13)."""

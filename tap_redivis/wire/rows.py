@@ -1,4 +1,4 @@
-"""Rows as every wire decoder gives them: JSON lines in one spelling, checked against the columns.
+"""JsonRows as every wire decoder gives them: JSON lines in one spelling, checked against the columns.
 
 The spelling is msgspec's: shortest floats, integers without a fraction, dates and times in ISO 8601 without a zone,
 keys in the order of the columns, nulls written out. A decoder that finds a value of another type casts that row by
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from tap_redivis.client.retry import PassingFailure
+from tap_redivis.client.retry import TransientError
 from tap_redivis.errors import RowTooLarge
 from tap_redivis.model.columns import KeyValue
 
@@ -57,7 +57,7 @@ class Counted(Protocol):
         ...
 
 
-class RowBlock(Counted, Protocol):
+class Rows(Counted, Protocol):
     """Some rows of a read stream, in its order, whatever they are held as."""
 
     def without_first(self, count: int) -> Self:
@@ -66,7 +66,7 @@ class RowBlock(Counted, Protocol):
 
 
 @dataclass(frozen=True)
-class Rows:
+class JsonRows:
     """Some rows of a read stream, in its order, as JSON lines.
 
     Attributes:
@@ -90,15 +90,15 @@ class Rows:
         begin = self.lines.rfind(b"\n", 0, -1) + 1
         return hashlib.blake2b(memoryview(self.lines)[begin:], digest_size=8).hexdigest()
 
-    def first(self, count: int) -> Rows:
+    def first(self, count: int) -> JsonRows:
         """Take the first ``count`` rows."""
         if self.count <= count:
             return self
-        return Rows(count, b"".join(self.lines.splitlines(keepends=True)[:count]))
+        return JsonRows(count, b"".join(self.lines.splitlines(keepends=True)[:count]))
 
-    def without_first(self, count: int) -> Rows:
+    def without_first(self, count: int) -> JsonRows:
         """Leave out the first ``count`` rows."""
-        return Rows(self.count - count, b"".join(self.lines.splitlines(keepends=True)[count:]))
+        return JsonRows(self.count - count, b"".join(self.lines.splitlines(keepends=True)[count:]))
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Lines:
 
 
 @dataclass
-class Notices:
+class ValueIssues:
     """Counts what was changed or left out, so that it can be warned of once a table; used by all reader threads."""
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -144,7 +144,7 @@ class Notices:
             self.counts[kind] += count
 
 
-class DamagedRow(PassingFailure):
+class DamagedRow(TransientError):
     """A row that is not a row: worth reading once more from there (the place is the offset reached)."""
 
 
@@ -152,12 +152,12 @@ class Decoder(Protocol):
     """Decodes the bodies of one read stream, one after another, in one wire format.
 
     Attributes:
-        marked: Whether the last body had a mark that proves its end. JSON Lines and CSV have none: only the count does.
+        has_sentinel: Whether the last body had a sentinel, which proves its end. JSON Lines and CSV have none.
     """
 
-    marked: bool
+    has_sentinel: bool
 
-    def rows(self, pieces: Iterable[bytes], offset: int) -> Iterator[RowBlock]:
+    def rows(self, pieces: Iterable[bytes], offset: int) -> Iterator[Rows]:
         """Decode one body.
 
         Args:
@@ -168,7 +168,7 @@ class Decoder(Protocol):
             Some rows, as soon as they are complete.
 
         Raises:
-            PassingFailure: The body ends in the middle of a row.
+            TransientError: The body ends in the middle of a row.
             DamagedRow: A row, or what holds it, cannot be read.
             InvalidValue: A value cannot be read as its variable's type; the rows before it have been given.
             RowTooLarge: A row is larger than ``MAX_ROW_BYTES``.
@@ -176,7 +176,7 @@ class Decoder(Protocol):
         ...
 
 
-class Turn:
+class LargeRowLock:
     """Lets one read stream of a table hold a large row, and the others wait: a context that ends with the reading.
 
     Whoever ends the turn must have deleted its names for the row: a generator that waits keeps them alive.
@@ -223,5 +223,5 @@ def too_large(table: str, offset: int) -> RowTooLarge:
     return RowTooLarge(
         f"row {offset} of a read stream is larger than {MAX_ROW_BYTES:,} bytes",
         where=table,
-        todo="Deselect the variable that makes it so large",
+        hint="Deselect the variable that makes it so large",
     )

@@ -14,7 +14,7 @@ from redivis_emulator import render
 from redivis_emulator.render import Style
 from tap_redivis.model.columns import Column, ValueRules, WireFormat
 from tap_redivis.wire.codec import RowCodec
-from tap_redivis.wire.rows import Notices
+from tap_redivis.wire.rows import ValueIssues
 
 _EXAMPLES = int(os.environ.get("TAP_REDIVIS_FUZZ_EXAMPLES", "100"))
 FUZZ = settings(max_examples=_EXAMPLES, derandomize="TAP_REDIVIS_FUZZ_EXAMPLES" not in os.environ)
@@ -75,7 +75,7 @@ def body(style: Style, offset: int = 0) -> bytes:
 
 def codec() -> RowCodec:
     """Make the table's codec; what comes out must not depend on chance, so bad values are errors."""
-    return RowCodec("demo.fuzz.t", COLUMNS, ValueRules(), Notices())
+    return RowCodec("demo.fuzz.t", COLUMNS, ValueRules(), ValueIssues())
 
 
 def styles() -> st.SearchStrategy[Style]:

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redivis_emulator.render import Style
-from tap_redivis.client.retry import PassingFailure
+from tap_redivis.client.retry import TransientError
 from tap_redivis.errors import DataError
 from tap_redivis.wire import decoder_for
-from tap_redivis.wire.rows import Rows
+from tap_redivis.wire.rows import JsonRows
 from tests.fuzz.bodies import COLUMNS, EDITS, FUZZ, Edit, body, codec, styles
 from tests.unit.bodies import cuts
 
@@ -30,11 +30,11 @@ def test_no_bytes_break_a_decoder(style: Style, edits: Sequence[Edit], places: S
     try:
         for rows in decoder.rows(cuts(data, places), 0):
             _check(rows, table.row_type)
-    except (PassingFailure, DataError):
+    except (TransientError, DataError):
         pass
 
 
-def _check(rows: Rows, row_type: type[msgspec.Struct] | None) -> None:
+def _check(rows: JsonRows, row_type: type[msgspec.Struct] | None) -> None:
     """Check that rows are as many lines as they say, each an object of the columns' types."""
     assert row_type is not None
     assert rows.lines.endswith(b"\n")

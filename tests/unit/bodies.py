@@ -16,7 +16,7 @@ from tap_redivis.model.columns import COLUMN_TYPES, INT64_MAX, INT64_MIN, Column
 from tap_redivis.wire.casts import Value
 from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.jsonl import JsonlDecoder
-from tap_redivis.wire.rows import Notices, Rows
+from tap_redivis.wire.rows import JsonRows, ValueIssues
 
 
 @dataclass(frozen=True)
@@ -150,13 +150,13 @@ def cuts(body: bytes, places: Iterable[int]) -> list[bytes]:
 
 def codec(columns: Sequence[Column], **rules: Any) -> RowCodec:
     """Make a codec for a table of no name."""
-    return RowCodec("demo.t", columns, ValueRules(**rules), Notices())
+    return RowCodec("demo.t", columns, ValueRules(**rules), ValueIssues())
 
 
-def decoded(codec: RowCodec, pieces: Iterable[bytes], offset: int = 0) -> Rows:
+def decoded(codec: RowCodec, pieces: Iterable[bytes], offset: int = 0) -> JsonRows:
     """Decode a body to its end; all rows in one."""
     parts = list(JsonlDecoder(codec).rows(pieces, offset))
-    return Rows(sum(part.count for part in parts), b"".join(part.lines for part in parts))
+    return JsonRows(sum(part.count for part in parts), b"".join(part.lines for part in parts))
 
 
 def same(found: Iterable[Any], expected: Iterable[Any]) -> bool:

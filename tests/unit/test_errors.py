@@ -12,18 +12,18 @@ from tap_redivis.errors import ConfigError, RedivisError, one_line
 
 
 def test_an_error_has_three_parts() -> None:
-    error = ConfigError("it is no list", where="datasets", todo="Write a list")
+    error = ConfigError("it is no list", where="datasets", hint="Write a list")
 
     assert str(error) == "datasets: it is no list. Write a list."
 
 
 def test_an_error_without_a_place_begins_with_what_happened() -> None:
-    assert str(ConfigError("it is empty", todo="Fill it")) == "it is empty. Fill it."
+    assert str(ConfigError("it is empty", hint="Fill it")) == "it is empty. Fill it."
 
 
 def test_an_error_is_one_line() -> None:
     """Servers' words may have several."""
-    assert str(ConfigError("two\nlines", where=" a\tb ", todo="x\r\n")) == "a b : two lines. x ."
+    assert str(ConfigError("two\nlines", where=" a\tb ", hint="x\r\n")) == "a b : two lines. x ."
 
 
 @pytest.mark.parametrize(("text", "limit", "expected"), [("a b c", 5, "a b c"), ("a b cd", 5, "a b …"), ("", 5, "")])

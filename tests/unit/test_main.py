@@ -14,11 +14,11 @@ from redivis_emulator import DEFAULT_TOKEN, Emulator
 
 _MISTAKE = """
 from tap_redivis import tap
-from tap_redivis.runtime.logs import hide
+from tap_redivis.runtime.logs import register_secret
 from tap_redivis.__main__ import main
 
 def mistaken(tap):
-    hide("secret-token")
+    register_secret("secret-token")
     raise ZeroDivisionError("something\\nwith secret-token")
 
 tap.TapRedivis.discover_streams = mistaken

@@ -35,12 +35,12 @@ def storage_at(root: str, prefix: str, file_bytes: int) -> Storage:
         raise ConfigError(
             f"{parts.scheme}:// is no storage that this tap knows",
             where=_ROOT,
-            todo=f"Name a folder, or a URL that begins with {', '.join(f'{kind}://' for kind in KINDS)}",
+            hint=f"Name a folder, or a URL that begins with {', '.join(f'{kind}://' for kind in KINDS)}",
         )
     if parts.query or parts.username or parts.password or not parts.netloc:
         raise ConfigError(
             "it must be a bucket and a path, without credentials",
             where=_ROOT,
-            todo="Credentials come from the environment or from profiles",
+            hint="Credentials come from the environment or from profiles",
         )
     return bucket_at(root, prefix, file_bytes)

@@ -53,7 +53,7 @@ _KNOWN: list[tuple[str, str, str]] = [
 ]
 """What an error is, what to do, and its signs: codes of the stores, statuses, and names of exceptions."""
 
-_SAID = {sign: (what, todo) for what, todo, signs in _KNOWN for sign in signs.split()}
+_SAID = {sign: (what, hint) for what, hint, signs in _KNOWN for sign in signs.split()}
 
 
 @contextmanager
@@ -64,8 +64,8 @@ def bucket_errors(where: str) -> Iterator[None]:
     except (StorageError, Closed):
         raise
     except Exception as error:
-        what, todo = _said(error)
-        raise StorageError(f"a BATCH file cannot be written: {what}", where=where, todo=todo) from error
+        what, hint = _said(error)
+        raise StorageError(f"a BATCH file cannot be written: {what}", where=where, hint=hint) from error
 
 
 def is_denied(error: BaseException | None) -> bool:

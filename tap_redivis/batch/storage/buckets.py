@@ -227,7 +227,7 @@ def bucket_at(root: str, prefix: str, file_bytes: int) -> Bucket:
         raise ConfigError(
             f"{scheme}:// needs the extra {kind.extra}, which is not installed ({error})",
             where="batch_config.storage.root",
-            todo=f"pip install 'tap-redivis[{kind.extra}]'",
+            hint=f"pip install 'tap-redivis[{kind.extra}]'",
         ) from error
     for name in _TALKATIVE:  # what they say of requests may hold credentials; gcsfs tells errors too that it raises
         logging.getLogger(name).setLevel(logging.CRITICAL)

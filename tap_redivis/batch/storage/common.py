@@ -201,5 +201,5 @@ def _check_inside(name: str) -> None:
         raise StorageError(
             f"the file name {name!r} leads out of the root",
             where="batch_config.storage.prefix",
-            todo="Leave {version} out of the prefix",
+            hint="Leave {version} out of the prefix",
         )

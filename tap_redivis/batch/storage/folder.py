@@ -29,7 +29,7 @@ _TRIES_FOR_LOCK = 20
 _SECONDS_BETWEEN_TRIES = 0.05
 _ROOM = "Make room and run again: the load goes on after its last complete file"
 _RIGHTS = "Let the tap's user write there, or set batch_config.storage.root to another place"
-_TODO = {
+_HINTS = {
     errno.ENOSPC: _ROOM,
     errno.EDQUOT: _ROOM,
     errno.EAGAIN: "End the other run that writes there, or set batch_config.storage.root to another place",
@@ -46,8 +46,8 @@ def storage_errors(where: str) -> Iterator[None]:
         yield
     except OSError as error:
         what = os.strerror(error.errno).lower() if error.errno else str(error)
-        todo = _TODO.get(error.errno or 0, "Check batch_config.storage.root and run again")
-        raise StorageError(f"a BATCH file cannot be written: {what}", where=where, todo=todo) from error
+        hint = _HINTS.get(error.errno or 0, "Check batch_config.storage.root and run again")
+        raise StorageError(f"a BATCH file cannot be written: {what}", where=where, hint=hint) from error
 
 
 class PartialFile:

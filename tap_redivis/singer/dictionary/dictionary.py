@@ -39,7 +39,7 @@ _SPOOLED_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of a topic that are asked for together: of one dataset, or of one stream.
+    """JsonRows of a topic that are asked for together: of one dataset, or of one stream.
 
     Attributes:
         name: The dataset's reference or the stream's name.

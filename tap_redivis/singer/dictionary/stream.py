@@ -82,7 +82,7 @@ class DictionaryStream(SdkStream):
             raise ConfigError(
                 f"replication method {self.replication_method} is not available",
                 where=f"catalog, stream {self.name}",
-                todo="Use FULL_TABLE; what did not change is not asked for",
+                hint="Use FULL_TABLE; what did not change is not asked for",
             )
 
     def load(self, counter: metrics.Counter) -> None:
@@ -167,7 +167,7 @@ class DictionaryStream(SdkStream):
         self.set_version(version if self.run.settings.emit_activate_version_messages else None)
         try:
             for part, rows in self._dictionary().rows(self.topic, [part for part in parts if part.name not in done]):
-                with SHUTDOWN.whole():
+                with SHUTDOWN.defer_signals():
                     self._write_rows(rows)
                     done[part.name] = self._mark(part, rows)
                     if time.monotonic() - self._last_state >= self.run.settings.state_interval_seconds:
@@ -175,7 +175,7 @@ class DictionaryStream(SdkStream):
                         self._write_state()
         finally:
             self._keep_writing(before, Writing(version, done))
-        with SHUTDOWN.whole():
+        with SHUTDOWN.defer_signals():
             if self.run.settings.emit_activate_version_messages:
                 self.write_activate_version(version)
             self._keep(self._complete(done, version))

@@ -124,7 +124,7 @@ TABLES = Topic(
         description="string: Description",
         query="string: SQL of a query",
         content_hash="string: What the server gives as a digest of the content",
-        row_count="integer: Rows at the source; not to be trusted for a draft",
+        row_count="integer: JsonRows at the source; not to be trusted for a draft",
         size_bytes="integer: Size at the source",
         variable_count="integer: Number of variables",
         is_sample="boolean: Whether it is a sample",
@@ -134,7 +134,7 @@ TABLES = Topic(
         created_at="dateTime: UTC",
         updated_at="dateTime: UTC",
         loaded_version_tag="string: Version of the last complete load: what the target holds",
-        loaded_row_count="integer: Rows of the last complete load",
+        loaded_row_count="integer: JsonRows of the last complete load",
         loaded_at="dateTime: End of the last complete load, UTC",
     ),
 )
@@ -150,7 +150,7 @@ VARIABLES = Topic(
         label="string: Short description",
         description="string: Long description",
         is_file_id="boolean: Whether the values are ids of files",
-        value_label_count="integer: Rows of it in redivis_value_labels",
+        value_label_count="integer: JsonRows of it in redivis_value_labels",
     ),
 )
 

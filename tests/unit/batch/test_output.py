@@ -34,11 +34,11 @@ from tap_redivis.planning.bookmarks import PartialLoad
 from tap_redivis.reading.jobs import Chunk
 from tap_redivis.wire.batches import ArrowRows, batches_of
 from tap_redivis.wire.codec import RowCodec
-from tap_redivis.wire.rows import MAX_ROW_BYTES, Notices, RowBlock, Rows
+from tap_redivis.wire.rows import MAX_ROW_BYTES, JsonRows, ValueIssues
 from tests.support.batches import ENCODINGS, records_in
 
 _NOW = datetime(2026, 1, 2, tzinfo=timezone.utc)
-_CODEC = RowCodec("demo.visits", [Column("id", "integer")], ValueRules(for_arrow=True), Notices())
+_CODEC = RowCodec("demo.visits", [Column("id", "integer")], ValueRules(for_arrow=True), ValueIssues())
 _NO_COLUMNS = FileColumns(7, row_key=False, constants={})
 _SCHEMA = pa.schema([("id", pa.int64())])
 
@@ -54,10 +54,10 @@ def _output(root: Path | str, encoding: str = "arrow", version: str = "v1.0", **
     return FileOutput(kind, "visits", _CODEC.table, _CODEC.columns, _CODEC.rules, load, _NO_COLUMNS, None)
 
 
-def _rows(encoding: str, first: int, count: int) -> RowBlock:
+def _rows(encoding: str, first: int, count: int) -> JsonRows:
     ids = range(first, first + count)
     if encoding == "jsonl":
-        return Rows(count, b"".join(b'{"id":%d}\n' % number for number in ids))
+        return JsonRows(count, b"".join(b'{"id":%d}\n' % number for number in ids))
     return ArrowRows(pa.RecordBatch.from_arrays([pa.array(ids, pa.int64())], schema=_SCHEMA))
 
 
@@ -210,7 +210,7 @@ def test_a_small_part_of_a_large_batch_does_not_keep_it_in_memory() -> None:
 
 
 def test_a_row_that_is_too_large_is_refused_after_those_before_it() -> None:
-    codec = RowCodec("demo.visits", [Column("text", "string")], ValueRules(for_arrow=True), Notices())
+    codec = RowCodec("demo.visits", [Column("text", "string")], ValueRules(for_arrow=True), ValueIssues())
     array = pa.array(["a", "b", "x" * (MAX_ROW_BYTES + 1), "c"])
     blocks = batches_of(pa.RecordBatch.from_arrays([array], ["text"]), [array], codec, 10)
 
@@ -220,9 +220,9 @@ def test_a_row_that_is_too_large_is_refused_after_those_before_it() -> None:
 
 
 def test_an_error_of_the_reading_leaves_the_rows_before_it_in_a_file(tmp_path: Path) -> None:
-    def failing() -> Iterator[RowBlock]:
+    def failing() -> Iterator[JsonRows]:
         yield _rows("arrow", 0, 3)
-        raise Unavailable("gone", todo="Wait")
+        raise Unavailable("gone", hint="Wait")
 
     output = _output(tmp_path)
     files = output.chunks("a", 0, failing())
@@ -283,7 +283,7 @@ def test_a_thread_that_has_not_heard_of_the_end_leaves_nothing(tmp_path: Path) -
     """It hears of it when it writes, or begins the next file."""
     output = _output(tmp_path, rows=3)
 
-    def blocks() -> Iterator[RowBlock]:
+    def blocks() -> Iterator[JsonRows]:
         yield _rows("arrow", 0, 1)
         output.storage.close(others=False)
         yield _rows("arrow", 1, 2)

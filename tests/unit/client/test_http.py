@@ -14,7 +14,7 @@ import pytest
 from redivis_emulator import DEFAULT_TOKEN, Emulator, Fault
 from redivis_emulator.access import RateLimit, Token
 from tap_redivis.client.http import PIECE_BYTES, Api
-from tap_redivis.client.retry import PassingFailure
+from tap_redivis.client.retry import TransientError
 from tap_redivis.errors import (
     ApiError,
     Forbidden,
@@ -357,7 +357,7 @@ def test_a_body_that_breaks_is_a_passing_failure(
     emulator.faults.add(Fault(kind=kind, at_byte=1000))
     received: list[bytes] = []
 
-    with closing(api.open(_ROWS, _JSONL)) as body, pytest.raises(PassingFailure):
+    with closing(api.open(_ROWS, _JSONL)) as body, pytest.raises(TransientError):
         received.extend(body.pieces())
 
     assert len(b"".join(received)) == 1000
@@ -367,7 +367,7 @@ def test_a_body_is_not_retried_here(api: Api, emulator: Emulator) -> None:
     """Whoever reads it knows from where to go on."""
     emulator.faults.add(Fault(kind="status", status=503, retry_after=7))
 
-    with pytest.raises(PassingFailure, match="HTTP 503") as caught:
+    with pytest.raises(TransientError, match="HTTP 503") as caught:
         api.open(_ROWS, _JSONL)
 
     assert caught.value.wait == pytest.approx(7, abs=1)

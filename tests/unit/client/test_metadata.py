@@ -261,7 +261,7 @@ def test_a_list_that_is_none_is_an_error(api: Api, emulator: Emulator, items: ob
 
 @pytest.mark.parametrize("rubbish", [5, [5], {"a": []}, True, ""])
 def test_what_cannot_be_read_is_not_there(api: Api, emulator: Emulator, rubbish: object) -> None:
-    """Texts that are none, of a dataset and of its tables: what names the table is made of what is known."""
+    """JsonColumn that are none, of a dataset and of its tables: what names the table is made of what is known."""
     (first, *_) = api.get("/datasets/demo.visits/tables")["results"]
     texts = ("qualifiedReference", "referenceId", "uri", "description", "hash", "numRows", "updatedAt")
     odd = [{**first, **dict.fromkeys(texts, rubbish)}]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_redivis.client.retry import LONGEST_BACKOFF, LONGEST_WAIT, PassingFailure, RetryBudget, Watch, retry_after
+from tap_redivis.client.retry import LONGEST_BACKOFF, LONGEST_WAIT, RetryBudget, TransientError, Watch, retry_after
 
 _NOW = 1_800_000_000.0
 _WAITS = st.floats(0, 100)
@@ -192,7 +192,7 @@ def _watched(pieces: list[tuple[float, int]], seconds: float = 10.0) -> int:
     try:
         for _ in Watch(seconds, clock).over(_timed(clock, pieces)):
             passed += 1
-    except PassingFailure:
+    except TransientError:
         return passed
     return passed
 

@@ -19,7 +19,7 @@ from tap_redivis.model.tables import Variable
 from tap_redivis.planning.version_diff import Comparison, change_column, why_not_comparable
 from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.json_lines import DeletionMarker
-from tap_redivis.wire.rows import Notices, Rows
+from tap_redivis.wire.rows import JsonRows, ValueIssues
 
 _BEFORE, _SECOND, _AFTER = (f"demo.visits:v1_{minor}.visits" for minor in range(3))
 _NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00."), min_size=1)
@@ -81,13 +81,13 @@ def test_rows_are_marked_and_counted(rows: list[tuple[str, str | None, object]])
     """Whatever stands in them: also what looks like a mark or a line's end."""
     columns = [Column("id", "string"), Column("name", "string")]
     mark = change_column(column.name for column in columns)
-    codec = RowCodec("t", columns, ValueRules(), Notices()).with_column(mark)
-    lines = b"".join(codec.spell_values([str(key), name, kind]) for kind, name, key in rows)
+    codec = RowCodec("t", columns, ValueRules(), ValueIssues()).with_column(mark)
+    lines = b"".join(codec.encode_row([str(key), name, kind]) for kind, name, key in rows)
 
-    marked, changes = DeletionMarker(mark, _FOUND_AT, "+00:00").of(Rows(len(rows), lines))
+    has_sentinel, changes = DeletionMarker(mark, _FOUND_AT, "+00:00").of(JsonRows(len(rows), lines))
 
     found_at = "2026-11-20T12:00:00+00:00"
-    assert [json.loads(line) for line in marked.lines.splitlines()] == [
+    assert [json.loads(line) for line in has_sentinel.lines.splitlines()] == [
         {"id": str(key), "name": name, DELETED_AT: found_at if kind in "dg" else None} for kind, name, key in rows
     ]
     counts = [[kind for kind, _, _ in rows].count(kind) for kind in "icdrg"]
@@ -98,7 +98,7 @@ def test_a_row_of_which_nothing_is_said_is_an_error() -> None:
     lines = b'{"id":1,"redivis_change":null}\n'
 
     with pytest.raises(DataError, match="does not say of each row"):
-        DeletionMarker(change_column(["id"]), _FOUND_AT, "").of(Rows(1, lines))
+        DeletionMarker(change_column(["id"]), _FOUND_AT, "").of(JsonRows(1, lines))
 
 
 @pytest.mark.parametrize(

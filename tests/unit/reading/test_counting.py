@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from tap_redivis.reading.counting import ReadProgress, RowBudget
-from tap_redivis.wire.rows import Rows
+from tap_redivis.wire.rows import JsonRows
 
 
-def _rows(count: int) -> Rows:
-    return Rows(count, b"{}\n" * count)
+def _rows(count: int) -> JsonRows:
+    return JsonRows(count, b"{}\n" * count)
 
 
 def test_read_streams_share_what_is_allowed() -> None:

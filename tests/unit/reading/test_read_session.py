@@ -26,7 +26,7 @@ from tap_redivis.reading.counting import ReadProgress, RowBudget
 from tap_redivis.reading.jobs import Chunk, JobSpec, LocalWorker, Server, StreamEnd
 from tap_redivis.reading.read_session import SessionReader
 from tap_redivis.reading.read_stream import SessionGone
-from tap_redivis.wire.rows import Rows
+from tap_redivis.wire.rows import JsonRows
 from tests.unit.bodies import codec
 from tests.unit.conftest import MakeApi
 
@@ -96,7 +96,7 @@ class _Read:
             if isinstance(event, StreamEnd):
                 self.positions[event.stream] = replace(position, done=True)
                 continue
-            assert isinstance(event.content, Rows)
+            assert isinstance(event.content, JsonRows)
             lines = event.content.lines.decode().splitlines()
             assert len(lines) == event.count
             self.lines += lines
@@ -115,15 +115,15 @@ def _all(reader: SessionReader) -> _Read:
 class _Endless:
     """Decodes rows that do not come to an end by themselves, and says when nobody asks for more."""
 
-    marked = True
+    has_sentinel = True
 
     def __init__(self) -> None:
         self.left = threading.Event()
 
-    def rows(self, pieces: Iterable[bytes], offset: int) -> Iterator[Rows]:  # noqa: ARG002 - a decoder's signature
+    def rows(self, pieces: Iterable[bytes], offset: int) -> Iterator[JsonRows]:  # noqa: ARG002 - a decoder's signature
         try:
             for number in range(100_000):
-                yield Rows(1, b"%d\n" % number)
+                yield JsonRows(1, b"%d\n" % number)
         except GeneratorExit:
             self.left.set()
             raise
@@ -353,11 +353,11 @@ def test_a_session_goes_on_in_the_next_run_where_the_last_one_stopped(api: Api) 
 def test_a_stream_that_has_another_row_where_it_was_left_is_gone(
     api: Api, wire_format: WireFormat, change: dict[str, Any]
 ) -> None:
-    """Rows are not at their offsets: to go on would lose or repeat some."""
+    """JsonRows are not at their offsets: to go on would lose or repeat some."""
     request = _request(wire_format)
     stream, *_ = open_session(api, request).streams
     lines = _all(_reader(api, request, {stream: StreamPosition()}, expected=None)).lines
-    left = StreamPosition().advance(100, Rows(1, f"{lines[99]}\n".encode()).last_digest)
+    left = StreamPosition().advance(100, JsonRows(1, f"{lines[99]}\n".encode()).last_digest)
 
     assert lines[100:] == _all(_reader(api, request, {stream: left}, expected=None)).lines
     with pytest.raises(SessionGone):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tap_redivis.runtime.logs import hide, redact_handlers, redacted
+from tap_redivis.runtime.logs import redact_handlers, redacted, register_secret
 
 _SECRET = "hidden-by-a-test"  # noqa: S105 - of no service
 
@@ -16,7 +16,7 @@ _SECRET = "hidden-by-a-test"  # noqa: S105 - of no service
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
     """The output of a handler of the root logger, which redacts."""
-    hide(_SECRET)
+    register_secret(_SECRET)
     output = io.StringIO()
     handler = logging.StreamHandler(output)
     root = logging.getLogger()
@@ -48,6 +48,6 @@ def test_a_secret_is_hidden_in_tracebacks(log: io.StringIO) -> None:
 @pytest.mark.parametrize("nothing", [None, ""])
 def test_no_token_is_no_secret(nothing: str | None) -> None:
     """Else each gap between letters would be replaced."""
-    hide(nothing)
+    register_secret(nothing)
 
     assert redacted("text") == "text"

@@ -33,7 +33,7 @@ except Termination as termination:
     os._exit(termination.exit_code)
 """
 _WRITES = """
-    with SHUTDOWN.whole():
+    with SHUTDOWN.defer_signals():
         rest = b"x" * 200_000 + bytes([10])
         while rest:
             rest = rest[os.write(1, rest):]
@@ -72,8 +72,8 @@ def test_a_signal_ends_what_waits(signum: int, code: int) -> None:
 def test_a_section_is_finished_first() -> None:
     """Also the one around it: a line and its bookmark belong together."""
     body = """
-    with SHUTDOWN.whole():
-        with SHUTDOWN.whole():
+    with SHUTDOWN.defer_signals():
+        with SHUTDOWN.defer_signals():
             receive(signal.SIGTERM)
             say("line")
         say("bookmark")
@@ -85,7 +85,7 @@ def test_a_section_is_finished_first() -> None:
 def test_the_first_signal_decides() -> None:
     """A second one hurries nothing and changes no exit code."""
     body = """
-    with SHUTDOWN.whole():
+    with SHUTDOWN.defer_signals():
         receive(signal.SIGTERM)
         receive(signal.SIGINT)
         say("line")
@@ -112,7 +112,7 @@ def test_a_signal_that_hits_a_finalizer_ends_the_next_section() -> None:
     thing = threading.Event()
     reference = weakref.ref(thing, lambda _: receive(signal.SIGTERM))
     del thing
-    with SHUTDOWN.whole():
+    with SHUTDOWN.defer_signals():
         say("line")
     """
     process = _completed(body)
@@ -155,7 +155,7 @@ def test_a_signal_that_interrupts_nothing_ends_what_writes() -> None:
 def test_a_section_that_does_not_end_is_ended() -> None:
     """Within two seconds: the limits of the code add up to less, and this machine may be slow."""
     body = """
-    with SHUTDOWN.whole():
+    with SHUTDOWN.defer_signals():
         receive(signal.SIGTERM)
         say("line")
         threading.Event().wait(30)
@@ -218,7 +218,7 @@ def test_threads_handle_no_signals() -> None:
 
 
 def test_an_error_without_a_signal_stays_what_it_is() -> None:
-    with pytest.raises(ZeroDivisionError), Shutdown().ending():
+    with pytest.raises(ZeroDivisionError), Shutdown().signals_win():
         raise ZeroDivisionError
 
 
@@ -242,5 +242,5 @@ def test_a_message_is_written_whole_where_nothing_else_belongs_to_it() -> None:
 def test_sections_without_a_signal_are_nothing() -> None:
     of_nobody = Shutdown()
 
-    with of_nobody.whole(), of_nobody.whole():
+    with of_nobody.defer_signals(), of_nobody.defer_signals():
         pass

@@ -14,9 +14,9 @@ from singer_sdk.singerlib import CatalogEntry
 
 from tap_redivis.errors import ConfigError
 from tap_redivis.model.added_columns import DELETED_AT, ROW_KEY, TABLE, VERSION
-from tap_redivis.singer.added_columns import added, properties_to_add, settle, with_row_key
-from tap_redivis.wire.json_lines import extension
-from tap_redivis.wire.rows import Rows
+from tap_redivis.singer.added_columns import added, properties_to_add, reconcile_columns, with_row_key
+from tap_redivis.wire.json_lines import column_appender
+from tap_redivis.wire.rows import JsonRows
 from tests.support.pipes import Json
 from tests.unit.bodies import Body, bodies, codec, decoded
 
@@ -28,18 +28,18 @@ _ADDED = {"inclusion": "automatic"}
 
 
 def _extended(
-    rows: Rows, names: Sequence[str] = _ALL, ordinal: int = 3, offset: int = 7, version: int = 5
+    rows: JsonRows, names: Sequence[str] = _ALL, ordinal: int = 3, offset: int = 7, version: int = 5
 ) -> list[Json]:
-    extend = extension(names, table="demo.50% off:v1_0.t", version_tag="v1.0", table_version=version)
+    extend = column_appender(names, table="demo.50% off:v1_0.t", version_tag="v1.0", table_version=version)
     return [json.loads(line) for line in extend(rows, ordinal, offset).lines.splitlines()]
 
 
-def _keys(rows: Rows, **place: int) -> list[str]:
+def _keys(rows: JsonRows, **place: int) -> list[str]:
     return [record[ROW_KEY] for record in _extended(rows, **place)]
 
 
-def _rows(count: int, text: str = "") -> Rows:
-    return Rows(count, b"".join(json.dumps({"id": n, "text": text}).encode() + b"\n" for n in range(count)))
+def _rows(count: int, text: str = "") -> JsonRows:
+    return JsonRows(count, b"".join(json.dumps({"id": n, "text": text}).encode() + b"\n" for n in range(count)))
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ def test_long_rows_get_the_same_columns_as_short_ones(names: list[str]) -> None:
 
 
 def test_the_version_of_what_has_none_is_null() -> None:
-    extend = extension([VERSION], table="demo.study.t", version_tag=None, table_version=5)
+    extend = column_appender([VERSION], table="demo.study.t", version_tag=None, table_version=5)
 
     assert [json.loads(line)[VERSION] for line in extend(_rows(2), 0, 0).lines.splitlines()] == [None, None]
 
@@ -125,7 +125,7 @@ def _entry(
 
 def _settled(entry: CatalogEntry, *, row_key: bool = True, lineage: bool = False) -> tuple[list[str], Any]:
     """Return columns and key properties, which must be the same wherever they stand."""
-    settle(entry, row_key=row_key, lineage=lineage)
+    reconcile_columns(entry, row_key=row_key, lineage=lineage)
     settled = entry.to_dict()
     [root] = [node["metadata"] for node in settled["metadata"] if not node["breadcrumb"]]
     assert settled["key_properties"] == root["table-key-properties"]
@@ -182,7 +182,7 @@ def test_a_catalog_without_metadata_selects_all_as_before() -> None:
     entry = _entry()
     entry.metadata.clear()
 
-    settle(entry, row_key=True, lineage=True)
+    reconcile_columns(entry, row_key=True, lineage=True)
 
     assert not entry.metadata
     assert entry.key_properties == [ROW_KEY]
@@ -193,7 +193,7 @@ def test_a_table_that_is_not_known_gets_nothing() -> None:
     entry = _entry()
     entry.schema.properties = {}
 
-    settle(entry, row_key=True, lineage=True)
+    reconcile_columns(entry, row_key=True, lineage=True)
 
     assert (entry.schema.properties, entry.key_properties) == ({}, [])
 
@@ -201,7 +201,7 @@ def test_a_table_that_is_not_known_gets_nothing() -> None:
 @pytest.mark.parametrize("keys", ["id", 5, [5], {"id": "id"}])
 def test_keys_that_are_no_names_are_an_error(keys: Any) -> None:
     with pytest.raises(ConfigError, match="no list of names"):
-        settle(_entry(keys=keys), row_key=True, lineage=False)
+        reconcile_columns(_entry(keys=keys), row_key=True, lineage=False)
 
 
 def test_what_was_added_is_known_again() -> None:

@@ -18,12 +18,12 @@ from tap_redivis.model.tables import Variable
 from tap_redivis.singer.records import by_sdk
 from tap_redivis.singer.streams import TableStream
 from tap_redivis.tap import TapRedivis
-from tap_redivis.wire.json_lines import RecordLines, extension, splicing
-from tap_redivis.wire.rows import Rows
+from tap_redivis.wire.json_lines import RecordLines, column_appender, splicing
+from tap_redivis.wire.rows import JsonRows
 from tests.unit.bodies import Body, bodies, codec, decoded
 
 _TIME = re.compile(rb',"time_extracted":"[^"]*"\}$', re.MULTILINE)
-_ROWS = Rows(2, b'{"id":1}\n{"id":2}\n')
+_ROWS = JsonRows(2, b'{"id":1}\n{"id":2}\n')
 
 
 def _stream(columns: Sequence[Column], version: int | None) -> TableStream:
@@ -46,7 +46,7 @@ def _by_sdk(stream: TableStream) -> RecordLines:
     return by_sdk(stream.record_messages, stream.run.writer.format_message)
 
 
-def _spliced(rows: Rows, version: int | None, name: str = "t") -> bytes:
+def _spliced(rows: JsonRows, version: int | None, name: str = "t") -> bytes:
     return b"".join(splicing(name, version)(rows))
 
 
@@ -61,7 +61,9 @@ def test_splicing_gives_the_lines_of_the_sdk(body: Body, version: int | None) ->
     With the row key and the lineage.
     """
     stream = _stream(body.columns, version)
-    extend = extension(stream.added_columns, table="demo.d:v1_0.t", version_tag="v1.0", table_version=version or 1)
+    extend = column_appender(
+        stream.added_columns, table="demo.d:v1_0.t", version_tag="v1.0", table_version=version or 1
+    )
     rows = extend(decoded(codec(body.columns), [body.mixed]), 1, 5)
 
     spliced, reference = _spliced(rows, version), b"".join(_by_sdk(stream)(rows))

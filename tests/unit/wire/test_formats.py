@@ -18,11 +18,11 @@ from redivis_emulator import render
 from redivis_emulator.render import CsvLineEnds, CsvQuotes, Style
 from redivis_emulator.variable_types import ARROW_TYPES
 from tap_redivis.client.http import PIECE_BYTES
-from tap_redivis.client.retry import PassingFailure
+from tap_redivis.client.retry import TransientError
 from tap_redivis.errors import RowTooLarge, SchemaChanged
 from tap_redivis.model.columns import Column, ColumnType, WireFormat
 from tap_redivis.wire import decoder_for
-from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, Decoder, Rows
+from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, Decoder, JsonRows
 from tests.unit.bodies import Body, bodies, codec, cuts
 
 _FORMATS = get_args(WireFormat)
@@ -60,9 +60,9 @@ def _decoder(body: Body, wire_format: WireFormat) -> Decoder:
     return decoder_for(wire_format, codec(body.columns), [column.name for column in body.columns])
 
 
-def _decoded(decoder: Decoder, pieces: list[bytes]) -> Rows:
+def _decoded(decoder: Decoder, pieces: list[bytes]) -> JsonRows:
     parts = list(decoder.rows(pieces, 0))
-    return Rows(sum(part.count for part in parts), b"".join(part.lines for part in parts))
+    return JsonRows(sum(part.count for part in parts), b"".join(part.lines for part in parts))
 
 
 @given(bodies())
@@ -236,11 +236,11 @@ def test_a_body_of_any_format_that_ends_early_gives_no_row_that_is_not_there(
     try:
         for rows in decoder.rows([sent[: place % len(sent)]], 0):
             lines += rows.lines
-    except PassingFailure:
+    except TransientError:
         pass
 
     assert whole.lines.startswith(lines)
-    assert lines == whole.lines or not decoder.marked
+    assert lines == whole.lines or not decoder.has_sentinel
 
 
 def _strings(*values: bytes) -> pa.StringArray:
@@ -364,13 +364,13 @@ def test_batches_that_wait_are_given_before_an_error(clock: list[float]) -> None
     """And it is said at the row after them."""
     assert clock
     decoder = decoder_for("arrow", codec([Column("v", "string")]), ["v"])
-    found: list[Rows] = []
+    found: list[JsonRows] = []
 
-    with pytest.raises(PassingFailure):
+    with pytest.raises(TransientError):
         found.extend(decoder.rows([*_small_batches(5), b"\xff\xff\xff\xff\x10"], 0))
 
     assert sum(rows.count for rows in found) == 15
-    assert not decoder.marked
+    assert not decoder.has_sentinel
 
 
 def test_text_that_is_no_utf_8_hinders_none_that_waits(clock: list[float]) -> None:

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_redivis.client.retry import PassingFailure
+from tap_redivis.client.retry import TransientError
 from tap_redivis.errors import InvalidValue, RowTooLarge
 from tap_redivis.model.columns import Column
 from tap_redivis.wire.jsonl import JsonlDecoder
-from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, Rows
+from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, JsonRows
 from tests.unit.bodies import Body, bodies, codec, cuts, decoded, same
 
 _PLACES = st.lists(st.integers(0, 2**31), max_size=20)
@@ -22,7 +22,7 @@ _ID = Column("id", "integer")
 _NAME = Column("name", "string")
 
 
-def _records(rows: Rows) -> list[dict[str, object]]:
+def _records(rows: JsonRows) -> list[dict[str, object]]:
     return [json.loads(line) for line in rows.lines.split(b"\n")[:-1]]
 
 
@@ -32,7 +32,7 @@ def _until_failure(decoder: JsonlDecoder, body: bytes) -> tuple[bytes, Exception
     try:
         for rows in decoder.rows([body], 0):
             lines += rows.lines
-    except (PassingFailure, InvalidValue) as error:
+    except (TransientError, InvalidValue) as error:
         return lines, error
     return lines, None
 
@@ -86,7 +86,7 @@ def test_a_body_that_ends_early_gives_its_whole_rows_and_no_other(body: Body, pl
     if failure is None:
         assert lines.count(b"\n") == sum(map(cut.startswith, _ends_of_rows(body.wire)))
     else:
-        assert type(failure) is PassingFailure  # no damage: the same place may break twice
+        assert type(failure) is TransientError  # no damage: the same place may break twice
         assert lines.count(b"\n") == cut.count(b"\n")
 
 
@@ -111,12 +111,12 @@ def test_the_last_line_may_lack_its_end() -> None:
 def test_blank_lines_and_carriage_returns_are_no_rows() -> None:
     body = b'\n{"id":1}\r\n\r\n \n{"id":2}\r\n\n'
 
-    assert decoded(codec([_ID]), [body]) == Rows(2, b'{"id":1}\n{"id":2}\n')
+    assert decoded(codec([_ID]), [body]) == JsonRows(2, b'{"id":1}\n{"id":2}\n')
 
 
 @pytest.mark.parametrize("pieces", [[], [b""], [b"\n"], [b" ", b"\r\n"]])
 def test_an_empty_body_has_no_rows(pieces: list[bytes]) -> None:
-    assert decoded(codec([_ID]), pieces) == Rows(0, b"")
+    assert decoded(codec([_ID]), pieces) == JsonRows(0, b"")
 
 
 # --- columns ---------------------------------------------------------------------------------------------------------
