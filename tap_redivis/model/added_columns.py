@@ -7,12 +7,11 @@ from typing import Any
 ROW_KEY = "_redivis_row_key"
 TABLE = "_redivis_table"
 VERSION = "_redivis_version"
-DELETED_AT = "_sdc_deleted_at"
-"""When LOG_BASED found a row gone; null in rows that are there."""
-
+DELETED_AT = "_sdc_deleted_at"  # when LOG_BASED found a row gone; null in rows that are there
 LOAD = "_sdc_table_version"
+
+# RECORD messages have the version beside the record; the rows of files need columns for it.
 VERSION_COLUMNS: dict[str, dict[str, Any]] = {
     LOAD: {"type": ["integer", "null"]},
     VERSION: {"type": ["string", "null"]},
 }
-"""JSON Schema of the columns of files that say which load a row is of; RECORD messages say it beside the record."""

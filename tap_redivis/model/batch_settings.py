@@ -12,46 +12,33 @@ from tap_redivis.errors import ConfigError
 Encoding = Literal["jsonl", "parquet", "arrow"]
 Executor = Literal["threads", "dask"]
 
+# What each encoding can be compressed with; the first is the default.
 COMPRESSIONS: dict[str, tuple[str, ...]] = {
     "jsonl": ("gzip", "none"),
     "parquet": ("zstd", "snappy", "gzip", "lz4", "none"),
     "arrow": ("none", "zstd", "lz4"),
 }
-"""What each encoding can be compressed with; the first is the default."""
-
+# Rows of a file. Few in JSON Lines: targets hold all rows of such a file in memory.
 DEFAULT_ROWS: dict[str, int] = {"jsonl": 100_000, "parquet": 1_000_000, "arrow": 1_000_000}
-"""JsonRows of a file: targets hold one of JSON Lines in memory as a whole."""
-
 DEFAULT_PREFIX = "{stream}/{table_version}/"
 DEFAULT_BYTES = 128 * 1024 * 1024
 _PLACES = ("stream", "version", "table_version", "date")
+_PREFIX_HINT = "Use " + ", ".join(f"{{{name}}}" for name in _PLACES)
 
 
 @dataclass(frozen=True)
 class BatchSettings:
-    """``batch_config`` with its defaults.
-
-    Attributes:
-        encoding: Format of the files.
-        compression: What they are compressed with; None: nothing.
-        root: Folder or bucket, as path or URL.
-        prefix: Template of what the names begin with.
-        rows: Most rows of a file.
-        bytes: Bytes from which on a file is complete.
-        version_columns: Whether the files say which load their rows are of.
-        executor: Where files are written.
-        scheduler: Address of the cluster that writes them.
-    """
+    """``batch_config`` with its defaults."""
 
     encoding: Encoding
     compression: str | None
-    root: str
-    prefix: str = DEFAULT_PREFIX
+    root: str  # folder or bucket, as path or URL
+    prefix: str = DEFAULT_PREFIX  # template of what the names begin with
     rows: int = DEFAULT_ROWS["arrow"]
-    bytes: int = DEFAULT_BYTES
-    version_columns: bool = True
+    bytes: int = DEFAULT_BYTES  # a file that has as many is complete
+    version_columns: bool = True  # whether the rows say which load they are of
     executor: Executor = "threads"
-    scheduler: str | None = None
+    scheduler: str | None = None  # address of the Dask cluster
 
     @property
     def described(self) -> dict[str, str]:
@@ -69,13 +56,14 @@ def batch_settings(config: Mapping[str, Any] | None) -> BatchSettings | None:
     parts = {name: value for name, value in (config or {}).items() if value not in (None, {})}
     encoding = {name: value for name, value in parts.pop("encoding", {}).items() if value is not None}
     storage = {name: value for name, value in parts.pop("storage", {}).items() if value is not None}
+    # --config=ENV gives an object of empty values where no variable is set.
     if not (parts or encoding or storage):
         return None
     kind = encoding.get("format")
     if kind is None:
-        raise _bad("format", "is not set", "Set it to jsonl, parquet or arrow; or leave batch_config out", "encoding")
+        raise _bad("encoding.format", "is not set", "Set it to jsonl, parquet or arrow; or leave batch_config out")
     if not storage.get("root"):
-        raise _bad("root", "is not set", "Name a folder or a bucket", "storage")
+        raise _bad("storage.root", "is not set", "Name a folder or a bucket")
     return BatchSettings(
         encoding=kind,
         compression=_compression(kind, encoding.get("compression")),
@@ -93,42 +81,32 @@ def _compression(kind: str, named: str | None) -> str | None:
     known = COMPRESSIONS[kind]
     chosen = named or known[0]
     if chosen not in known:
-        raise _bad("compression", f"{kind} files have no {chosen}", f"Use {', '.join(known)}", "encoding")
+        raise _bad("encoding.compression", f"{kind} files have no {chosen}", f"Use {', '.join(known)}")
     return None if chosen == "none" else chosen
 
 
 def _executor(parts: Mapping[str, Any]) -> Executor:
     executor: Executor = parts.get("executor", "threads")
-    scheduler = parts.get("scheduler")
-    if executor == "dask" and not scheduler:
-        raise ConfigError(
-            "executor dask needs the address of a scheduler",
-            where="batch_config.scheduler",
-            hint="Set it, such as to tcp://host:8786, or leave batch_config.executor out",
-        )
-    if executor == "threads" and scheduler:
-        raise ConfigError(
-            "a scheduler is of use to executor dask only",
-            where="batch_config.scheduler",
-            hint="Set batch_config.executor to dask, or leave it out",
-        )
+    if executor == "dask" and not parts.get("scheduler"):
+        hint = "Set it, such as to tcp://host:8786, or leave batch_config.executor out"
+        raise _bad("scheduler", "executor dask needs the address of a scheduler", hint)
+    if executor == "threads" and parts.get("scheduler"):
+        hint = "Set batch_config.executor to dask, or leave it out"
+        raise _bad("scheduler", "a scheduler is of use to executor dask only", hint)
     return executor
 
 
 def _checked_prefix(prefix: str) -> str:
     try:
-        fields = [name for _, name, _, _ in string.Formatter().parse(prefix) if name is not None]
+        fields = {name for _, name, _, _ in string.Formatter().parse(prefix) if name is not None}
     except ValueError as error:
-        raise _bad("prefix", f"{prefix!r} is no template ({error})", _PREFIX_TODO, "storage") from None
-    if not set(fields) <= set(_PLACES):
-        raise _bad("prefix", f"{prefix!r} has other names than those known", _PREFIX_TODO, "storage")
+        raise _bad("storage.prefix", f"{prefix!r} is no template ({error})", _PREFIX_HINT) from None
+    if not fields <= set(_PLACES):
+        raise _bad("storage.prefix", f"{prefix!r} has other names than those known", _PREFIX_HINT)
     if ".." in prefix.split("/") or prefix.startswith("/"):
-        raise _bad("prefix", f"{prefix!r} leads out of the root", "Name folders below the root only", "storage")
+        raise _bad("storage.prefix", f"{prefix!r} leads out of the root", "Name folders below the root only")
     return prefix
 
 
-_PREFIX_TODO = "Use " + ", ".join(f"{{{name}}}" for name in _PLACES)
-
-
-def _bad(name: str, what: str, hint: str, part: str) -> ConfigError:
-    return ConfigError(what, where=f"batch_config.{part}.{name}", hint=hint)
+def _bad(place: str, what: str, hint: str) -> ConfigError:
+    return ConfigError(what, where=f"batch_config.{place}", hint=hint)

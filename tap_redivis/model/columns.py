@@ -7,29 +7,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+# The types of Redivis variables (redivis-api §6.1).
 ColumnType = Literal["string", "integer", "float", "boolean", "date", "dateTime", "time", "geography"]
-"""The types of Redivis variables (redivis-api §6.1)."""
-
 COLUMN_TYPES: frozenset[str] = frozenset(get_args(ColumnType))
-
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+WireFormat = Literal["jsonl", "arrow", "csv"]
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table.
+    """One column of a table."""
 
-    Attributes:
-        name: The variable's name, in the spelling that RECORDs have.
-        type: The type that its values are cast to.
-        arrives_as: The type that the server has now, if it is another one; then only exact casts are good.
-        is_gone: Whether the server has it no more, so that it is null.
-    """
-
-    name: str
-    type: ColumnType
-    arrives_as: ColumnType | None = None
-    is_gone: bool = False
+    name: str  # the variable's name, in the spelling that RECORDs have
+    type: ColumnType  # the type that its values are cast to
+    arrives_as: ColumnType | None = None  # the type that the server has now, if it is another one: only exact casts
+    is_gone: bool = False  # the server no longer has the variable: every value is null
 
     @property
     def wire_type(self) -> ColumnType:
@@ -37,11 +29,10 @@ class Column:
         return self.arrives_as or self.type
 
 
+# A key's value as a RECORD has it: the text of dates and times sorts like the dates and times themselves.
 KeyValue = int | float | str
-"""A key's value as a RECORD has it; dates and times are text, whose order is theirs."""
-
+# Types whose values have an order.
 KEY_TYPES: frozenset[ColumnType] = frozenset({"integer", "float", "date", "dateTime", "time", "string"})
-"""Types whose values have an order."""
 
 
 def is_higher(value: KeyValue, other: KeyValue | None) -> bool:
@@ -60,29 +51,19 @@ def highest_of(values: Iterable[KeyValue | None]) -> KeyValue | None:
     return highest
 
 
-WireFormat = Literal["jsonl", "arrow", "csv"]
-"""What getStream may be asked for."""
-
+# targets.md, rule 8: U+0000 stops PostgreSQL, a lone surrogate most targets.
 BAD_CHARACTERS = re.compile("[\x00\ud800-\udfff]")
-
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
 class ValueRules:
-    """What to do with values that targets cannot take (settings of the same names).
+    """What to do with values that targets cannot take."""
 
-    Attributes:
-        invalid_as_null: ``on_invalid_value`` is ``null``.
-        replace_characters: ``replace_invalid_characters``.
-        append_utc: ``datetime_zone`` is ``utc``.
-        for_arrow: The values stay in Arrow, which has NaN and infinities, but no lone surrogates; JSON is the reverse.
-    """
-
-    invalid_as_null: bool = False
-    replace_characters: bool = True
-    append_utc: bool = False
-    for_arrow: bool = False
+    invalid_as_null: bool = False  # on_invalid_value is null
+    replace_characters: bool = True  # replace_invalid_characters
+    append_utc: bool = False  # datetime_zone is utc
+    for_arrow: bool = False  # Arrow has NaN and infinities, but no lone surrogates; JSON is the reverse
 
     @property
     def bad_characters(self) -> re.Pattern[str] | None:

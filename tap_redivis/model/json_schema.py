@@ -10,16 +10,15 @@ from tap_redivis.errors import ConfigError
 from tap_redivis.model.columns import COLUMN_TYPES, INT64_MAX, INT64_MIN, KEY_TYPES, Column, ColumnType
 from tap_redivis.model.tables import Variable
 
+# What the catalog writes instead of a table's reference, and before an upload's.
 DICTIONARY = "data dictionary"
-"""What the catalog writes instead of a reference where the rows tell of tables."""
-
 UPLOAD = "upload "
-"""What the catalog writes before an upload's reference."""
 
-_LONGEST_NAME_BYTES = 63
+_LONGEST_NAME_BYTES = 63  # targets.md, rule 12
 
 _PROPERTIES: dict[str, dict[str, Any]] = {
     "string": {"type": ["string", "null"]},
+    # targets.md, rule 5: by the bounds, targets choose a column of 64 bits.
     "integer": {"type": ["integer", "null"], "minimum": INT64_MIN, "maximum": INT64_MAX},
     "float": {"type": ["number", "null"]},
     "boolean": {"type": ["boolean", "null"]},
@@ -34,10 +33,7 @@ _TYPES: dict[str, ColumnType] = {"integer": "integer", "number": "float", "boole
 
 def schema_of(variables: Iterable[Variable], description: str | None) -> dict[str, Any]:
     """Build a table's JSON Schema: every property nullable and typed (targets.md, rules 9 and 11)."""
-    schema: dict[str, Any] = {
-        "type": "object",
-        "properties": {variable.name: _property(variable) for variable in variables},
-    }
+    schema = {"type": "object", "properties": {variable.name: _property(variable) for variable in variables}}
     return {**schema, "description": description} if description else schema
 
 
@@ -47,7 +43,7 @@ def replication_keys(variables: Iterable[Variable]) -> list[str]:
 
 
 def columns_of(properties: Mapping[str, Mapping[str, Any]], selected: Iterable[str]) -> tuple[Column, ...]:
-    """Read the columns back from a catalog's properties, whoever wrote it.
+    """Read the columns back from a catalog's properties.
 
     Raises:
         ConfigError: A property's type is nothing that JSON Schema knows as a type.
@@ -56,7 +52,7 @@ def columns_of(properties: Mapping[str, Mapping[str, Any]], selected: Iterable[s
 
 
 def column_type_of(variable: Variable) -> ColumnType:
-    """Give the type that a variable's values are cast to; what this tap does not know is text."""
+    """Return the type that a variable's values are cast to; unknown types are read as text."""
     return _column_type(_property(variable))
 
 
@@ -92,9 +88,8 @@ def _property(variable: Variable) -> dict[str, Any]:
 def _column_type(schema: Mapping[str, Any]) -> ColumnType:
     kinds = schema.get("type") or []
     kinds = [kinds] if isinstance(kinds, str) else kinds
+    # Users edit catalogs by hand.
     if not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds):
         raise ConfigError(f"{kinds!r} is no type of JSON Schema", where="catalog", hint="Discover again")
-    for kind in kinds:
-        if kind in _TYPES:
-            return _TYPES[kind]
-    return _FORMATS.get(str(schema.get("format")), "string")
+    known = [_TYPES[kind] for kind in kinds if kind in _TYPES]
+    return known[0] if known else _FORMATS.get(str(schema.get("format")), "string")

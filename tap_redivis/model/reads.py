@@ -7,61 +7,39 @@ from dataclasses import astuple, dataclass, replace
 
 from tap_redivis.model.columns import WireFormat
 
+# Stands for the whole body of /rows, which is read like a session of one stream that cannot resume (redivis-api §4.5).
 ROWS_STREAM = "rows"
-"""Id that stands for the whole body of ``/rows``, which is read like a session of one stream that cannot resume."""
 
 
 @dataclass(frozen=True)
 class ReadRequest:
-    """What to read of a table, and how.
+    """What to read of a table, and how."""
 
-    Attributes:
-        table: The table's reference, for messages.
-        table_uri: The table's path below the endpoint.
-        wire_format: What the server is asked to send.
-        max_streams: Read streams asked for, and read at once.
-        max_rows: Most rows to give; None for all.
-        variables: Names of the variables to transfer, in their order; None for all.
-        timeout: Seconds after which a body that trickles counts as broken.
-    """
-
-    table: str
-    table_uri: str
+    table: str  # the table's reference, for messages
+    table_uri: str  # the table's path below the endpoint
     wire_format: WireFormat
     max_streams: int
     max_rows: int | None
-    variables: Sequence[str] | None
-    timeout: float
+    variables: Sequence[str] | None  # names of the variables to transfer, in their order; None: all
+    timeout: float  # seconds after which a body that trickles counts as broken
 
 
 @dataclass(frozen=True)
 class ReadSession:
-    """A session as the server opened it.
-
-    Attributes:
-        id: The session's id.
-        streams: Ids of its read streams.
-        rows: JsonRows that it promises; None if it does not.
-    """
+    """A session as the server opened it."""
 
     id: str
-    streams: tuple[str, ...]
-    rows: int | None
+    streams: tuple[str, ...]  # ids
+    rows: int | None  # what it promises
 
 
 @dataclass(frozen=True)
 class StreamPosition:
-    """How far a read stream has been written.
+    """How far a read stream has been written."""
 
-    Attributes:
-        offset: JsonRows written.
-        done: Whether its end was reached.
-        last: Digest of the last row written; None before there was one.
-    """
-
-    offset: int = 0
+    offset: int = 0  # rows
     done: bool = False
-    last: str | None = None
+    last: str | None = None  # digest of the last row written
 
     def advance(self, rows: int, last: str) -> StreamPosition:
         """Count rows that have been written; ``last`` is the digest of the last one."""
@@ -70,19 +48,12 @@ class StreamPosition:
 
 @dataclass(frozen=True)
 class ChangeCounts:
-    """How many rows differ between two versions, as far as they have been written.
-
-    Attributes:
-        inserted: JsonRows whose key is new.
-        changed: JsonRows whose key was there, with other values.
-        deleted: Keys that are gone.
-        repeated: JsonRows and keys that differ from a version in between, which may have been loaded in part.
-    """
+    """How many rows differ between two versions, as far as they have been written."""
 
     inserted: int = 0
     changed: int = 0
     deleted: int = 0
-    repeated: int = 0
+    repeated: int = 0  # rows that differ from a version in between, of which an interrupted load may have left some
 
     def __add__(self, other: ChangeCounts) -> ChangeCounts:
         """Count both."""
@@ -91,8 +62,3 @@ class ChangeCounts:
     def __str__(self) -> str:
         """Say it in words."""
         return f"{self.inserted:,} rows inserted, {self.changed:,} changed, {self.deleted:,} deleted"
-
-    @property
-    def growth(self) -> int:
-        """JsonRows that the later version has more than the earlier one."""
-        return self.inserted - self.deleted

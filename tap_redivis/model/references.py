@@ -18,30 +18,22 @@ _SEPARATORS = re.compile(r"[.:`]")
 _SAMPLE = re.compile(r":sample(?=[:./]|$)", re.IGNORECASE)
 _GLOB = re.compile(r"[*?]")
 
-STREAM_NAME_LIMIT = 63
-"""Longest name, in characters, that SQL targets keep whole (targets.md, rule 13)."""
+STREAM_NAME_LIMIT = 63  # longest name, in characters, that SQL targets keep whole (targets.md, rule 13)
 
 
 @dataclass(frozen=True)
 class ContainerRef:
-    """A dataset or a workflow.
+    """A dataset or a workflow."""
 
-    Attributes:
-        owner: Name of the user or organization.
-        name: Name as written, escaped or not; may hold ``*`` and ``?``.
-        reference_id: The four characters that survive a renaming, or None.
-        version: ``v1_0``, ``current``, ``next``, or None for the current one. Datasets only.
-        sample: Whether the sample of the dataset is meant. Datasets only.
-    """
-
-    owner: str
-    name: str
-    reference_id: str | None = None
-    version: str | None = None
+    owner: str  # a user or an organization: only a request tells which
+    name: str  # as written, escaped or not; may hold * and ?
+    reference_id: str | None = None  # four characters, which survive a renaming (redivis-api §3.1)
+    version: str | None = None  # "v1_0", "current" or "next"; None: the current one, or a workflow
     sample: bool = False
 
     def __str__(self) -> str:
-        """Write the reference as the API reads it (redivis-api §3.1: ``:sample`` before the version)."""
+        """Write the reference as the API reads it."""
+        # redivis-api §3.1: :sample stands before the version.
         suffixes = (self.reference_id, "sample" if self.sample else None, self.version)
         return f"{self.owner}.{':'.join([_written(self.name), *filter(None, suffixes)])}"
 
@@ -53,16 +45,10 @@ class ContainerRef:
 
 @dataclass(frozen=True)
 class TableRef:
-    """A table in a dataset or workflow.
-
-    Attributes:
-        container: The dataset or workflow.
-        name: Name as written, escaped or not; may hold ``*`` and ``?``.
-        reference_id: The four characters that survive a renaming, or None.
-    """
+    """A table in a dataset or workflow."""
 
     container: ContainerRef
-    name: str
+    name: str  # as written, escaped or not; may hold * and ?
     reference_id: str | None = None
 
     def __str__(self) -> str:
@@ -78,18 +64,13 @@ class TableRef:
 
 @dataclass(frozen=True)
 class UploadRef:
-    """An upload of a draft's table.
+    """An upload of a draft's table."""
 
-    Attributes:
-        table: The table, in the version ``next``.
-        name: Name as written, dots and all; may hold ``*`` and ``?``.
-    """
-
-    table: TableRef
-    name: str
+    table: TableRef  # in the version "next"
+    name: str  # as written, dots included; may hold * and ?
 
     def __str__(self) -> str:
-        """Write the reference: that of the table, and the upload's name."""
+        """Write the reference of the table, and the upload's name."""
         return f"{self.table}.{self.name}"
 
     @property
@@ -99,34 +80,16 @@ class UploadRef:
 
 
 def parse_container(text: str, setting: str) -> ContainerRef:
-    """Parse ``owner.name[:refid][:sample][:version]``.
-
-    Args:
-        text: The reference.
-        setting: The setting it stands in, for the error.
-
-    Raises:
-        ConfigError: It is malformed.
-    """
-    owner, rest = _split_owner(text, setting)
-    segment, table = _split_segment(rest)
+    """Parse ``owner.name[:refid][:sample][:version]``; a ``ConfigError`` names the setting that it stands in."""
+    owner, segment, table = _split(text, setting)
     if table is not None:
         raise _malformed(text, setting, "it names a table", "owner.dataset, such as demo.nycflights13")
     return _container(owner, segment, text, setting)
 
 
 def parse_table(text: str, setting: str) -> TableRef:
-    """Parse ``owner.container[:refid][:sample][:version].table[:refid]``.
-
-    Args:
-        text: The reference.
-        setting: The setting it stands in, for the error.
-
-    Raises:
-        ConfigError: It is malformed.
-    """
-    owner, rest = _split_owner(text, setting)
-    segment, table = _split_segment(rest)
+    """Parse ``owner.container[:refid][:sample][:version].table[:refid]`` (see ``parse_container``)."""
+    owner, segment, table = _split(text, setting)
     if not table or "." in table:
         raise _malformed(text, setting, "it does not name one table", "owner.dataset.table")
     name, _, reference_id = table.partition(":")
@@ -137,18 +100,9 @@ def parse_table(text: str, setting: str) -> TableRef:
 
 
 def parse_upload(text: str, setting: str) -> UploadRef:
-    """Parse ``owner.dataset[:refid][:next].table[:refid].upload``; the upload's name may hold dots.
-
-    Args:
-        text: The reference.
-        setting: The setting it stands in, for the error.
-
-    Raises:
-        ConfigError: It is malformed, or names another version than the draft.
-    """
+    """Parse ``owner.dataset[:refid][:next].table[:refid].upload``, a draft's upload, whose name may hold dots."""
     example = "owner.dataset:next.table.upload, such as demo.visits:next.visits.march.csv"
-    owner, rest = _split_owner(text, setting)
-    segment, below = _split_segment(rest)
+    owner, segment, below = _split(text, setting)
     table, _, upload = (below or "").partition(".")
     if not table or not upload:
         raise _malformed(text, setting, "it does not name an upload of a table", example)
@@ -166,6 +120,7 @@ def escape_name(name: str) -> str:
 def name_matches(pattern: str, name: str) -> bool:
     """Whether ``name`` is meant by ``pattern`` (``*`` and ``?`` are wild; case and escaping do not count)."""
     if _GLOB.search(pattern):
+        # Brackets stand for themselves: fnmatch would read a set of characters.
         folded = pattern.replace("[", "[[]").lower()
         return fnmatchcase(name.lower(), folded) or fnmatchcase(escape_name(name).lower(), folded)
     return escape_name(pattern).lower() == escape_name(name).lower()
@@ -199,15 +154,8 @@ def url_path(kind: str, reference: ContainerRef | TableRef | str) -> str:
 def stream_name(pattern: str, *, owner: str, dataset: str, table: str, version: str) -> str:
     """Build a stream's name of ``[a-z0-9_]``, at most 63 characters; a longer one is cut and gets a short hash.
 
-    Args:
-        pattern: The setting ``stream_name_format``.
-        owner: Name of the owner.
-        dataset: Name of the dataset or workflow.
-        table: Name of the table.
-        version: Version tag, empty for a workflow.
-
     Raises:
-        ConfigError: The pattern has an unknown placeholder.
+        ConfigError: The pattern, which is the setting ``stream_name_format``, has an unknown placeholder.
     """
     parts = {"owner": owner, "dataset": dataset, "table": table, "version": version}
     try:
@@ -230,21 +178,17 @@ def _written(name: str) -> str:
     return escape_name(name) if _SEPARATORS.search(name) else name
 
 
-def _split_owner(text: str, setting: str) -> tuple[str, str]:
-    owner, dot, rest = text.partition(".")
-    if not dot or not rest or not _OWNER.fullmatch(owner):
+def _split(text: str, setting: str) -> tuple[str, str, str | None]:
+    """Split into the owner, the dataset or workflow with its suffixes, and the rest."""
+    owner, _, rest = text.partition(".")
+    if not rest or not _OWNER.fullmatch(owner):
         raise _malformed(text, setting, "it does not begin with an owner", "owner.dataset or owner.dataset.table")
-    return owner, rest
-
-
-def _split_segment(rest: str) -> tuple[str, str | None]:
-    """Split ``dataset:ref:v1.0.table`` after the container, whose version may hold a dot."""
     for dot in re.finditer(r"\.", rest):
         head, tail = rest[: dot.start()], rest[dot.end() :]
-        inside_version = _VERSION_DOT.search(head) and re.match(r"\d+(?:[.:]|$)", tail)
-        if not inside_version:
-            return head, tail
-    return rest, None
+        # A version may be written with a dot: owner.dataset:v1.0.table
+        if not (_VERSION_DOT.search(head) and re.match(r"\d+(?:[.:]|$)", tail)):
+            return owner, head, tail
+    return owner, rest, None
 
 
 def _container(owner: str, segment: str, text: str, setting: str) -> ContainerRef:
@@ -252,20 +196,18 @@ def _container(owner: str, segment: str, text: str, setting: str) -> ContainerRe
     container = ContainerRef(owner, name)
     if not name:
         raise _malformed(text, setting, "the dataset has no name", "owner.dataset")
+    # redivis-api §3.1: the documentation is not consistent about the order of suffixes, so any order is good.
     for suffix in suffixes:
-        container = _with_suffix(container, suffix, text, setting)
+        if suffix == "sample":
+            container = replace(container, sample=True)
+        elif version := _VERSION.fullmatch(suffix):
+            container = replace(container, version=f"v{version[1]}_{version[2]}" if version[1] else suffix)
+        elif _REFERENCE_ID.fullmatch(suffix):
+            container = replace(container, reference_id=suffix)
+        else:
+            what = f"{suffix!r} is no reference id and no version"
+            raise _malformed(text, setting, what, "owner.dataset:ab12:v1_0")
     return container
-
-
-def _with_suffix(container: ContainerRef, suffix: str, text: str, setting: str) -> ContainerRef:
-    if suffix == "sample":
-        return replace(container, sample=True)
-    if version := _VERSION.fullmatch(suffix):
-        spelling = f"v{version[1]}_{version[2]}" if version[1] else suffix
-        return replace(container, version=spelling)
-    if _REFERENCE_ID.fullmatch(suffix):
-        return replace(container, reference_id=suffix)
-    raise _malformed(text, setting, f"{suffix!r} is no reference id and no version", "owner.dataset:ab12:v1_0")
 
 
 def _malformed(text: str, setting: str, what: str, example: str) -> ConfigError:

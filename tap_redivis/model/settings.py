@@ -23,49 +23,26 @@ from tap_redivis.model.references import (
 )
 
 DEFAULT_ENDPOINT = "https://redivis.com/api/v1"
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-
-PARALLEL_REQUESTS = 4
-"""Requests under way at once to begin with, and after a 429: 429s were met above four (redivis-api §1.7)."""
-
+PARALLEL_REQUESTS = 4  # at first, and after a 429: some were met above four (redivis-api §1.7)
 MOST_PARALLEL_REQUESTS = 16
-"""Requests under way at once if the server does not mind and no setting says otherwise."""
-
 SOURCES = ("datasets", "workflows", "tables", "queries", "uploads")
-"""Settings that say what to read; at least one must."""
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 @dataclass(frozen=True)
 class TableOptions:
-    """What ``table_options`` says of one table.
-
-    Attributes:
-        key_properties: Variables that identify a row.
-        variables: The only variables to read; None for all.
-        max_rows: Most rows to read; None for all.
-        replication_key: Variable to load incrementally by; None: all rows of each new version are read.
-        replication_method: ``LOG_BASED`` or ``FULL_TABLE``; None if nothing is said.
-    """
+    """What ``table_options`` says of one table."""
 
     key_properties: tuple[str, ...] = ()
     variables: tuple[str, ...] | None = None
     max_rows: int | None = None
     replication_key: str | None = None
-    replication_method: str | None = None
+    replication_method: str | None = None  # LOG_BASED or FULL_TABLE: a replication key alone means INCREMENTAL
 
 
 @dataclass(frozen=True)
 class QueryOptions:
-    """One of ``queries``.
-
-    Attributes:
-        name: As it was given; the stream's name is made of it.
-        sql: One SELECT.
-        default_dataset: Where unqualified names are looked up, or None.
-        default_workflow: Where unqualified names are looked up, or None.
-        key_properties: Columns that identify a row.
-        replication_key: Column to load incrementally by; None: all rows are read every time.
-    """
+    """One of ``queries``; unqualified names in its SQL are of the default dataset or workflow."""
 
     name: str
     sql: str
@@ -75,13 +52,13 @@ class QueryOptions:
     replication_key: str | None = None
 
     def __str__(self) -> str:
-        """Name it, as a catalog does."""
+        """Return what the catalog calls it."""
         return f"query {self.name}"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings with defaults and environment variables filled in; names as in the schema above."""
+    """The settings with defaults and environment variables filled in; ``singer.config_schema`` describes each."""
 
     api_token: str | None = field(default=None, repr=False)
     api_endpoint: str = DEFAULT_ENDPOINT
@@ -125,9 +102,9 @@ class Settings:
             "api_token": _checked_token(token),
             "api_endpoint": _checked_endpoint(endpoint.rstrip("/"), token),
             "datasets": tuple(parse_container(text, "datasets") for text in values.get("datasets", ())),
-            "workflows": tuple(map(_workflow, values.get("workflows", ()))),
+            "workflows": tuple(_workflow(text) for text in values.get("workflows", ())),
             "tables": tuple(parse_table(text, "tables") for text in values.get("tables", ())),
-            "queries": tuple(map(_query_options, values.get("queries", ()))),
+            "queries": tuple(_query_options(options) for options in values.get("queries", ())),
             "uploads": tuple(parse_upload(text, "uploads") for text in values.get("uploads", ())),
             "table_options": tuple(
                 (pattern, _table_options(options)) for pattern, options in values.get("table_options", {}).items()
@@ -139,15 +116,12 @@ class Settings:
 
     @property
     def activates_versions(self) -> bool:
-        """Whether ACTIVATE_VERSION is written: where the rows do not say their version, it would remove them all."""
+        """Whether ACTIVATE_VERSION is written."""
+        # Targets remove rows of other versions: where files do not say the version of their rows, that is all rows.
         return self.emit_activate_version_messages and (self.batch_config is None or self.batch_config.version_columns)
 
     def require_source(self) -> None:
-        """Check that there is something to read.
-
-        Raises:
-            ConfigError: Neither datasets, workflows, tables, queries nor uploads are named.
-        """
+        """Raise a ``ConfigError`` if no setting names anything to read."""
         if not any(getattr(self, name) for name in SOURCES):
             raise ConfigError(
                 "there is nothing to read: none of datasets, workflows, tables, queries and uploads is set",
@@ -172,7 +146,7 @@ class Settings:
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """Turn the Decimal that the SDK reads fractions as into a float, which timeouts must be."""
+    # The SDK reads a fraction as a Decimal, and a timeout must be a float.
     return float(value) if isinstance(value, Decimal) else value
 
 
@@ -188,14 +162,8 @@ def _workflow(text: str) -> ContainerRef:
 
 
 def _table_options(options: Mapping[str, Any]) -> TableOptions:
-    variables = options.get("variables")
-    return TableOptions(
-        key_properties=tuple(options.get("key_properties") or ()),
-        variables=tuple(variables) if variables else None,
-        max_rows=options.get("max_rows"),
-        replication_key=options.get("replication_key"),
-        replication_method=options.get("replication_method"),
-    )
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+    return TableOptions(**{key: value for key, value in values.items() if value})
 
 
 def _query_options(options: Mapping[str, Any]) -> QueryOptions:
@@ -207,10 +175,9 @@ def _query_options(options: Mapping[str, Any]) -> QueryOptions:
         raise ConfigError(
             "it has both a default dataset and a default workflow", where=f"queries, {query.name}", hint="Name one"
         )
-    if query.default_dataset:
-        parse_container(query.default_dataset, f"queries, {query.name}, default_dataset")
-    if query.default_workflow:
-        parse_container(query.default_workflow, f"queries, {query.name}, default_workflow")
+    for name in ("default_dataset", "default_workflow"):
+        if reference := getattr(query, name):
+            parse_container(reference, f"queries, {query.name}, {name}")
     return query
 
 
@@ -238,7 +205,7 @@ def _checked_endpoint(endpoint: str, token: str | None) -> str:
 
 
 def _scheme_and_host(endpoint: str) -> tuple[str, str]:
-    """Cut an address; what cannot be cut, or has a port that is no number, has neither scheme nor host."""
+    """Split an address; empty if it is malformed, as an IPv6 address without its bracket is, or has no valid port."""
     try:
         parts = urlsplit(endpoint)
         has_port = parts.port != 0

@@ -8,69 +8,40 @@ from typing import Any
 
 from tap_redivis.model.references import ContainerRef, TableRef
 
-Json = dict[str, Any]
-"""A JSON object, as the server sends it."""
+Json = dict[str, Any]  # a JSON object, as the server sends it
 
-
-ANONYMOUS_LIMIT_BYTES = 100_000_000
-"""Public tables below this size can be read without a token (redivis-api §1.3)."""
+ANONYMOUS_LIMIT_BYTES = 100_000_000  # redivis-api §1.3: smaller public tables can be read without a token
 
 
 @dataclass(frozen=True)
 class Variable:
-    """One variable of a table, as the server lists it.
-
-    Attributes:
-        name: In the server's spelling.
-        type: A Redivis type, or one that this tap does not know.
-        label: Short title, or None.
-        description: Long text, or None.
-    """
+    """One variable of a table, as the server lists it."""
 
     name: str
-    type: str
+    type: str  # a Redivis type, or one that this tap does not know
     label: str | None = None
-    description: str | None = None
+    description: str | None = None  # lists do not have it (redivis-api §5)
 
 
 @dataclass(frozen=True)
 class TableInfo:
-    """One table of one version.
+    """One table of one version, an upload, or a query's result; a query has no owner, container and reference."""
 
-    Attributes:
-        reference: How to find it again in the next run: pinned to a version only if the user pinned it. None for a
-            query, which is no table of any dataset.
-        pinned: The server's reference of exactly what would be read now.
-        uri: Path of the table below the endpoint; empty for a query that was not run yet.
-        owner: Name of the owner; empty for a query.
-        container: Name of the dataset or workflow; empty for a query.
-        name: Name of the table.
-        description: The table's description, or None.
-        version_tag: ``v1.0``; ``next`` for a draft; None for a workflow.
-        rows: Row count, None if unknown. Not to be trusted for a draft (redivis-api §5).
-        bytes: Size, None if unknown.
-        hash: Opaque content hash, or None.
-        updated_at: Milliseconds since the epoch, or None.
-        unreadable: Why this token cannot read the rows; None if it can.
-        body: The server's own answer, for what only the data dictionary tells.
-        upload: Name of the upload that this is; None for a table.
-    """
-
-    reference: TableRef | None
-    pinned: str
-    uri: str
+    reference: TableRef | None  # finds the table again in the next run: has a version only if the user gave one
+    pinned: str  # the server's reference of exactly what would be read now
+    uri: str  # path below the endpoint; empty for a query that was not run yet
     owner: str
-    container: str
+    container: str  # name of the dataset or workflow
     name: str
     description: str | None = None
-    version_tag: str | None = None
-    rows: int | None = None
+    version_tag: str | None = None  # "v1.0"; "next" for a draft; None for a workflow
+    rows: int | None = None  # for a draft not to be trusted (redivis-api §5)
     bytes: int | None = None
-    hash: str | None = None
-    updated_at: int | None = None
-    unreadable: str | None = None
-    body: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
-    upload: str | None = None
+    hash: str | None = None  # opaque; of the content (redivis-api §9)
+    updated_at: int | None = None  # milliseconds since the epoch
+    unreadable: str | None = None  # why this token cannot read the rows
+    body: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)  # for the data dictionary
+    upload: str | None = None  # name of the upload that this is
 
     @property
     def is_draft(self) -> bool:
@@ -90,16 +61,9 @@ class TableInfo:
 
 @dataclass(frozen=True)
 class Container:
-    """A dataset at one version, or a workflow, as the server has it now.
+    """A dataset at one version, or a workflow, as the server has it now."""
 
-    Attributes:
-        reference: How to find it again in the next run: pinned to a version only if the user pinned it.
-        body: The server's answer.
-        version_tag: Resolved version; None for a workflow.
-        tables: Its tables.
-    """
-
-    reference: ContainerRef
+    reference: ContainerRef  # finds it again in the next run: has a version only if the user gave one
     body: Json
-    version_tag: str | None
+    version_tag: str | None  # the version that the server resolved; None for a workflow
     tables: tuple[TableInfo, ...] = ()

@@ -35,7 +35,7 @@ def prove_changes(plan: TablePlan, changes: ChangeCounts) -> None:
         Incomplete: They do not.
     """
     before, now = plan.bookmark, plan.snapshot
-    if before.rows is None or now.rows is None or before.rows + changes.growth == now.rows:
+    if before.rows is None or now.rows is None or before.rows + changes.inserted - changes.deleted == now.rows:
         return
     raise Incomplete(
         f"{before.version_tag} had {before.rows:,} rows, {now.version_tag} has {now.rows:,}, "
