@@ -37,6 +37,7 @@ def object_of(item: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 def path_of(item: Mapping[str, Any]) -> str | None:
     """Read the path of a resource below the endpoint."""
+    # What does not begin with a slash could lead the token to another host.
     uri = text_of(item, "uri")
     return uri if uri and uri.startswith("/") else None
 

@@ -12,12 +12,13 @@ from tap_redivis.model.tables import Container, Json, TableInfo, Variable
 
 
 def get_variable(api: Api, table: TableInfo, variable: Variable) -> Json:
-    """Get one variable with everything that the server says of it, its value labels included."""
+    """Get one variable with its description and value labels."""
+    # redivis-api §3.2: the path of a variable ends in its name in lower case.
     return api.get(f"{table.uri}{url_path('variables', variable.name.lower())}")
 
 
 def describe_variables(api: Api, table: TableInfo, variables: Iterable[Variable]) -> list[Variable]:
-    """Add descriptions, at the price of a request a variable (redivis-api §5)."""
+    """Add descriptions; each costs a request (redivis-api §5)."""
 
     def describe(variable: Variable) -> Variable:
         return replace(variable, description=text_of(get_variable(api, table, variable), "description"))

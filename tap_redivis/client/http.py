@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import select
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from importlib.metadata import version
@@ -16,7 +15,6 @@ from urllib.parse import unquote
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
 
 from tap_redivis.client.answers import has_name
 from tap_redivis.client.rate_limit import ConcurrencyLimit
@@ -37,17 +35,35 @@ from tap_redivis.model.tables import Json
 
 logger = logging.getLogger("tap-redivis")
 
+# Each piece costs changes of thread: with pieces of 128 KiB, JSON Lines take 1.5 times as long.
 PIECE_BYTES = 512 * 1024
-"""Most bytes of a body read at once. Each piece costs changes of thread: with pieces of 128 KiB, JSON Lines take 1.5
-times as long."""
 
-_FIRST_CONTACT_SECONDS = 20.0
-_PAGE_SIZE = 1000
-_TRIES_FOR_NONSENSE = 3
+_FIRST_CONTACT_SECONDS = 20.0  # a wrong address is likelier than an outage
+_PAGE_SIZE = 1000  # redivis-api §2: some lists refuse more
+_TRIES_FOR_NONSENSE = 3  # a page of a proxy or of another server will not become JSON
 _MOST_JSON_BYTES = 64 * 1024 * 1024
 _MOST_ERROR_BYTES = 100_000
-_OPEN_BODIES = 8
-"""Connections to keep for each request that may be under way: a read session has at most so many read streams."""
+_OPEN_BODIES = 8  # bodies open at once for each request under way: a read session has at most 8 read streams
+
+# The class and the hint of an error; the others of 4xx are ``Refused``.
+_REFUSALS: Mapping[int, tuple[type[ApiError], str]] = {
+    401: (Unauthorized, "Check api_token (or REDIVIS_API_TOKEN): it is wrong or has expired"),
+    403: (Forbidden, "Ask the owner of the data for access"),
+    404: (NotFound, "Check the reference, and that the token's user may see it"),
+    410: (NotFound, "Check the reference, and that the token's user may see it"),
+}
+# What the words of an error of the network mean; the words themselves name Python objects.
+_NETWORK_WORDS = {
+    "Connection refused": "connection refused",
+    "Name or service not known": "the host is not known",
+    "Temporary failure in name resolution": "the host is not known",
+    "timed out": "the server was silent for too long",
+    "IncompleteRead": "the body was cut off",
+    "Connection reset": "the connection was reset",
+    "Connection aborted": "the connection was closed",
+    "Connection broken": "the body was cut off",
+    "certificate verify failed": "the server's certificate is not trusted",
+}
 
 
 class Api:
@@ -59,10 +75,6 @@ class Api:
         timeout: Seconds of silence before a request counts as broken.
         max_retry_seconds: Budget of each request's retries.
         max_requests: Requests that may be under way at once, until the server complains.
-
-    Attributes:
-        limit: Bounds the requests that are under way.
-        workers: Make calls side by side.
     """
 
     def __init__(
@@ -79,8 +91,7 @@ class Api:
         self.max_retry_seconds = max_retry_seconds
         self._timeout = timeout
         self._token = token or ""
-        self._auth = _BearerAuth(token)
-        self._reached = False
+        self._reached = False  # whether the server answered at all
         self._warnings: set[str] = set()
         self.limit = ConcurrencyLimit(PARALLEL_REQUESTS, max_requests)
         self.workers = ThreadPoolExecutor(max_requests)
@@ -91,27 +102,15 @@ class Api:
             self._http.mount(scheme, HTTPAdapter(pool_maxsize=_OPEN_BODIES * max_requests))
 
     def get(self, path: str, params: Mapping[str, str] | None = None) -> Json:
-        """Get one resource.
-
-        Raises:
-            ApiError: It was refused, or the retries are used up.
-        """
+        """Get one resource; an ``ApiError`` says that it was refused, or that the retries are used up."""
         return self._json("GET", path, params=params)
 
     def post(self, path: str, body: Json) -> Json:
-        """Create a session or job; safe to repeat, since it changes no user data.
-
-        Raises:
-            ApiError: It was refused, or the retries are used up.
-        """
+        """Create a session or job, with the retries of ``get``: such a request changes no user data."""
         return self._json("POST", path, json=body)
 
     def pages(self, path: str, *, known_by: str = "name") -> Iterator[Json]:
-        """Get all items of a list, page by page (redivis-api §2); each is an object with a name.
-
-        Args:
-            path: The list's path.
-            known_by: The key of an item that holds its name.
+        """Get all items of a list; each is an object whose name stands in ``known_by``.
 
         Raises:
             ApiError: A page was refused, the retries are used up, or a page token comes again.
@@ -121,7 +120,7 @@ class Api:
             yield from page
 
     def page_lists(self, path: str, known_by: str = "name") -> Iterator[list[Json]]:
-        """Get all items of a list as its pages have them (see ``pages``)."""
+        """Get all items of a list, page by page (see ``pages``)."""
         params = {"maxResults": str(_PAGE_SIZE)}
         seen: set[str] = set()
         while True:
@@ -132,13 +131,13 @@ class Api:
                     "the server's answer is no list of things with names", where=path, hint="Try again later"
                 )
             yield items
-            token = page.get("nextPageToken")
+            token = str(page.get("nextPageToken") or "")  # redivis-api §2: an integer in some lists
             if not token:
                 return
-            if str(token) in seen:
+            if token in seen:
                 raise Unavailable("the list does not end: a page token came again", where=path, hint="Try again later")
-            seen.add(str(token))
-            params["pageToken"] = str(token)
+            seen.add(token)
+            params["pageToken"] = token
 
     def open(self, path: str, params: Mapping[str, str]) -> Body:
         """Open a body, which the caller reads now or later and closes; one try.
@@ -150,18 +149,16 @@ class Api:
         return Body(self._send("GET", path, params=params))
 
     def _json(self, method: str, path: str, **request: Any) -> Json:  # noqa: ANN401 - keywords of requests
-        """Ask for JSON until it comes whole, or the retries are used up."""
         budget: RetryBudget | None = None
         nonsense = 0
         while True:
             try:
                 return self._decoded(self._send(method, path, **request))
-            except _Nonsense as error:
-                nonsense += 1
-                failure: TransientError = error
             except TransientError as error:
                 failure = error
-            budget = budget or RetryBudget(self.max_retry_seconds if self._reached else self._first_budget())
+            nonsense += isinstance(failure, _Nonsense)
+            patience = self.max_retry_seconds
+            budget = budget or RetryBudget(patience if self._reached else min(_FIRST_CONTACT_SECONDS, patience))
             delay = budget.next_delay(failure.wait) if nonsense < _TRIES_FOR_NONSENSE else None
             if delay is None:
                 raise self.unavailable(path, failure)
@@ -173,17 +170,13 @@ class Api:
         hint = "Try again later" if self._reached else f"Check api_endpoint ({self.endpoint}) and the network"
         return Unavailable(f"given up after retries: {failure}", where=unquote(path), hint=hint)
 
-    def _first_budget(self) -> float:
-        """Choose a short budget before the first answer: a wrong address is likelier than an outage."""
-        return min(_FIRST_CONTACT_SECONDS, self.max_retry_seconds)
-
     def _send(self, method: str, path: str, **request: Any) -> requests.Response:  # noqa: ANN401 - keywords of requests
-        """Send a request; of a success, the body has still to be read."""
+        """Send a request; the body of a success has still to be read."""
         url = f"{self.endpoint}{path}"
         with self.limit.request() as note:
             try:
                 response = self._http.request(
-                    method, url, auth=self._auth, timeout=self._timeout, stream=True, **request
+                    method, url, auth=self._authorize, timeout=self._timeout, stream=True, **request
                 )
             except requests.RequestException as error:
                 raise TransientError(self._redacted(_network_words(error))) from error
@@ -193,22 +186,27 @@ class Api:
         if response.ok:
             return response
         body = self._error_body(response)
-        words = self._server_words(response, body)
+        text = body.get("error_description") or body.get("message") or response.reason or "no reason given"
+        # Redacted before it is cut: a part of the token is a secret too.
+        words = one_line(self._redacted(f"HTTP {response.status_code}, {text}"), 500).rstrip(".")
         if response.status_code in RETRYABLE_STATUS:
             raise TransientError(words, _wait(response))
-        raise self._refusal(response, path, words, body)
+        raise self._refusal(response.status_code, unquote(path), words, body)
+
+    def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        # Where a request has an auth that sends nothing, requests does not look for one in a .netrc file. It drops the
+        # header when a redirect leads to another host.
+        if self._token:
+            request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
 
     def _decoded(self, response: requests.Response) -> Json:
-        """Read a body as a JSON object."""
         try:
-            body = b"".join(self._start(response, _MOST_JSON_BYTES))
-            value = json.loads(body)
+            value = json.loads(b"".join(self._start(response, _MOST_JSON_BYTES)))
         except ValueError as error:
-            text = f"HTTP {response.status_code} with a body that is not JSON"
-            raise _Nonsense(text) from error
+            raise _Nonsense(f"HTTP {response.status_code} with a body that is not JSON") from error
         if not isinstance(value, dict):
-            text = f"HTTP {response.status_code} with JSON that is not an object"
-            raise _Nonsense(text)
+            raise _Nonsense(f"HTTP {response.status_code} with JSON that is not an object")
         return value
 
     def _error_body(self, response: requests.Response) -> Json:
@@ -217,13 +215,11 @@ class Api:
             body = json.loads(b"".join(self._start(response, _MOST_ERROR_BYTES)))
         except (ValueError, TransientError):
             return {}
-        if not isinstance(body, dict):
-            return {}
-        nested = body.get("error")
-        return nested if isinstance(nested, dict) else body
+        nested = body.get("error") if isinstance(body, dict) else None
+        return next((each for each in (nested, body) if isinstance(each, dict)), {})
 
     def _start(self, response: requests.Response, limit: int) -> Iterator[bytes]:
-        """Read a body up to a number of bytes: an answer may be endless, or come byte by byte."""
+        """Read a body up to a number of bytes: it may be endless, or come byte by byte (design §7, promise 7)."""
         try:
             for piece in Watch(self._timeout).over(_pieces(response)):
                 yield piece[:limit]
@@ -233,28 +229,16 @@ class Api:
         finally:
             response.close()
 
-    def _refusal(self, response: requests.Response, path: str, words: str, body: Json) -> ApiError:
-        where = unquote(path)
-        if response.status_code == requests.codes.unauthorized:
-            hint = (
-                "Set api_token or REDIVIS_API_TOKEN"
-                if self.anonymous
-                else "Check api_token (or REDIVIS_API_TOKEN): it is wrong or has expired"
-            )
-            return Unauthorized(words, where=where, hint=hint)
-        if response.status_code == requests.codes.forbidden:
-            scope = body.get("scope")
-            hint = f"Use a token with the scope {scope}" if scope else "Ask the owner of the data for access"
-            return Forbidden(words, where=where, hint=hint)
-        if response.status_code in {requests.codes.not_found, requests.codes.gone}:
-            return NotFound(words, where=where, hint="Check the reference, and that the token's user may see it")
-        if "cannot export more than" in words.lower():  # redivis-api §1.7
-            return QuotaExceeded(words, where=where, hint="Wait until the quota allows it, or ask Redivis to raise it")
-        return Refused(words, where=where, hint="Check the settings; the server will not accept this request")
-
-    def _server_words(self, response: requests.Response, body: Json) -> str:
-        words = body.get("error_description") or body.get("message") or response.reason or "no reason given"
-        return one_line(self._redacted(f"HTTP {response.status_code}, {words}"), 500).rstrip(".")
+    def _refusal(self, status: int, where: str, words: str, body: Json) -> ApiError:
+        default = (Refused, "Check the settings; the server will not accept this request")
+        kind, hint = _REFUSALS.get(status, default)
+        if kind is Unauthorized and self.anonymous:
+            hint = "Set api_token or REDIVIS_API_TOKEN"
+        elif kind is Forbidden and body.get("scope"):
+            hint = f"Use a token with the scope {body['scope']}"
+        elif kind is Refused and "cannot export more than" in words.lower():  # redivis-api §1.7: only words tell it
+            kind, hint = QuotaExceeded, "Wait until the quota allows it, or ask Redivis to raise it"
+        return kind(words, where=where, hint=hint)
 
     def _redacted(self, text: str) -> str:
         return text.replace(self._token, "***") if self._token else text
@@ -266,44 +250,18 @@ class Api:
 
 
 class Body:
-    """A response of which only the head was read; what has arrived of the rest waits in the system's buffers.
-
-    Args:
-        response: The response.
-    """
+    """A response of which only the head was read; what has arrived of the rest waits in the system's buffers."""
 
     def __init__(self, response: requests.Response) -> None:
         self._response = response
 
-    def pieces(self, before_waiting: Callable[[], None] | None = None) -> Iterator[bytes]:
-        """Give the body in pieces of at most ``PIECE_BYTES``.
-
-        Args:
-            before_waiting: Called before each wait for the server.
-
-        Raises:
-            TransientError: The body broke off.
-        """
-        return _pieces(self._response, before_waiting)
+    def pieces(self) -> Iterator[bytes]:
+        """Give the body in pieces of at most ``PIECE_BYTES``; a ``TransientError`` says that it broke off."""
+        return _pieces(self._response)
 
     def close(self) -> None:
         """Return the connection to the pool, or end it if the body was not read to its end."""
         self._response.close()
-
-
-class _BearerAuth(AuthBase):
-    """Sends the token; requests drops it when a redirect leads to another host.
-
-    Without a token it sends nothing, and requests does not send what a ``.netrc`` file has for the host.
-    """
-
-    def __init__(self, token: str | None) -> None:
-        self._header = f"Bearer {token}" if token else None
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._header:
-            request.headers["Authorization"] = self._header
-        return request
 
 
 class _Nonsense(TransientError):
@@ -311,42 +269,23 @@ class _Nonsense(TransientError):
 
 
 def _wait(response: requests.Response) -> float | None:
-    """Read how long the server asks to wait; the reset of the rate limit, which each answer has, counts after a 429."""
+    # Each answer tells when the rate limit is reset: that counts after a 429 only.
     limited = response.status_code == requests.codes.too_many_requests
     headers = response.headers if limited else {"Retry-After": response.headers.get("Retry-After", "")}
     return retry_after(headers, time.time())
 
 
-def _pieces(response: requests.Response, before_waiting: Callable[[], None] | None = None) -> Iterator[bytes]:
+def _pieces(response: requests.Response) -> Iterator[bytes]:
     raw: urllib3.HTTPResponse = response.raw
     is_encoded = "Content-Encoding" in response.headers  # decoding a body that is not encoded would copy it twice
-    is_there = select.poll()
-    if not raw.closed:  # an empty body is closed already
-        is_there.register(raw.fileno(), select.POLLIN)
     try:
-        while True:
-            if before_waiting and not is_there.poll(0):
-                before_waiting()
-            piece = raw.read1(PIECE_BYTES, decode_content=is_encoded)
-            if not piece:
-                return
+        while piece := raw.read1(PIECE_BYTES, decode_content=is_encoded):
             yield piece
     except (urllib3.exceptions.HTTPError, HTTPException, OSError) as error:
         raise TransientError(_network_words(error)) from error
 
 
 def _network_words(error: Exception) -> str:
-    """Say in a few words what broke, without the addresses of Python objects that urllib3 adds."""
     text = str(error)
-    known: tuple[tuple[str, str], ...] = (
-        ("Connection refused", "connection refused"),
-        ("Name or service not known", "the host is not known"),
-        ("Temporary failure in name resolution", "the host is not known"),
-        ("timed out", "the server was silent for too long"),
-        ("IncompleteRead", "the body was cut off"),
-        ("Connection reset", "the connection was reset"),
-        ("Connection aborted", "the connection was closed"),
-        ("Connection broken", "the body was cut off"),
-        ("certificate verify failed", "the server's certificate is not trusted"),
-    )
-    return next((words for sign, words in known if sign in text), f"{type(error).__name__}: {one_line(text, 200)}")
+    known = (words for sign, words in _NETWORK_WORDS.items() if sign in text)
+    return next(known, f"{type(error).__name__}: {one_line(text, 200)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -24,34 +24,12 @@ from tap_redivis.model.references import (
 )
 from tap_redivis.model.tables import Container, Json, TableInfo, Variable
 
-_MORE_READINGS = 3
+_MOST_READINGS = 4
 _READING_LEVELS = frozenset({"data", "edit"})
 
 
-@dataclass(frozen=True)
-class _Listing:
-    """A list of variables.
-
-    Attributes:
-        variables: In their order.
-        pages: How many requests it took.
-    """
-
-    variables: list[Variable]
-    pages: int
-
-    @property
-    def is_doubtful(self) -> bool:
-        """Whether one variable is listed in two ways."""
-        return len({variable.name for variable in self.variables}) < len(self.variables)
-
-
 class MetadataClient:
-    """Asks a server for tables and variables; each container is asked for once, so a run sees one version of it.
-
-    Args:
-        api: The server.
-    """
+    """Asks a server for tables and variables; each container is asked for once, so a run sees one version of it."""
 
     def __init__(self, api: Api) -> None:
         self.api = api
@@ -64,15 +42,11 @@ class MetadataClient:
         return self.api.workers
 
     def load(self, containers: Iterable[ContainerRef], workflows: Iterable[ContainerRef] = ()) -> None:
-        """Ask for the tables of several containers side by side; those that are known cost no request.
-
-        Raises:
-            RedivisError: One of them cannot be had.
-        """
+        """Ask for the tables of several containers side by side; those that are known cost no request."""
         list(self.workers.map(partial(self._load_one, frozenset(workflows)), self._unknown(containers)))
 
     def try_to_load(self, containers: Iterable[ContainerRef], workflows: Iterable[ContainerRef] = ()) -> None:
-        """Do the same without errors: ``container`` asks again for what could not be had, and raises then."""
+        """Do the same without errors: ``container`` asks again for what could not be loaded, and raises then."""
 
         def load_one(reference: ContainerRef) -> None:
             with suppress(RedivisError):
@@ -91,11 +65,7 @@ class MetadataClient:
             self._containers.setdefault(_key(known_as), container)
 
     def container(self, reference: ContainerRef) -> Container:
-        """Return a dataset or workflow, by its name or its reference id.
-
-        Raises:
-            ApiError: The server refused.
-        """
+        """Return a dataset or workflow, by its name or its reference id."""
         self.load([reference])
         return self._containers[_key(reference)]
 
@@ -105,10 +75,8 @@ class MetadataClient:
         Raises:
             NotFound: There is none.
         """
-        tables = self.container(reference.container).tables
-        found = [
-            table for table in tables if table.reference and reference.matches(table.name, table.reference.reference_id)
-        ]
+        tables = [(table, table.reference) for table in self.container(reference.container).tables]
+        found = [table for table, its in tables if its and reference.matches(its.name, its.reference_id)]
         if not found:
             raise NotFound(
                 f"{reference.container} has no table {reference.name!r}",
@@ -121,32 +89,23 @@ class MetadataClient:
         """List a table's variables in their order; a list that changes while it is read is read again.
 
         Raises:
-            ApiError: The server refused.
             DataError: The list changed each time.
         """
-        listed = self._listed(table)
-        for _ in range(_MORE_READINGS):
-            if not listed.is_doubtful and (listed.pages == 1 or table.is_released):
-                return listed.variables
-            before, listed = listed, self._listed(table)
-            if listed == before and not listed.is_doubtful:
-                return listed.variables
+        before: list[Variable] = []
+        for _ in range(_MOST_READINGS):
+            pages = [list(map(variable_of, page)) for page in self.api.page_lists(f"{table.uri}/variables")]
+            # Between two pages a variable may move to the next one, and comes twice, or back, and is missing.
+            listed = list(dict.fromkeys(variable for page in pages for variable in page))
+            is_clear = len({variable.name for variable in listed}) == len(listed)
+            if is_clear and (len(pages) == 1 or table.is_released or listed == before):
+                return listed
+            before = listed
         raise DataError(
             "the list of variables changes while it is read", where=table.pinned, hint="Run again when nobody edits it"
         )
 
-    def _listed(self, table: TableInfo) -> _Listing:
-        pages = [list(map(variable_of, page)) for page in self.api.page_lists(f"{table.uri}/variables")]
-        # Between two pages a variable may move to the next one, and comes twice, or back, and is missing.
-        return _Listing(list(dict.fromkeys(variable for page in pages for variable in page)), len(pages))
-
     def check_version(self, reference: ContainerRef) -> None:
-        """Check that a dataset has the version that a reference names: an unknown one silently means the current one.
-
-        Raises:
-            NotFound: The dataset has no such version.
-            ApiError: The server refused.
-        """
+        """Raise a ``NotFound`` if a dataset does not have the version that a reference names."""
         if reference.version not in {None, "current"} and _key(reference) not in self._containers:
             _checked_version(reference, self._dataset(reference))
 
@@ -170,8 +129,8 @@ class MetadataClient:
             yield replace(reference, name=item["name"], reference_id=text_of(item, "referenceId"))
 
     def _owned(self, owner: str) -> list[Json]:
-        """List an owner's datasets; only a request tells whether the owner is an organization or a user."""
         if owner not in self._owners:
+            # Only a request tells whether the owner is an organization or a user.
             try:
                 self._owners[owner] = list(self.api.pages(f"/organizations/{owner}/datasets"))
             except NotFound:
@@ -179,14 +138,23 @@ class MetadataClient:
         return self._owners[owner]
 
     def _load(self, reference: ContainerRef) -> Container:
+        """Load a dataset; if there is none, a workflow: references to tables do not tell which it is."""
         try:
             body = self._dataset(reference)
         except NotFound:
-            if reference.version or reference.sample:
+            if reference.version or reference.sample:  # a workflow has neither
                 raise
-            return self._load_workflow_or_fail(reference)
-        version_tag = _checked_version(reference, body)
-        return self._with_tables(reference, body, version_tag, url_path("datasets", reference))
+        else:
+            version_tag = _checked_version(reference, body)
+            return self._with_tables(reference, body, version_tag, url_path("datasets", reference))
+        try:
+            return self._load_workflow(reference)
+        except NotFound:
+            raise NotFound(
+                "there is no such dataset or workflow, or this token may not see it",
+                where=str(reference),
+                hint="Check the reference and the token's access",
+            ) from None
 
     def _dataset(self, reference: ContainerRef) -> Json:
         try:
@@ -198,17 +166,6 @@ class MetadataClient:
                 "there is no draft, or this token may not edit the dataset",
                 where=str(reference),
                 hint="Leave the version out to follow the current one, or check the token's access",
-            ) from None
-
-    def _load_workflow_or_fail(self, reference: ContainerRef) -> Container:
-        """Load a workflow in place of a dataset that does not exist: table references do not tell which it is."""
-        try:
-            return self._load_workflow(reference)
-        except NotFound:
-            raise NotFound(
-                "there is no such dataset or workflow, or this token may not see it",
-                where=str(reference),
-                hint="Check the reference and the token's access",
             ) from None
 
     def _load_workflow(self, reference: ContainerRef) -> Container:
@@ -226,7 +183,7 @@ class MetadataClient:
 
 
 def _key(reference: ContainerRef) -> ContainerRef:
-    """Make a key that all references to one container share; the reference id decides where there is one."""
+    # All references to one container share it; the reference id decides where there is one.
     return ContainerRef(
         owner=reference.owner.lower(),
         name="" if reference.reference_id else escape_name(reference.name).lower(),
@@ -285,10 +242,11 @@ def _table(item: Json, container: Container) -> TableInfo:
 
 
 def _unreadable(body: Mapping[str, Any], *, is_sample: bool) -> str | None:
-    """Say why the rows cannot be read; an access level that is missing, or a workflow's, does not forbid it."""
+    """Say why the rows cannot be read; None if they can, or if the access level does not tell it."""
     level = text_of(body, "accessLevel")
     levels = {level, text_of(body, "publicAccessLevel")} - {None}
     enough = _READING_LEVELS | ({"sample"} if is_sample else frozenset())
+    # redivis-api §5: the levels of a workflow, "view" and "edit", say nothing about rows.
     if body.get("kind") == "workflow" or not levels or levels & enough:
         return None
     return f"your access to the dataset is {level or 'none'!r}, and reading rows needs 'data'"

@@ -27,67 +27,41 @@ _LONGEST_QUERY_SECONDS = 6 * 3600.0  # BigQuery, which runs them, ends a query a
 
 @dataclass(frozen=True)
 class Query:
-    """SQL to run.
+    """SQL to run; unqualified table names are of the default dataset or workflow."""
 
-    Attributes:
-        name: Its name in messages.
-        sql: One SELECT in GoogleSQL.
-        default_dataset: Dataset of unqualified table names, or None.
-        default_workflow: Workflow of unqualified table names, or None.
-    """
-
-    name: str
-    sql: str
+    name: str  # for messages
+    sql: str  # one SELECT in GoogleSQL
     default_dataset: str | None = None
     default_workflow: str | None = None
 
 
 @dataclass(frozen=True)
 class QueryResult:
-    """The result of a completed query, which never changes.
-
-    Attributes:
-        id: The query's id.
-        uri: Its path below the endpoint, read like a table's.
-        rows: Row count; None if the server does not say.
-        bytes: Size; None if the server does not say.
-        columns: Names and types of its columns, as the query's own answer lists them.
-    """
+    """The result of a completed query, which never changes (redivis-api §4.9)."""
 
     id: str
-    uri: str
+    uri: str  # path below the endpoint, read like a table's
     rows: int | None
     bytes: int | None
-    columns: tuple[Variable, ...]
+    columns: tuple[Variable, ...]  # as the query's own answer lists them
 
 
 def run_query(api: Api, query: Query, *, timeout: float) -> QueryResult:
-    """Run a query and wait until it is completed.
-
-    Args:
-        api: The server.
-        query: The query.
-        timeout: Seconds of silence after which a request counts as broken; the server is asked to answer earlier.
+    """Run a query and wait until it is completed; a request counts as broken after ``timeout`` seconds of silence.
 
     Raises:
         ApiError: The server refused.
         QueryFailed: The query failed, was cancelled, or took too long.
     """
-    held = min(_LONGEST_HOLD_SECONDS, timeout / 2)
+    held = min(_LONGEST_HOLD_SECONDS, timeout / 2)  # the server is silent so long before it answers
     body: Json = {"query": query.sql, "timeoutMs": int(held * 1000)}
-    if query.default_dataset:
-        body["defaultDataset"] = query.default_dataset
-    if query.default_workflow:
-        body["defaultWorkflow"] = query.default_workflow
+    defaults = {"defaultDataset": query.default_dataset, "defaultWorkflow": query.default_workflow}
+    body |= {key: reference for key, reference in defaults.items() if reference}
     return _completed(api, query, api.post("/queries", body))
 
 
 def completed_query(api: Api, query: Query, query_id: str) -> QueryResult | None:
-    """Find the result of an earlier query; None if the server no longer has it.
-
-    Raises:
-        ApiError: The server could not be reached.
-    """
+    """Find the result of an earlier query; None if the server no longer has it."""
     try:
         answer = api.get(f"/queries/{quote(query_id, safe='')}")
     except (NotFound, Forbidden, Refused):
@@ -96,12 +70,7 @@ def completed_query(api: Api, query: Query, query_id: str) -> QueryResult | None
 
 
 def query_columns(api: Api, query: Query, *, timeout: float) -> list[Variable]:
-    """Find the columns of a query by running it without its rows.
-
-    Raises:
-        ApiError: The server refused.
-        QueryFailed: The query cannot be run.
-    """
+    """Find the columns of a query by running it without its rows (see ``run_query``)."""
     empty = replace(query, sql=selection_from(query.sql, "FALSE"))
     return result_columns(api, run_query(api, empty, timeout=timeout))
 
@@ -112,7 +81,6 @@ def check_versions(catalogue: MetadataClient, query: Query) -> None:
     Raises:
         ConfigError: One is malformed.
         NotFound: There is no such version; the server would silently read the current one instead.
-        ApiError: The server refused.
     """
     containers = [parse_container(query.default_dataset, query.name)] if query.default_dataset else []
     containers += [parse_table(name, query.name).container for name in _REFERENCE_WITH_SUFFIX.findall(query.sql)]
@@ -130,11 +98,7 @@ def selection_from(sql: str, condition: str) -> str:
 
 
 def result_columns(api: Api, result: QueryResult) -> list[Variable]:
-    """List a result's variables; where the server has no such list, those of the query's own answer.
-
-    Raises:
-        ApiError: The server refused.
-    """
+    """List a result's variables; where the server has no such list, those of the query's own answer."""
     try:
         return [variable_of(item) for item in api.pages(f"{result.uri}/variables")]
     except (NotFound, Refused):
@@ -144,7 +108,6 @@ def result_columns(api: Api, result: QueryResult) -> list[Variable]:
 
 
 def _completed(api: Api, query: Query, answer: Json) -> QueryResult:
-    """Poll a query until it is completed: often at first, then every ten seconds."""
     started, delay, logged = time.monotonic(), _FIRST_POLL_SECONDS, ""
     while True:
         status = str(answer.get("status"))
@@ -168,15 +131,10 @@ def _completed(api: Api, query: Query, answer: Json) -> QueryResult:
 
 def _result(query: Query, answer: Json) -> QueryResult:
     query_id = _id(query, answer)
-    columns: Any = answer.get("outputSchema")
-    is_list = isinstance(columns, list) and all(map(has_name, columns))
-    return QueryResult(
-        query_id,
-        f"/queries/{query_id}",
-        count_of(answer.get("outputNumRows")),
-        count_of(answer.get("outputNumBytes")),
-        tuple(map(variable_of, columns)) if is_list else (),
-    )
+    listed: Any = answer.get("outputSchema")
+    columns = tuple(map(variable_of, listed)) if isinstance(listed, list) and all(map(has_name, listed)) else ()
+    rows, size = count_of(answer.get("outputNumRows")), count_of(answer.get("outputNumBytes"))
+    return QueryResult(query_id, f"/queries/{query_id}", rows, size, columns)
 
 
 def _failure(query: Query, status: str, answer: Json) -> QueryFailed:

@@ -11,17 +11,13 @@ from http import HTTPStatus
 
 logger = logging.getLogger("tap-redivis")
 
-_LONGEST_PAUSE = 60.0
+_LONGEST_PAUSE = 60.0  # seconds: how long a window of the rate limit lasts (redivis-api §1.7)
 
 
 class ConcurrencyLimit:
     """Bounds the requests that are under way, and pauses all of them while the server's rate limit is used up.
 
-    A few requests are allowed at first and more while all goes well; after a 429 only the few are, for good.
-
-    Args:
-        fewest: Requests that are always allowed.
-        most: Requests that are allowed at most.
+    The fewest are allowed at first, and more, up to the most, while all goes well; after a 429 the fewest, for good.
     """
 
     def __init__(self, fewest: int, most: int) -> None:
@@ -41,11 +37,7 @@ class ConcurrencyLimit:
 
     @contextmanager
     def request(self) -> Iterator[Callable[[int, Mapping[str, str]], None]]:
-        """Wait until a request is allowed, and count it as under way.
-
-        Yields:
-            A function to call with the status and the headers of the response.
-        """
+        """Wait until a request is allowed; yield a function to call with the status and headers of the response."""
         waited_until = 0.0
         while (resume_at := self._enter(waited_until)) is not None:
             time.sleep(max(resume_at - time.time(), 0))
@@ -58,7 +50,7 @@ class ConcurrencyLimit:
                 self._change.notify_all()
 
     def grow(self) -> None:
-        """Count a request that went well: one more is allowed when as many as are allowed now went well."""
+        """Count a request that went well: one more is allowed after as many as are allowed now."""
         with self._change:
             self._now = min(self._now + 1 / self._now, self._most)
             self._change.notify_all()
@@ -82,18 +74,12 @@ class ConcurrencyLimit:
                 self._resume_at = min(reset, time.time() + _LONGEST_PAUSE)
 
     def _enter(self, waited_until: float) -> float | None:
-        """Count a request as under way if the rate limit allows it.
-
-        Args:
-            waited_until: What this gave before, if it did. One pause is enough: other processes that use the token may
-                have used up the next window too, and then 429 and its ``Retry-After`` say how long to wait.
-
-        Returns:
-            None if it is allowed, else when to ask again, in seconds since the epoch.
-        """
+        """Count a request as under way if it is allowed; else return when to ask again, in seconds since the epoch."""
         with self._change:
             self._change.wait_for(lambda: self._under_way < self.now)
             seconds = self._resume_at - time.time()
+            # One pause is enough: other processes that use the token may have used up the next window too, and then
+            # 429 and its Retry-After say how long to wait.
             if seconds <= 0 or self._resume_at == waited_until:
                 self._under_way += 1
                 return None

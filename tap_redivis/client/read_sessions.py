@@ -2,45 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tap_redivis.client.http import Api
 from tap_redivis.errors import DataError
 from tap_redivis.model.reads import ROWS_STREAM, ReadRequest, ReadSession
-from tap_redivis.model.tables import Json
 
 
 def address_of(request: ReadRequest, stream: str, offset: int) -> tuple[str, dict[str, str]]:
     """Make the path and the parameters of the request for a stream's rows from an offset on."""
     if stream == ROWS_STREAM:
-        return f"{request.table_uri}/rows", _rows_params(request)
-    params = {"offset": str(offset)}
-    if request.wire_format == "arrow":
-        params["eosSentinel"] = "true"
-    return f"/readStreams/{stream}", params
+        limits = {key: str(value) if key == "maxResults" else ",".join(value) for key, value in _limits(request)}
+        return f"{request.table_uri}/rows", {"format": request.wire_format, **limits}
+    # redivis-api §8.1.6: without its sentinel, an Arrow body that was cut between two batches looks complete.
+    sentinel = {"eosSentinel": "true"} if request.wire_format == "arrow" else {}
+    return f"/readStreams/{stream}", {"offset": str(offset), **sentinel}
 
 
-def _rows_params(request: ReadRequest) -> dict[str, str]:
-    params = {"format": str(request.wire_format)}
-    if request.variables is not None:
-        params["selectedVariables"] = ",".join(request.variables)
-    if request.max_rows is not None:
-        params["maxResults"] = str(request.max_rows)
-    return params
+def _limits(request: ReadRequest) -> list[tuple[str, Any]]:
+    limits = {"selectedVariables": request.variables, "maxResults": request.max_rows}
+    return [(key, value) for key, value in limits.items() if value is not None]
 
 
 def open_session(api: Api, request: ReadRequest) -> ReadSession:
-    """Open a read session; without a token the server opens none, and ``/rows`` stands for its one stream.
+    """Open a read session.
 
     Raises:
         ApiError: The server refused.
         DataError: The answer names no streams, or one twice.
     """
-    if api.anonymous:
+    if api.anonymous:  # redivis-api §1.3: without a token there are no sessions, only /rows
         return ReadSession("", (ROWS_STREAM,), None)
-    body: Json = {"format": request.wire_format, "requestedStreamCount": request.max_streams}
-    if request.variables is not None:
-        body["selectedVariables"] = list(request.variables)
-    if request.max_rows is not None:
-        body["maxResults"] = request.max_rows
+    body = {"format": request.wire_format, "requestedStreamCount": request.max_streams, **dict(_limits(request))}
     answer = api.post(f"{request.table_uri}/readSessions", body)
     try:
         streams = tuple(str(stream["id"]) for stream in answer["streams"])

@@ -13,14 +13,9 @@ from datetime import timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-RETRYABLE_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""HTTP status codes worth another try (redivis-api §1.9)."""
-
-LONGEST_WAIT = 120.0
-"""Seconds: the cap on a wait that the server asks for (redivis-api §1.7)."""
-
-LONGEST_BACKOFF = 30.0
-"""Seconds: the cap on a wait of our own choice."""
+RETRYABLE_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})  # redivis-api §1.9
+LONGEST_WAIT = 120.0  # seconds that the server may ask for (redivis-api §1.7)
+LONGEST_BACKOFF = 30.0  # seconds
 
 _TRICKLE_BYTES_PER_SECOND = 1024
 _DELTA_LIMIT = 1e6
@@ -28,23 +23,15 @@ _MILLISECONDS_FROM = 1e12
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Read how long the server asks to wait, in every spelling that the documentation leaves open (redivis-api §1.7).
-
-    Args:
-        headers: Response headers; looked up by the spellings ``Retry-After`` and ``X-Ratelimit-Reset``.
-        now: Seconds since the epoch.
-
-    Returns:
-        Seconds from now, between 0 and ``LONGEST_WAIT``; None if the server does not say.
-    """
-    until = _moment(headers.get("Retry-After", ""), now)
-    if until is None:
-        until = _moment(headers.get("X-Ratelimit-Reset", ""), now)
+    """Read how many seconds from now the server asks to wait, at most ``LONGEST_WAIT``; None if it does not say."""
+    moments = (_moment(headers.get(name, ""), now) for name in ("Retry-After", "X-Ratelimit-Reset"))
+    until = next((moment for moment in moments if moment is not None), None)
     return None if until is None else min(max(until - now, 0.0), LONGEST_WAIT)
 
 
 def _moment(text: str, now: float) -> float | None:
-    """Read a header as seconds since the epoch: delta seconds, epoch seconds or milliseconds, or an HTTP date."""
+    """Read a header as seconds since the epoch."""
+    # redivis-api §1.7 leaves open whether it is delta seconds, epoch seconds or milliseconds, or an HTTP date.
     try:
         number = float(text)
     except ValueError:
@@ -66,12 +53,7 @@ def _http_date(text: str) -> float | None:
 
 
 class TransientError(Exception):
-    """One try failed in a way that another try may not.
-
-    Args:
-        what: What happened.
-        wait: Seconds that the server asks to wait, if it does.
-    """
+    """One try failed in a way that another try may not; ``wait`` is how many seconds the server asks to wait."""
 
     def __init__(self, what: str, wait: float | None = None) -> None:
         super().__init__(what)
@@ -80,14 +62,9 @@ class TransientError(Exception):
 
 @dataclass
 class RetryBudget:
-    """How long one request, or one read stream, may go on failing.
+    """How long one request, or one read stream, may go on failing."""
 
-    Attributes:
-        seconds: Seconds from the first failure until giving up.
-        clock: Seconds that only grow.
-    """
-
-    seconds: float
+    seconds: float  # from the first failure until giving up
     clock: Callable[[], float] = field(default=time.monotonic)
     _delays: Generator[float, Any, None] | None = None
     _give_up_at: float = 0.0
@@ -97,13 +74,10 @@ class RetryBudget:
         self._delays = None
 
     def next_delay(self, asked: float | None = None) -> float | None:
-        """Count one failure, and choose the wait after it.
-
-        Args:
-            asked: Seconds that the server asks to wait, if it does.
+        """Count one failure, and choose the seconds to wait after it, at least those that the server asked for.
 
         Returns:
-            Seconds to wait before the next try, or None when the budget is used up.
+            None when the budget is used up.
         """
         import backoff  # noqa: PLC0415 - it imports asyncio, which a run without failures does not need
 
@@ -119,12 +93,9 @@ class RetryBudget:
 
 
 class Watch:
-    """Detects a body that stays open and sends next to nothing: the socket's timeout detects only complete silence.
+    """Detects a body that for too many seconds sends next to nothing."""
 
-    Args:
-        seconds: How long a body may send next to nothing.
-        clock: Seconds that only grow.
-    """
+    # The timeout of the socket detects complete silence only.
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
@@ -137,16 +108,12 @@ class Watch:
         self._bytes = 0
 
     def over(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        """Pass pieces of a body on.
-
-        Raises:
-            TransientError: For too long they held no row, and next to no bytes.
-        """
+        """Pass pieces of a body on, until a ``TransientError``: for too long no row came, and next to no bytes."""
         for piece in pieces:
             self._bytes += len(piece)
             elapsed = self._clock() - self._since
             if elapsed > self._seconds:
                 if self._bytes < elapsed * _TRICKLE_BYTES_PER_SECOND:
                     raise TransientError("the server sends next to nothing")
-                self.restart()  # else a fast beginning of a long message would excuse hours of next to nothing
+                self.restart()  # or else a fast beginning would excuse hours of next to nothing
             yield piece

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 from tap_redivis.client.answers import count_of, path_of, text_of
 from tap_redivis.client.http import Api
@@ -22,7 +20,7 @@ _GONE = (
     "Check the reference, and that the token may edit the dataset; once its draft is released an upload is gone: "
     "read the table then"
 )
-_NOT_CONTENT = frozenset({"uri", "url", "status"})
+_NOT_CONTENT = frozenset({"uri", "url", "status"})  # all else shows how Redivis read the file, or what is in it
 
 
 def find_uploads(api: Api, catalogue: MetadataClient, reference: UploadRef) -> list[TableInfo]:
@@ -65,17 +63,11 @@ def _body(api: Api, table: TableInfo, name: str) -> Json:
 
 
 def _path_of(name: str) -> str:
-    """Make the last part of an upload's path, in which dots become underscores (redivis-api §3.2)."""
-    return url_path("uploads", name.replace(".", "_"))
+    return url_path("uploads", name.replace(".", "_"))  # redivis-api §3.2: dots become underscores
 
 
-def _check_ready(body: Mapping[str, Any], where: str) -> None:
-    """Check that Redivis has read the file: before that an upload has no rows (redivis-api §5).
-
-    Raises:
-        Unavailable: Redivis has not read it yet.
-        Refused: Redivis could not read it.
-    """
+def _check_ready(body: Json, where: str) -> None:
+    # redivis-api §5: an upload has no rows before Redivis has read the file.
     status = text_of(body, "status")
     if status == "completed":
         return
@@ -86,9 +78,8 @@ def _check_ready(body: Mapping[str, Any], where: str) -> None:
 
 
 def _info(table: TableInfo, body: Json) -> TableInfo:
-    """Describe an upload as a table; its hash covers also how Redivis reads the file, which changes the rows."""
     name: str = body["name"]
-    file_hash = text_of(body, "hash")
+    # The hash of the file alone would miss that it is read in another way: with another delimiter, say.
     content = json.dumps({key: value for key, value in body.items() if key not in _NOT_CONTENT}, sort_keys=True)
     return replace(
         table,
@@ -98,7 +89,7 @@ def _info(table: TableInfo, body: Json) -> TableInfo:
         description=None,
         rows=count_of(body.get("numRows")),
         bytes=count_of(body.get("numBytes")),
-        hash=file_hash and hashlib.sha256(content.encode()).hexdigest()[:32],
+        hash=text_of(body, "hash") and hashlib.sha256(content.encode()).hexdigest()[:32],
         updated_at=None,
         body=body,
         upload=name,
