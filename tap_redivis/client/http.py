@@ -45,13 +45,6 @@ _MOST_JSON_BYTES = 64 * 1024 * 1024
 _MOST_ERROR_BYTES = 100_000
 _OPEN_BODIES = 8  # bodies open at once for each request under way: a read session has at most 8 read streams
 
-# The class and the hint of an error; the others of 4xx are ``Refused``.
-_REFUSALS: Mapping[int, tuple[type[ApiError], str]] = {
-    401: (Unauthorized, "Check api_token (or REDIVIS_API_TOKEN): it is wrong or has expired"),
-    403: (Forbidden, "Ask the owner of the data for access"),
-    404: (NotFound, "Check the reference, and that the token's user may see it"),
-    410: (NotFound, "Check the reference, and that the token's user may see it"),
-}
 # What the words of an error of the network mean; the words themselves name Python objects.
 _NETWORK_WORDS = {
     "Connection refused": "connection refused",
@@ -230,15 +223,22 @@ class Api:
             response.close()
 
     def _refusal(self, status: int, where: str, words: str, body: Json) -> ApiError:
-        default = (Refused, "Check the settings; the server will not accept this request")
-        kind, hint = _REFUSALS.get(status, default)
-        if kind is Unauthorized and self.anonymous:
-            hint = "Set api_token or REDIVIS_API_TOKEN"
-        elif kind is Forbidden and body.get("scope"):
-            hint = f"Use a token with the scope {body['scope']}"
-        elif kind is Refused and "cannot export more than" in words.lower():  # redivis-api §1.7: only words tell it
-            kind, hint = QuotaExceeded, "Wait until the quota allows it, or ask Redivis to raise it"
-        return kind(words, where=where, hint=hint)
+        if status == requests.codes.unauthorized:
+            hint = (
+                "Set api_token or REDIVIS_API_TOKEN"
+                if self.anonymous
+                else "Check api_token (or REDIVIS_API_TOKEN): it is wrong or has expired"
+            )
+            return Unauthorized(words, where=where, hint=hint)
+        if status == requests.codes.forbidden:
+            scope = body.get("scope")
+            hint = f"Use a token with the scope {scope}" if scope else "Ask the owner of the data for access"
+            return Forbidden(words, where=where, hint=hint)
+        if status in {requests.codes.not_found, requests.codes.gone}:
+            return NotFound(words, where=where, hint="Check the reference, and that the token's user may see it")
+        if "cannot export more than" in words.lower():  # redivis-api §1.7: a 400 like any other, but for its words
+            return QuotaExceeded(words, where=where, hint="Wait until the quota allows it, or ask Redivis to raise it")
+        return Refused(words, where=where, hint="Check the settings; the server will not accept this request")
 
     def _redacted(self, text: str) -> str:
         return text.replace(self._token, "***") if self._token else text

@@ -88,11 +88,17 @@ def _compression(kind: str, named: str | None) -> str | None:
 def _executor(parts: Mapping[str, Any]) -> Executor:
     executor: Executor = parts.get("executor", "threads")
     if executor == "dask" and not parts.get("scheduler"):
-        hint = "Set it, such as to tcp://host:8786, or leave batch_config.executor out"
-        raise _bad("scheduler", "executor dask needs the address of a scheduler", hint)
+        raise _bad(
+            "scheduler",
+            "executor dask needs the address of a scheduler",
+            "Set it, such as to tcp://host:8786, or leave batch_config.executor out",
+        )
     if executor == "threads" and parts.get("scheduler"):
-        hint = "Set batch_config.executor to dask, or leave it out"
-        raise _bad("scheduler", "a scheduler is of use to executor dask only", hint)
+        raise _bad(
+            "scheduler",
+            "a scheduler is of use to executor dask only",
+            "Set batch_config.executor to dask, or leave it out",
+        )
     return executor
 
 

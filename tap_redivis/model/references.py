@@ -205,8 +205,7 @@ def _container(owner: str, segment: str, text: str, setting: str) -> ContainerRe
         elif _REFERENCE_ID.fullmatch(suffix):
             container = replace(container, reference_id=suffix)
         else:
-            what = f"{suffix!r} is no reference id and no version"
-            raise _malformed(text, setting, what, "owner.dataset:ab12:v1_0")
+            raise _malformed(text, setting, f"{suffix!r} is no reference id and no version", "owner.dataset:ab12:v1_0")
     return container
 
 

@@ -17,44 +17,29 @@ from tap_redivis.model.columns import KeyValue, is_higher
 from tap_redivis.model.reads import ChangeCounts, StreamPosition
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
+# SQL targets keep the version in 32 bits, and a higher one must remain possible.
 _TableVersion = Annotated[int, msgspec.Meta(ge=0, lt=2**31 - 1)]
-"""A Singer version: SQL targets keep it in 32 bits, and one that is higher must remain possible."""
-
 _TimeText = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
 
 
 @dataclass(frozen=True)
 class PartialLoad:
-    """A load under way; times are UTC.
-
-    Attributes:
-        session: Id of the read session.
-        opened_at: When the session was opened.
-        wire_format: What the streams send.
-        fingerprint: Digest of everything that a resumed load must have in common with this one.
-        version_tag: Version being read; None for a workflow.
-        table_version: Singer version of its RECORDs, in seconds since the epoch.
-        expected_rows: JsonRows that the session promised; None if it did not.
-        streams: Position of each read stream by id, in the session's order.
-        query: Id of the query whose result is read; None for a table.
-        replication_key_value: Highest replication key written so far; None if there is none.
-        changes: What was written so far, if only what changed is read; None if all rows are.
-    """
+    """A load under way; times are UTC."""
 
     session: str
     opened_at: datetime
     wire_format: str
-    fingerprint: str
+    fingerprint: str  # digest of everything that a resumed load must have in common with this one
     version_tag: str | None
-    table_version: _TableVersion
+    table_version: _TableVersion  # of its RECORDs, in seconds since the epoch
     expected_rows: _Count | None
-    streams: Mapping[str, StreamPosition]
-    query: str | None = None
-    replication_key_value: KeyValue | None = None
-    changes: ChangeCounts | None = None
+    streams: Mapping[str, StreamPosition]  # by id, in the session's order
+    query: str | None = None  # id of the query whose result is read
+    replication_key_value: KeyValue | None = None  # the highest written so far
+    changes: ChangeCounts | None = None  # None: all rows are read, not only what changed
 
     def advance(self, stream: str, rows: int, last: str) -> PartialLoad:
-        """_Count rows of a read stream that have been written; ``last`` is the digest of the last one."""
+        """Count rows of a read stream that have been written; ``last`` is the digest of the last one."""
         return self._with(stream, self.streams[stream].advance(rows, last))
 
     def ordinal(self, stream: str) -> int:
@@ -68,7 +53,7 @@ class PartialLoad:
         return replace(self, replication_key_value=value)
 
     def count(self, changes: ChangeCounts) -> PartialLoad:
-        """_Count changes that have been written."""
+        """Count changes that have been written."""
         return replace(self, changes=changes if self.changes is None else self.changes + changes)
 
     def end(self, stream: str) -> PartialLoad:
@@ -80,62 +65,38 @@ class PartialLoad:
 
     @property
     def rows(self) -> int:
-        """JsonRows written so far."""
+        """How many rows have been written so far."""
         return sum(position.offset for position in self.streams.values())
 
 
 @dataclass(frozen=True)
 class Bookmark:
-    """What STATE holds of one stream; the fields up to ``table_version`` speak of the last complete load.
+    """What STATE holds of one stream: of its last complete load, and in ``reading`` of the one under way."""
 
-    Attributes:
-        table: Reference of what was read, pinned to its version.
-        version_tag: Version of the last complete load; None before there was one, and for workflows.
-        hash: The table's content hash then.
-        updated_at: The table's time of change then, in milliseconds since the epoch; workflows only.
-        rows: JsonRows then.
-        selection: Digest of the columns and limit that were read then.
-        completed_at: When it was completed, UTC; None before there was one.
-        table_version: Singer version of that load.
-        reading: The load under way, if any.
-        replication_key: Replication key of that load; None if it was no incremental one.
-        replication_key_value: Its highest value; None if there is none.
-        key_properties: Its key properties, sorted; None if it had none, or they are not known.
-        rows_per_second: How fast the last load was that took long enough to tell; None if none did.
-    """
-
-    table: str | None = None
-    version_tag: str | None = None
+    table: str | None = None  # reference of what was read, pinned to its version
+    version_tag: str | None = None  # None for a workflow
     hash: str | None = None
-    updated_at: _Count | None = None
+    updated_at: _Count | None = None  # milliseconds since the epoch; of a workflow's table only
     rows: _Count | None = None
-    selection: str | None = None
-    completed_at: datetime | None = None
+    selection: str | None = None  # digest of the columns and limit
+    completed_at: datetime | None = None  # UTC
     table_version: _TableVersion | None = None
     reading: PartialLoad | None = None
     replication_key: str | None = None
-    replication_key_value: KeyValue | None = None
-    key_properties: tuple[str, ...] | None = None
-    rows_per_second: _Count | None = None
+    replication_key_value: KeyValue | None = None  # the highest
+    key_properties: tuple[str, ...] | None = None  # sorted; None: there were none, or they are not known
+    rows_per_second: _Count | None = None  # of the last load that took long enough to tell
 
 
+# What STATE must have beyond what the types above say: a count that is missing is damage there, and not 0.
 class _Position(msgspec.Struct):
-    """A read stream's position in STATE: an offset that is missing is damage, and not 0."""
-
     offset: _Count
     done: bool
     ordinal: int | None = None
     last: str | None = None
 
-    @property
-    def position(self) -> StreamPosition:
-        """The same without the ordinal."""
-        return StreamPosition(self.offset, self.done, self.last)
-
 
 class _Changes(msgspec.Struct):
-    """The counts of changes in STATE: none of them may be missing."""
-
     inserted: _Count
     changed: _Count
     deleted: _Count
@@ -143,16 +104,12 @@ class _Changes(msgspec.Struct):
 
 
 class _Reading(msgspec.Struct):
-    """What a load under way must have in STATE, beyond what the types of ``PartialLoad`` say."""
-
     opened_at: _TimeText
     streams: dict[str, Any]
     changes: _Changes | None = None
 
 
 class _State(msgspec.Struct):
-    """What a bookmark must have in STATE, beyond what the types of ``Bookmark`` say."""
-
     completed_at: _TimeText | None = None
     reading: _Reading | None = None
 
@@ -178,12 +135,12 @@ def _in_order(streams: Mapping[str, Any]) -> dict[str, StreamPosition]:
         positions = msgspec.convert(streams, dict[str, _Position])
     except msgspec.ValidationError as error:
         raise ValueError(f"the positions of the read streams: {error}") from None
-    names = sorted(positions, key=lambda name: positions[name].ordinal or 0)
-    ordinals = [positions[name].ordinal for name in names]
+    ordered = dict(sorted(positions.items(), key=lambda item: item[1].ordinal or 0))
+    ordinals = [each.ordinal for each in ordered.values()]
     # Earlier versions wrote no ordinals: then the order is that of the keys.
-    if set(ordinals) - {None} and ordinals != list(range(len(names))):
+    if set(ordinals) - {None} and ordinals != list(range(len(ordinals))):
         raise ValueError("the ordinals of the read streams are not 0, 1, 2, ...")
-    return {name: positions[name].position for name in names}
+    return {name: StreamPosition(each.offset, each.done, each.last) for name, each in ordered.items()}
 
 
 def to_state(bookmark: Bookmark) -> dict[str, Any]:
