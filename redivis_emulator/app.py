@@ -9,6 +9,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
@@ -60,7 +61,10 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         request = HttpRequest(scope, receive)
-        body = await request.body()
+        try:
+            body = await request.body()
+        except ClientDisconnect:
+            return
         path = request.url.path
         if path.startswith(control.PREFIX):
             answer = control.answer(self.controls, request.method, path.removeprefix(control.PREFIX), body)
@@ -69,7 +73,7 @@ class App:
         try:
             await self._answer(request, body, send)
         except Broken:
-            # The web server must see the connection end before we return, else it would answer itself.
+            # uvicorn must see the end of the connection before this method returns: else it sends an answer of its own.
             while (await receive())["type"] != "http.disconnect":
                 pass
 

@@ -59,12 +59,13 @@ class Connection:
 
     async def reset(self) -> None:
         """Break the connection by a TCP reset, after all that was written has reached the client's machine."""
-        while not self.is_gone and self._unsent():  # noqa: ASYNC110 - the kernel tells nobody
+        while not self.is_gone and self._unsent():  # noqa: ASYNC110 - the kernel has no event for it
             await asyncio.sleep(_POLL_SECONDS)
-        # With a linger time of zero, closing a socket resets the connection.
-        linger = struct.pack("ii", 1, 0)
-        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        self.transport.abort()
+        if not self.is_gone:
+            # With a linger time of zero, closing a socket resets the connection.
+            linger = struct.pack("ii", 1, 0)
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self.transport.abort()
         raise Broken
 
     async def stall(self, seconds: float | None) -> None:

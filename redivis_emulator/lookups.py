@@ -223,7 +223,8 @@ def readable_table(found: Found) -> Readable:
 
 def readable_upload(found: Found, part: Part) -> Readable:
     """Return an upload as something to read: only the variables that it has, typed as its table's."""
-    variables = tuple(v for v in found.table.variables if v.name in part.schema.names)
+    stored = set(part.schema.names)
+    variables = tuple(v for v in found.table.variables if v.name in stored)
     return Readable(upload_uri(found, part), variables, (part,), part.source.num_bytes)
 
 

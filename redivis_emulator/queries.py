@@ -52,7 +52,7 @@ async def begin(service: Service, finder: Finder, call: Call) -> Json:
     def work() -> QueryResult:
         statement = sql.translate(text, lambda reference: _table(finder, reference, container))
         source = service.shelf.keep(sql.run(statement))
-        return QueryResult(source, tuple(_variable(field, statement) for field in source.schema))
+        return QueryResult(source, _variables(source.schema, statement))
 
     job = service.queries.begin(call.caller.user, service.clock.now(), (), work)
     seconds = (_DEFAULT_WAIT_MS if wait is None else wait) / 1000
@@ -89,13 +89,21 @@ def readable(job: Job[QueryResult]) -> Readable:
     return Readable(f"/queries/{job.id}", result.variables, parts, result.source.num_bytes)
 
 
-def _variable(field: pa.Field, statement: Statement) -> Variable:
-    """Return a column of the result; what SQL does not know (geography, file ids) is taken from its namesake."""
-    namesakes = [v for table in statement.tables.values() for v in table.variables if v.name == field.name]
-    kind = stored = variable_type(field.type) or "string"
-    if stored == "string" and any(v.type == "geography" for v in namesakes):
-        kind = "geography"
-    return Variable(field.name, kind, stored, is_file_id=any(v.is_file_id for v in namesakes))
+def _variables(schema: pa.Schema, statement: Statement) -> tuple[Variable, ...]:
+    """Return the columns of a result.
+
+    SQL has no geography and no file ids: a column that is named like one of a source table is taken to be that one.
+    """
+    sources = [variable for table in statement.tables.values() for variable in table.variables]
+    geographies = {variable.name for variable in sources if variable.type == "geography"}
+    file_ids = {variable.name for variable in sources if variable.is_file_id}
+    variables = []
+    for field in schema:
+        kind = stored = variable_type(field.type) or "string"
+        if stored == "string" and field.name in geographies:
+            kind = "geography"
+        variables.append(Variable(field.name, kind, stored, is_file_id=field.name in file_ids))
+    return tuple(variables)
 
 
 def _table(finder: Finder, reference: str, container: str | None) -> Readable:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
@@ -11,7 +10,7 @@ import pyarrow as pa
 from starlette.responses import Response
 
 from redivis_emulator import render, resources
-from redivis_emulator.breaking import CONNECTION
+from redivis_emulator.breaking import CONNECTION, Broken
 from redivis_emulator.call import Call, whole_number
 from redivis_emulator.errors import ApiError, invalid, not_found
 from redivis_emulator.lookups import wire_schema
@@ -20,7 +19,7 @@ from redivis_emulator.sessions import Run, Split, Stream, View, scattered, skip_
 from redivis_emulator.variable_types import ARROW_TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from starlette.types import Receive, Scope, Send
 
@@ -127,35 +126,39 @@ class RowsResponse(Response):
         """Send the body, until the client goes away."""
         connection: Connection = scope["extensions"][CONNECTION]["connection"]
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async with aclosing(self._chunks()) as chunks:
-            async for chunk in chunks:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                if connection.is_gone:
-                    return
+
+        async def send_chunk(chunk: bytes) -> None:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            if connection.is_gone:
+                raise Broken
+
+        await self._send_chunks(send_chunk)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _chunks(self) -> AsyncGenerator[bytes, None]:
-        """Yield the bytes, rendering one run ahead of the one that is being sent."""
+    async def _send_chunks(self, send: Callable[[bytes], Awaitable[None]]) -> None:
+        """Send the body, while the next run is rendered in another thread.
+
+        Not an async generator: a task that is destroyed while it iterates over one cannot close it.
+        """
         if self._rows.head:
-            yield self._rows.head
+            await send(self._rows.head)
         row = 0
         ahead = self._render(0)
         try:
             for number, run in enumerate(self._runs):
                 if row == self._rows.mark:
-                    yield b""
+                    await send(b"")
                 data = await ahead
                 ahead = self._render(number + 1)
                 row += run.rows
                 self._deliver(row)
-                yield data
-        finally:  # the client may have gone away
+                await send(data)
+        finally:
             ahead.cancel()
-            await asyncio.gather(ahead, return_exceptions=True)
         if row == self._rows.mark:
-            yield b""
+            await send(b"")
         if self._rows.tail:
-            yield self._rows.tail
+            await send(self._rows.tail)
 
     def _deliver(self, rows: int) -> None:
         """Count rows of this body as delivered: they are being handed to the socket (redivis-api §8.1.3)."""
@@ -164,17 +167,16 @@ class RowsResponse(Response):
             stream.delivered = max(stream.delivered, self._offset + rows)
 
     def _render(self, number: int) -> asyncio.Future[bytes]:
-        runs = self._runs[number : number + 1]
-        return asyncio.ensure_future(_rendered(self._service, runs, self._rows.style))
-
-
-async def _rendered(service: Service, runs: Sequence[Run], style: Style) -> bytes:
-    """Return a run's bytes, from the cache or from another thread; of no run, none."""
-    if not runs:
-        return b""
-    if (data := service.cache.find(runs[0], style)) is not None:
-        return data
-    return await asyncio.get_running_loop().run_in_executor(service.executor, service.cache.render, runs[0], style)
+        """Return the bytes of a run, from the cache or soon from another thread; after the last run, no bytes."""
+        loop = asyncio.get_running_loop()
+        cache, style = self._service.cache, self._rows.style
+        run = self._runs[number] if number < len(self._runs) else None
+        data = cache.find(run, style) if run else b""
+        if run and data is None:
+            return loop.run_in_executor(self._service.executor, cache.render, run, style)
+        done: asyncio.Future[bytes] = loop.create_future()
+        done.set_result(data or b"")
+        return done
 
 
 def _style(service: Service, readable: Readable, name: object) -> Style:
@@ -225,13 +227,11 @@ def _views(call: Call, readable: Readable, names: Sequence[str] | None) -> list[
 
 
 def _part_schema(call: Call, part: Part, wanted: Sequence[str], *, selected: bool) -> pa.Schema:
-    own = part.schema.names
-    names = [name for name in wanted if name in own] if selected else [name for name in own if name in wanted]
+    types = {field.name: field.type for field in part.schema}
+    types |= {name: ARROW_TYPES[kind] for name, kind in call.tweaks.retype.items() if name in types}
+    # Without a selection, the columns come in the order of the file.
+    known = set(wanted)
+    names = [name for name in wanted if name in types] if selected else [name for name in types if name in known]
     if call.tweaks.reversed_columns:
         names.reverse()
-    return pa.schema([(name, _wire_type(call, part, name)) for name in names])
-
-
-def _wire_type(call: Call, part: Part, name: str) -> pa.DataType:
-    retyped = call.tweaks.retype.get(name)
-    return ARROW_TYPES[retyped] if retyped else part.schema.field(name).type
+    return pa.schema([(name, types[name]) for name in names])

@@ -71,10 +71,10 @@ class View:
         return max(_MIN_BLOCK_ROWS, min(_MAX_BLOCK_ROWS, int(_BLOCK_BYTES / row_bytes)))
 
     def _project(self, rows: pa.Table) -> pa.Table:
+        # By a dictionary: Arrow looks a name up by going through all names.
+        stored = dict(zip(rows.column_names, rows.columns, strict=True))
         columns = [
-            convert(rows[field.name], field.type)
-            if field.name in rows.column_names
-            else pa.nulls(rows.num_rows, field.type)
+            convert(stored[field.name], field.type) if field.name in stored else pa.nulls(rows.num_rows, field.type)
             for field in self.schema
         ]
         return pa.Table.from_arrays(columns, schema=self.schema)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -15,7 +16,7 @@ from redivis_emulator.sessions import View
 from redivis_emulator.variable_types import ARROW_TYPES, convert, variable_type
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from redivis_emulator.library import Variable
     from redivis_emulator.lookups import Readable
@@ -37,6 +38,11 @@ _MACROS = """
     CREATE TEMP MACRO st_astext(x) AS x;
 """
 """Functions of GoogleSQL that DuckDB does not have; geographies are kept as their text."""
+
+
+_DIALECT = sqlglot.Dialect.get_or_raise("bigquery")
+# Stands for a dot in a quoted name while the query is parsed; a character that no name has.
+_DOT = "\ue000"
 
 
 class SqlError(Exception):
@@ -61,13 +67,7 @@ def translate(sql: str, find: Callable[[str], Readable]) -> Statement:
     Raises:
         SqlError: It is not one SELECT.
     """
-    try:
-        tree = sqlglot.parse_one(sql, dialect="bigquery")
-    except sqlglot.ParseError as error:
-        raise SqlError(str(error).splitlines()[0]) from error
-    if not isinstance(tree, exp.Query):
-        msg = "Only SELECT statements can be run."
-        raise SqlError(msg)
+    tree = _parse(sql)
     _name_columns(tree)
     tables: dict[str, Readable] = {}
     ctes = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
@@ -76,21 +76,46 @@ def translate(sql: str, find: Callable[[str], Readable]) -> Statement:
         if isinstance(node.this, exp.Identifier) and reference.lower() not in ctes:
             view = f"table_{len(tables)}"
             tables[view] = find(reference)
-            _point_at(node, view)
+            _point_at(node, view, reference)
     return Statement(tree.sql("duckdb"), tables)
 
 
+def _parse(sql: str) -> exp.Query:
+    try:
+        tokens = _DIALECT.tokenize(sql)
+        # sqlglot cuts a quoted name at its dots, which is right for a table and wrong for a column.
+        for token in tokens:
+            if token.token_type == sqlglot.TokenType.IDENTIFIER:
+                token.text = token.text.replace(".", _DOT)
+        trees = _DIALECT.parser().parse(tokens, sql)
+    except sqlglot.errors.SqlglotError as error:
+        raise SqlError(str(error).splitlines()[0]) from error
+    tree = trees[0] if len(trees) == 1 else None
+    if not isinstance(tree, exp.Query):
+        msg = "Only SELECT statements can be run."
+        raise SqlError(msg)
+    for name in tree.find_all(exp.Identifier):
+        name.set("this", name.name.replace(_DOT, "."))
+    return tree
+
+
 def _name_columns(tree: exp.Query) -> None:
-    """Name unnamed columns, those of subqueries too, as BigQuery does: f0_, f1_, ..."""
+    """Name unnamed columns, also those of subqueries, as BigQuery does: f0_, f1_, ..."""
     for select in tree.find_all(exp.Select):
-        unnamed = [e for e in select.selects if not isinstance(e, (exp.Alias, exp.Column, exp.Star))]
-        for number, expression in enumerate(unnamed):
-            expression.replace(exp.alias_(expression.copy(), f"f{number}_"))
+        numbers = count()
+        # All at once: to replace one expression, sqlglot goes through all of them.
+        select.set("expressions", [_named(expression, numbers) for expression in select.expressions])
 
 
-def _point_at(node: exp.Table, view: str) -> None:
+def _named(expression: exp.Expr, numbers: Iterator[int]) -> exp.Expr:
+    if isinstance(expression, (exp.Alias, exp.Column, exp.Star)):
+        return expression
+    return exp.alias_(expression, f"f{next(numbers)}_", copy=False)
+
+
+def _point_at(node: exp.Table, view: str, reference: str) -> None:
     """Let a table node name a view, under the alias that the query knows it by."""
-    name = node.alias or node.parts[-1].name.partition(":")[0]
+    name = node.alias or reference.rpartition(".")[2].partition(":")[0]
     node.set("this", exp.to_identifier(view))
     node.set("db", None)
     node.set("catalog", None)
@@ -118,13 +143,13 @@ def run(statement: Statement) -> pa.Table:
     if len(set(names)) < len(names):
         msg = "Duplicate column names in the result are not supported."
         raise SqlError(msg)
-    return pa.table({name: _plain(result[name]) for name in result.column_names})
+    return pa.table([_plain(column) for column in result.columns], names=result.column_names)
 
 
 def column(readable: Readable, variable: Variable) -> pa.ChunkedArray:
     """Return the values of a variable in its type, which they may not be stored in; what does not fit is null."""
-    statement = Statement(f"SELECT {_quoted(variable.name)} FROM rows", {"rows": readable})  # noqa: S608 - our own names
-    return run(statement).column(0)
+    only = replace(readable, variables=(variable,))
+    return run(Statement("SELECT * FROM rows", {"rows": only})).column(0)
 
 
 def _create_view(connection: duckdb.DuckDBPyConnection, view: str, table: Readable) -> None:
