@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Return our own arguments and the command after `--`."""
+    """Return the emulator's own arguments, and the command after `--`."""
     cut = arguments.index("--") if "--" in arguments else len(arguments)
     return arguments[:cut], arguments[cut + 1 :]
 
@@ -82,7 +82,7 @@ def _faults(path: Path | None) -> list[Fault]:
 
 @contextmanager
 def _folder(given: Path | None) -> Iterator[Path]:
-    """Yield the folder to serve; without one, the demo data in a temporary folder."""
+    """Yield the folder to serve: the given one, or a temporary folder with the demo data."""
     if given is not None:
         yield given
         return
@@ -104,7 +104,7 @@ def _serve(emulator: Emulator, folder: Path) -> int:
 
 
 def _run(emulator: Emulator, command: list[str]) -> int:
-    """Run a command beside the emulator; return its exit code, or 128 and the signal that ended it."""
+    """Run a command while the emulator serves; return its exit code, or 128 + the signal that ended it."""
     if not command:
         msg = "there is no command to run: redivis-emulator run [FOLDER] -- COMMAND ..."
         raise EmulatorError(msg)
@@ -126,11 +126,11 @@ def _run(emulator: Emulator, command: list[str]) -> int:
 def _pass_on_signals(child: subprocess.Popen[bytes]) -> None:
     signal.signal(signal.SIGTERM, lambda number, _: child.send_signal(number))
     if sys.stdin is not None and sys.stdin.isatty():
-        # The terminal gives an interrupt to the command too: passed on, it would come twice.
+        # The terminal sends an interrupt to the command too: passing it on would send it twice.
         signal.signal(signal.SIGINT, lambda *_: None)
     else:
         signal.signal(signal.SIGINT, lambda number, _: child.send_signal(number))
 
 
 def _say(text: str) -> None:
-    print(f"redivis-emulator: {text}", file=sys.stderr, flush=True)  # noqa: T201 - this is how a command speaks
+    print(f"redivis-emulator: {text}", file=sys.stderr, flush=True)  # noqa: T201 - the command's output

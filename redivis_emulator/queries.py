@@ -1,4 +1,4 @@
-"""Queries: POST /queries and what can be asked of one (redivis-api §4.9)."""
+"""Queries: POST /queries, and GET of a query (redivis-api §4.9)."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _DEFAULT_WAIT_MS = 30_000
 
 @dataclass(frozen=True)
 class QueryResult:
-    """What came out of a query."""
+    """The result of a query."""
 
     source: Source
     variables: tuple[Variable, ...]
 
 
 async def begin(service: Service, finder: Finder, call: Call) -> Json:
-    """Begin a query; answer when it is done, or after `timeoutMs`."""
+    """Start a query; answer when it is done, or after `timeoutMs`."""
     if call.caller is None:
         raise ApiError(401, "invalid_token", "A query needs a valid access token.")
     body = call.json()
@@ -79,10 +79,10 @@ def resource(job: Job[QueryResult]) -> Json:
 
 
 def readable(job: Job[QueryResult]) -> Readable:
-    """Return the result of a query as something to read.
+    """Return the result of a query as a resource with rows.
 
     Raises:
-        ApiError: It is not completed.
+        ApiError: The query is not completed.
     """
     result = job.result()
     parts = (Part(Path("result"), result.source, result.source.num_rows),)
@@ -92,7 +92,7 @@ def readable(job: Job[QueryResult]) -> Readable:
 def _variables(schema: pa.Schema, statement: Statement) -> tuple[Variable, ...]:
     """Return the columns of a result.
 
-    SQL has no geography and no file ids: a column that is named like one of a source table is taken to be that one.
+    SQL has no geographies and no file ids: a result column gets these from the column of the same name in a source.
     """
     sources = [variable for table in statement.tables.values() for variable in table.variables]
     geographies = {variable.name for variable in sources if variable.type == "geography"}
@@ -107,7 +107,7 @@ def _variables(schema: pa.Schema, statement: Statement) -> tuple[Variable, ...]:
 
 
 def _table(finder: Finder, reference: str, container: str | None) -> Readable:
-    """Return the table that a query names: in full, or by its name in the default dataset or workflow."""
+    """Return a table of a query: by a complete reference, or by its name in the default dataset or workflow."""
     try:
         if container and "." not in reference:
             reference = f"{container}.{reference}"

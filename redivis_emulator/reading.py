@@ -1,4 +1,4 @@
-"""Rows going out: whole in one answer, or through read sessions and their streams (redivis-api §4.5 to §4.7, §8.1)."""
+"""Answers with rows: `/rows`, read sessions and read streams (redivis-api §4.5 to §4.7, §8.1)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pyarrow as pa
 from starlette.responses import Response
 
 from redivis_emulator import render, resources
-from redivis_emulator.breaking import CONNECTION, Broken
 from redivis_emulator.call import Call, whole_number
 from redivis_emulator.errors import ApiError, invalid, not_found
+from redivis_emulator.fault_injection import CONNECTION, Broken
 from redivis_emulator.lookups import wire_schema
 from redivis_emulator.render import MEDIA_TYPES, Format, Style
 from redivis_emulator.sessions import Run, Split, Stream, View, scattered, skip_rows, take_rows
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from redivis_emulator.breaking import Connection
+    from redivis_emulator.fault_injection import Connection
     from redivis_emulator.library import Part, Table, Variable
     from redivis_emulator.lookups import Readable
     from redivis_emulator.resources import Json
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def rows(service: Service, call: Call, readable: Readable) -> Response:
-    """Answer with all rows of something in one body, without any mark of the end (redivis-api §4.5)."""
+    """Answer with all rows of a resource in one body, without an end-of-stream sentinel (redivis-api §4.5)."""
     if call.caller is None and (not readable.public or readable.num_bytes >= service.settings.anonymous_row_bytes):
         raise ApiError(401, "invalid_token", "Without an access token only small public tables can be read.")
     style = _style(service, readable, call.query.get("format") or "jsonl")
@@ -80,23 +80,23 @@ def stream(service: Service, call: Call, stream_id: str) -> Response:
 
 
 def _head(service: Service, schema: pa.Schema, style: Style, offset: int = 0) -> bytes:
-    """Return what a body begins with; whether CSV has the names, also on resume, is open (redivis-api §11.4)."""
+    """Return the start of a body; which CSV bodies have a header is a setting, as redivis-api §11.4 leaves it open."""
     has_names = {"each": True, "first": offset == 0, "none": False}[service.settings.csv_header]
     return render.head(schema, style) if has_names or style.format != "csv" else b""
 
 
 @dataclass(frozen=True)
 class Body:
-    """What a body of rows is made of.
+    """The parts of a body of rows.
 
     Args:
-        head: What it begins with.
+        head: Bytes before the rows.
         schema: Columns on the wire.
-        style: How the rows are written.
+        style: How the rows are rendered.
         runs: The rows.
-        tail: What comes after them.
-        stream: The read stream whose rows these are: those sent count as delivered from it.
-        mark: Row of this body before which an empty chunk is sent, so that a fault can happen there.
+        tail: Bytes after the rows.
+        stream: The read stream that counts the rows as delivered; None for `/rows`.
+        mark: Row of this body before which an empty chunk is sent, as the position of a fault.
     """
 
     head: bytes
@@ -109,7 +109,7 @@ class Body:
 
 
 class RowsResponse(Response):
-    """Sends a body of rows, chunk by chunk as the client takes it."""
+    """Sends a body of rows in chunks, at the speed of the client."""
 
     def __init__(self, service: Service, body: Body) -> None:
         super().__init__(media_type=MEDIA_TYPES[body.style.format])
@@ -119,11 +119,15 @@ class RowsResponse(Response):
         self._runs = list(body.runs)
         if body.mark is not None:
             self._runs = take_rows(body.runs, body.mark) + skip_rows(body.runs, body.mark)
-        # Row of the stream with which this body begins.
+        # Index of the body's first row in the stream.
         self._offset = body.stream.rows - sum(run.rows for run in body.runs) if body.stream else 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
-        """Send the body, until the client goes away."""
+        """Send the body.
+
+        Raises:
+            Broken: The client has disconnected.
+        """
         connection: Connection = scope["extensions"][CONNECTION]["connection"]
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
 
@@ -161,13 +165,13 @@ class RowsResponse(Response):
             await send(self._rows.tail)
 
     def _deliver(self, rows: int) -> None:
-        """Count rows of this body as delivered: they are being handed to the socket (redivis-api §8.1.3)."""
+        """Count rows of this body as delivered: they are about to be written to the socket (redivis-api §8.1.3)."""
         stream = self._rows.stream
         if stream:
             stream.delivered = max(stream.delivered, self._offset + rows)
 
     def _render(self, number: int) -> asyncio.Future[bytes]:
-        """Return the bytes of a run, from the cache or soon from another thread; after the last run, no bytes."""
+        """Return the bytes of a run, from the cache or from another thread; after the last run, no bytes."""
         loop = asyncio.get_running_loop()
         cache, style = self._service.cache, self._rows.style
         run = self._runs[number] if number < len(self._runs) else None
@@ -209,7 +213,7 @@ def _row_limit(call: Call, value: object) -> int | None:
 
 
 def _selected(readable: Readable, names: Sequence[str] | None) -> list[Variable]:
-    """Return the variables asked for, in the order asked for; without names, all."""
+    """Return the selected variables in the order of the selection; without names, all."""
     if not names:
         return list(readable.variables)
     known = {variable.name.lower(): variable for variable in readable.variables}
@@ -221,7 +225,7 @@ def _selected(readable: Readable, names: Sequence[str] | None) -> list[Variable]
 
 
 def _views(call: Call, readable: Readable, names: Sequence[str] | None) -> list[View]:
-    """Return each file with the columns that it has: those of an upload may be fewer, or of other types."""
+    """Return a view of each file with its own columns: uploads may have fewer columns, or other types."""
     wanted = [variable.name for variable in _selected(readable, names)]
     return [View(part, _part_schema(call, part, wanted, selected=bool(names))) for part in readable.parts]
 

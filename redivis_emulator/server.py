@@ -13,8 +13,8 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from redivis_emulator.breaking import CONNECTION, Connection
 from redivis_emulator.errors import StartError
+from redivis_emulator.fault_injection import CONNECTION, Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,7 +121,7 @@ class Server:
 
     async def _end(self) -> None:
         self._abort_connections()
-        # Each answer sees the end of its connection; those that wait for something else are cancelled.
+        # An answer that waits for its connection ends by itself; all other tasks are cancelled.
         await asyncio.sleep(0)
         while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
             for task in tasks:

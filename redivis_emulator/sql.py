@@ -1,4 +1,4 @@
-"""Runs GoogleSQL on DuckDB: back-ticked references become views of tables, results become Redivis types."""
+"""Runs GoogleSQL on DuckDB: referenced tables become views, result columns get Redivis types."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ _MACROS = """
 
 
 _DIALECT = sqlglot.Dialect.get_or_raise("bigquery")
-# Stands for a dot in a quoted name while the query is parsed; a character that no name has.
+# Replaces a dot in a quoted name while the query is parsed; a private character that names do not contain.
 _DOT = "\ue000"
 
 
 class SqlError(Exception):
-    """A query that cannot be run; the message is for the person who wrote it."""
+    """A query that cannot be run; the message is for the author of the query."""
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A query in DuckDB's SQL, and the tables that it reads, by the name of their view."""
+    """A query in DuckDB's SQL, and the tables that it reads by the name of their view."""
 
     sql: str
     tables: dict[str, Readable]
@@ -65,7 +65,7 @@ def translate(sql: str, find: Callable[[str], Readable]) -> Statement:
         find: Returns the table that a reference names.
 
     Raises:
-        SqlError: It is not one SELECT.
+        SqlError: The text is not one SELECT.
     """
     tree = _parse(sql)
     _name_columns(tree)
@@ -83,7 +83,7 @@ def translate(sql: str, find: Callable[[str], Readable]) -> Statement:
 def _parse(sql: str) -> exp.Query:
     try:
         tokens = _DIALECT.tokenize(sql)
-        # sqlglot cuts a quoted name at its dots, which is right for a table and wrong for a column.
+        # sqlglot splits a quoted name at its dots, which is right for a table and wrong for a column.
         for token in tokens:
             if token.token_type == sqlglot.TokenType.IDENTIFIER:
                 token.text = token.text.replace(".", _DOT)
@@ -103,7 +103,7 @@ def _name_columns(tree: exp.Query) -> None:
     """Name unnamed columns, also those of subqueries, as BigQuery does: f0_, f1_, ..."""
     for select in tree.find_all(exp.Select):
         numbers = count()
-        # All at once: to replace one expression, sqlglot goes through all of them.
+        # All at once: sqlglot's replacement of one expression is linear in the number of expressions.
         select.set("expressions", [_named(expression, numbers) for expression in select.expressions])
 
 
@@ -114,7 +114,7 @@ def _named(expression: exp.Expr, numbers: Iterator[int]) -> exp.Expr:
 
 
 def _point_at(node: exp.Table, view: str, reference: str) -> None:
-    """Let a table node name a view, under the alias that the query knows it by."""
+    """Make a table node refer to a view; its alias is the name that the query uses."""
     name = node.alias or reference.rpartition(".")[2].partition(":")[0]
     node.set("this", exp.to_identifier(view))
     node.set("db", None)
@@ -123,10 +123,10 @@ def _point_at(node: exp.Table, view: str, reference: str) -> None:
 
 
 def run(statement: Statement) -> pa.Table:
-    """Run a query; columns of the result have types that Redivis knows.
+    """Run a query; the columns of the result have Redivis types.
 
     Raises:
-        SqlError: DuckDB refuses it, or two columns of the result have one name.
+        SqlError: DuckDB rejects the query, or two columns of the result have the same name.
     """
     try:
         with duckdb.connect() as connection:
@@ -147,7 +147,7 @@ def run(statement: Statement) -> pa.Table:
 
 
 def column(readable: Readable, variable: Variable) -> pa.ChunkedArray:
-    """Return the values of a variable in its type, which they may not be stored in; what does not fit is null."""
+    """Return the values of a variable in its declared type; a stored value that does not fit is null."""
     only = replace(readable, variables=(variable,))
     return run(Statement("SELECT * FROM rows", {"rows": only})).column(0)
 
@@ -163,7 +163,7 @@ def _column(variable: Variable) -> str:
     name = _quoted(variable.name)
     if _DUCKDB_TYPES[variable.type] == _DUCKDB_TYPES[variable.stored]:
         return name
-    # A retyped variable is stored as text, but a query sees its type (redivis-api §6.2).
+    # A retyped variable is stored as text, but a query gets its declared type (redivis-api §6.2).
     return f"TRY_CAST({name} AS {_DUCKDB_TYPES[variable.type]}) AS {name}"
 
 
@@ -172,7 +172,7 @@ def _quoted(name: str) -> str:
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column in a Redivis type: whole decimals (sums) as integers, nested values as JSON (§11.21)."""
+    """Return a column in a Redivis type: decimals of scale 0 (sums) as integers, nested values as JSON (§11.21)."""
     if pa.types.is_decimal(column.type) and column.type.scale == 0:
         return column.cast(pa.int64())
     kind = variable_type(column.type)
