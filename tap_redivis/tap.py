@@ -131,12 +131,12 @@ class TapRedivis(SdkTap):
         """The streams of the data dictionary, if the settings ask for it."""
         if not self.run.settings.include_dictionary:
             return []
-        from tap_redivis.singer.dictionary.entries import Described  # noqa: PLC0415 - few settings ask for it
+        from tap_redivis.singer.dictionary.dictionary import describe  # noqa: PLC0415 - few settings ask for it
         from tap_redivis.singer.dictionary.stream import DictionaryStream  # noqa: PLC0415 - the same
         from tap_redivis.singer.dictionary.topics import TOPICS  # noqa: PLC0415 - the same
 
-        described = Described(self.run, lambda: self._tables, self._name_in_target)
-        dictionary = cache(described.dictionary)  # one for all of its streams
+        # One for all of its streams, made when the first of them is read.
+        dictionary = cache(lambda: describe(self.run, self._tables, self._name_in_target))
         return [DictionaryStream(self, self.run, topic, dictionary) for topic in TOPICS]
 
     @property
