@@ -52,7 +52,7 @@ class Display:
 
 
 class _Bar(Display):
-    _interval_seconds = 0.1
+    _interval_seconds = 0.1  # rich draws ten times a second
 
     def __init__(self, stream: str, expected: int | None, streams: int, progress: Progress) -> None:
         super().__init__(stream, expected)
@@ -91,7 +91,7 @@ def _rich_progress() -> Progress:
         progress.TimeRemainingColumn(),
         progress.TextColumn("{task.fields[streams]} streams, {task.fields[resumes]} resumes"),
         console=Console(stderr=True),
-        transient=True,
+        transient=True,  # the summary says it again
         redirect_stdout=False,  # stdout is for Singer messages only
     )
 
@@ -105,7 +105,7 @@ def _logging_above() -> Iterator[None]:
         yield
     finally:
         for handler, stream in zip(handlers, before, strict=True):
-            if stream is not None:
+            if stream is not None:  # None: the handler had this one already
                 handler.setStream(stream)
 
 
@@ -120,7 +120,6 @@ class Result:
         version: Version tag; empty for a workflow, or if it was not found out.
         mode: What was done, in a word or two.
         rows: Rows in the target, as far as this tap has written them.
-        bytes: Bytes received in this run.
     """
 
     stream: str
@@ -164,11 +163,8 @@ def summarize(results: Sequence[Result]) -> None:
     if not results:
         return
     if _on_terminal():
-        _print_table(
-            ["table", "version", "mode", "rows", "MB", "seconds", "resumes", "result"],
-            map(_cells, results),
-            stderr=True,
-        )
+        heads = ["table", "version", "mode", "rows", "MB", "seconds", "resumes", "result"]
+        _print_table(heads, map(_cells, results), stderr=True)
         return
     for result in results:
         logger.info(

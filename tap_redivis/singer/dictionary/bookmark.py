@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+# SQL targets keep Singer versions in 32 bits, and a higher one must remain possible.
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=2**31 - 1)]
 
 
@@ -25,17 +26,9 @@ class Writing(msgspec.Struct, frozen=True):
 
 
 class DictionaryBookmark(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The bookmark of one stream of the dictionary.
+    """What the target holds of one stream, and the load of all rows that is under way; ``selection`` is a digest."""
 
-    Attributes:
-        parts: What the target holds, by part. STATE always has this key, by which such a bookmark is recognized.
-        table_version: Singer version of its rows.
-        selection: Digest of the columns that were written.
-        completed_at: When the target last was brought up to date, UTC; None before it was.
-        writing: The load of all rows that is under way, if any.
-    """
-
-    parts: dict[str, PartMark]
+    parts: dict[str, PartMark]  # without a default, so STATE always has it: such a bookmark is recognized by it
     table_version: _Count = 0
     selection: str | None = None
     completed_at: str | None = None

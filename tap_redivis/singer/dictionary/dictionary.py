@@ -29,7 +29,7 @@ from tap_redivis.singer.streams import TableStream
 
 logger = logging.getLogger("tap-redivis")
 
-_TABLES_AT_ONCE = 16
+_TABLES_AT_ONCE = 16  # enough for requests side by side, and few enough to have all their rows in memory
 _SPOOLED_BYTES = 4 * 1024 * 1024
 
 
@@ -40,7 +40,6 @@ class Part:
     Attributes:
         name: The dataset's reference or the stream's name.
         signal: Digest that differs when the rows may have changed; None if they may change without a sign.
-        source: What they describe.
     """
 
     name: str
@@ -55,7 +54,7 @@ class Dictionary:
         self._metadata = metadata
         self._containers = containers
         self._entries = entries
-        # Many tables have more variables and labels than fit the memory limit: the rows wait in a file.
+        # Variables and labels come in one answer, and the labels are written later. They may not fit into memory.
         self._spool = tempfile.SpooledTemporaryFile(_SPOOLED_BYTES)  # noqa: SIM115 - it lives as long as this
         self._spooled: dict[tuple[str, str], tuple[int, int]] = {}
 
@@ -98,7 +97,7 @@ class Dictionary:
     def _version(self, container: Container, item: Json) -> Json:
         """Add the release notes, which a list does not have."""
         body: Json = {}
-        if not item.get("isDeleted"):
+        if not item.get("isDeleted"):  # such a version answers 404
             with _leaving_out(f"release notes of {container.reference}, version {item['tag']}"):
                 body = get_version(self._metadata.api, container, item["tag"])
         # An unknown version silently means the current one (redivis-api §3.1).
@@ -129,9 +128,10 @@ class Dictionary:
     def _variable(self, wanted: tuple[Entry, Variable]) -> Json:
         entry, variable = wanted
         body: Json = {}
-        if entry.kind != "query":
+        if entry.kind != "query":  # its variables have no address
             with _leaving_out(f"description and value labels of {entry.table.pinned}, variable {variable.name}"):
                 body = get_variable(self._metadata.api, entry.table, variable)
+        # The address has the name in lower case (redivis-api §3.2), so the answer may be about another variable.
         return body if text_of(body, "name") == variable.name else {}
 
     def _write_spool(self, topic: Topic, stream: str, rows: Sequence[Row]) -> None:
@@ -166,10 +166,7 @@ def describe(run: RunContext, streams: Sequence[TableStream], name_in_target: Ca
             draft = metadata.container(source.reference.container)
             containers[str(draft.reference)] = draft
             entries.append(Entry(stream.name, "upload", source.table, draft, source.variables))
-    named = [
-        replace(entry, stream=name_in_target(entry.stream), loaded=run.states.bookmark(entry.stream))
-        for entry in entries
-    ]
+    named = [replace(e, stream=name_in_target(e.stream), loaded=run.states.bookmark(e.stream)) for e in entries]
     return Dictionary(metadata, list(containers.values()), named)
 
 
@@ -218,6 +215,7 @@ def _leaving_out(what: str) -> Iterator[None]:
 
 def digest(value: Any) -> str:  # noqa: ANN401 - any JSON value
     """Digest a value."""
+    # 64 bits, since STATE has two for each table.
     return hashlib.sha256(json.dumps(value, default=str).encode()).hexdigest()[:16]
 
 

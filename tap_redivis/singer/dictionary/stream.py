@@ -51,7 +51,7 @@ class DictionaryStream(SdkStream):
         self.topic = topic
         self.sync_order = 1 + TOPICS.index(topic)  # after everything that it describes
         self.primary_keys = list(topic.keys)
-        self.forced_replication_method = "FULL_TABLE"
+        self.forced_replication_method = "FULL_TABLE"  # signals show what changed, and no column does
         self._dictionary = dictionary
         self._activates = run.settings.emit_activate_version_messages
         self._last_state = time.monotonic()
@@ -84,8 +84,6 @@ class DictionaryStream(SdkStream):
     def probe(self) -> None:
         """Check that there is something to describe."""
         logger.info("%s: %d parts to describe", self.name, len(self._dictionary().parts(self.topic)))
-
-    # --- one run -----------------------------------------------------------------------------------------------------
 
     def _load(self) -> Outcome:
         if self.is_left_out:
@@ -123,6 +121,7 @@ class DictionaryStream(SdkStream):
 
     def _write_some(self, before: DictionaryBookmark, changed: Sequence[Part]) -> bool:
         """Write the rows of some parts again, unless one of them may have lost rows."""
+        # The same version as before: the rows of the other parts stay valid.
         self.set_version(before.table_version if self._activates else None)
         written = dict(before.parts)
         for part, rows in self._dictionary().rows(self.topic, changed):
@@ -142,13 +141,13 @@ class DictionaryStream(SdkStream):
         self.set_version(version if self._activates else None)
         try:
             for part, rows in self._dictionary().rows(self.topic, [part for part in parts if part.name not in done]):
-                with SHUTDOWN.defer_signals():
+                with SHUTDOWN.defer_signals():  # rows and their mark belong together
                     self._write_rows(rows)
                     done[part.name] = self._mark(part, rows)
                     if time.monotonic() - self._last_state >= self.run.settings.state_interval_seconds:
                         self._keep(before, writing=Writing(version, done))
                         self._write_state()
-        finally:
+        finally:  # the last STATE of an interrupted run says what was written
             self._keep(before, writing=Writing(version, done))
         with SHUTDOWN.defer_signals():
             if self._activates:
@@ -162,6 +161,7 @@ class DictionaryStream(SdkStream):
             is_stale = any(_is_new(by_name[name], mark) for name, mark in writing.parts.items())
             if not is_stale:
                 return writing.table_version, dict(writing.parts)
+        # A target may hold rows of the interrupted load, which only a higher version removes.
         last = max(before.table_version, writing.table_version if writing else 0)
         return next_table_version(Bookmark(table_version=last), datetime.now(timezone.utc)), {}
 
@@ -185,8 +185,6 @@ class DictionaryStream(SdkStream):
             elif settings.replace_invalid_characters:
                 record[column.name] = BAD_CHARACTERS.sub("\ufffd", value)
         return record
-
-    # --- bookmark and STATE ------------------------------------------------------------------------------------------
 
     def _bookmark(self) -> DictionaryBookmark:
         state = self.run.states.raw(self.name)

@@ -250,6 +250,7 @@ def table_row(entry: Entry) -> Row:
         "dataset_reference": entry.container and str(entry.container.reference),
         "reference": None if is_query else ".".join(filter(None, (str(table.reference), table.upload))),
         "qualified_reference": None if is_query else table.pinned,
+        # Rows of a load under way are not proved yet: they count when it is complete.
         "loaded_version_tag": loaded.version_tag if loaded.completed_at else None,
         "loaded_row_count": loaded.rows if loaded.completed_at else None,
         "loaded_at": loaded.completed_at and _time_text(loaded.completed_at),
@@ -281,10 +282,12 @@ def value_label_rows(entry: Entry, variable: Variable, body: Json) -> list[Row]:
 
 def changed_at(container: Container) -> Any:  # noqa: ANN401 - any JSON value
     """Give when a dataset or workflow last changed, its documentation included, as the server says it."""
+    # A workflow's answer has no updatedAt (redivis-api §5).
     return container.body.get("lastActive" if container.version_tag is None else "updatedAt")
 
 
 def _row(topic: Topic, body: Mapping[str, Any], container: Container | None, own: Row, **more: Entry | Variable) -> Row:
+    # Names that paths begin with.
     subject = {"body": body, "container": container, **more}
     own["owner"] = container and (text_of(object_of(container.body, "owner"), "name") or container.reference.owner)
     return {
@@ -299,17 +302,15 @@ def _value_at(value: Any, path: str) -> Any:  # noqa: ANN401 - any JSON value
     return value
 
 
-# --- values ----------------------------------------------------------------------------------------------------------
-
-
 def _value_text(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
     """Write a labelled value as the text that a database casts the value to; None for what is no value."""
     if isinstance(value, bool):
-        return str(value).lower()
+        return str(value).lower()  # as PostgreSQL and DuckDB write it, not as Python does
     return str(value) if isinstance(value, (str, int, float)) else None
 
 
 def _names(items: Any) -> str | None:  # noqa: ANN401 - any JSON value
+    # Tags are objects with a name, and labels are texts (redivis-api §5).
     names = (item.get("name") if isinstance(item, dict) else item for item in _list(items))
     return ", ".join(name for name in names if isinstance(name, str)) or None
 
