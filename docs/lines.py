@@ -83,7 +83,7 @@ def _composed() -> Iterator[str]:
     for node in (node for tree in _trees() for node in ast.walk(tree)):
         match node:
             case ast.Call(func=ast.Attribute(value=counts, attr="add"), args=[ast.JoinedStr() as words, *_]):
-                if _name(counts).endswith("issues"):
+                if _name(counts).endswith(("issues", "notices")):
                     yield f"… {_text(words, {})}"
             case ast.FunctionDef(name=name) if name.endswith("_warnings"):
                 yield from (

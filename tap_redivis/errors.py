@@ -91,11 +91,11 @@ class Incomplete(DataError):
 
 
 class InvalidValue(DataError):
-    """A value cannot be read as its variable's type; ``offset`` is that of its row in the read stream."""
+    """A value cannot be read as its variable's type."""
 
     def __init__(self, what: str, *, offset: int, where: str, hint: str) -> None:
         super().__init__(what, where=where, hint=hint)
-        self.offset = offset
+        self.offset = offset  # of the value's row in its read stream
 
 
 class RowTooLarge(DataError):
