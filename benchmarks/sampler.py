@@ -1,8 +1,8 @@
 """Runs the tap, and writes down what each of its threads was doing, every few milliseconds of processor time.
 
 ``python -m benchmarks.sampler FILE …`` runs ``tap-redivis …``. A timer of the system counts the time that the process
-computes, in its own code or in the kernel for it; what a thread waits for does not count. Each sample is one line of JSON in
-the file; `profile` reads them.
+computes, in its own code or in the kernel for it; what a thread waits for does not count. Each sample is a line of JSON
+in the file; `profile` reads them.
 """
 
 from __future__ import annotations
