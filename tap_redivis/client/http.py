@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import select
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -37,11 +36,8 @@ from tap_redivis.model.tables import Json
 
 logger = logging.getLogger("tap-redivis")
 
-PIECE_BYTES = 512 * 1024
+PIECE_BYTES = 1024 * 1024
 """Most bytes of a body read at once. Each piece costs changes of thread, which small pieces make many of."""
-
-ENOUGH_BYTES = 256 * 1024
-"""Bytes from which on a piece is not joined with more that is there already."""
 
 _FIRST_CONTACT_SECONDS = 20.0
 _PAGE_SIZE = 1000
@@ -319,25 +315,11 @@ def _wait(response: requests.Response) -> float | None:
 def _pieces(response: requests.Response) -> Iterator[bytes]:
     raw: urllib3.HTTPResponse = response.raw
     is_encoded = "Content-Encoding" in response.headers  # decoding a body that is not encoded would copy it twice
-    is_there = select.poll()
-    if not raw.closed:  # an empty body is closed already
-        is_there.register(raw.fileno(), select.POLLIN)
-    failure: Exception | None = None
-    while failure is None:
-        parts: list[bytes] = []
-        try:
-            # One read gives what is left of a chunk or of a TLS record: join what is there already, and never wait.
-            while not parts or (parts[-1] and sum(map(len, parts)) < ENOUGH_BYTES and is_there.poll(0)):
-                parts.append(raw.read1(PIECE_BYTES, decode_content=is_encoded))
-        except (urllib3.exceptions.HTTPError, HTTPException, OSError) as error:
-            failure = error  # what came before it is good
-        piece = parts[0] if len(parts) == 1 else b"".join(parts)
-        del parts
-        if piece:
+    try:
+        while piece := raw.read1(PIECE_BYTES, decode_content=is_encoded):
             yield piece
-        elif failure is None:
-            return
-    raise TransientError(_network_words(failure)) from failure
+    except (urllib3.exceptions.HTTPError, HTTPException, OSError) as error:
+        raise TransientError(_network_words(error)) from error
 
 
 def _network_words(error: Exception) -> str:
