@@ -1,60 +1,45 @@
-"""What to read of a table, and why: its bookmark compared with what the server has now. Pure."""
+"""What to read of a table, and why: its bookmark and what the server has now → skip, resume or start. Pure."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from tap_redivis.model.columns import KeyValue
+from tap_redivis.model.columns import Column, KeyValue
 from tap_redivis.planning.bookmarks import Bookmark
 
-SESSION_LIFE = timedelta(hours=5.5)
-"""How long a read session is trusted: Redivis ends it after 6 hours (redivis-api §8.1.9)."""
-
-MOST_VERSIONS_BETWEEN = 8
-"""Most versions between two that are compared: the query reads one more table for each."""
+SESSION_LIFE = timedelta(hours=5.5)  # redivis-api §8.1.9: Redivis ends it after 6 hours
+MOST_VERSIONS_BETWEEN = 8  # the query that compares two versions reads one more table for each version between
 
 _VERSION_TAG = re.compile(r"v(\d{1,9})\.(\d{1,9})")
 
 
 @dataclass(frozen=True)
 class TableSnapshot:
-    """What the server has now, and what is asked of it.
+    """What the server has now, and what is asked of it."""
 
-    Attributes:
-        table: Pinned reference.
-        version_tag: Resolved version tag; ``next`` for a draft, None for a workflow.
-        hash: The table's content hash.
-        updated_at: Milliseconds since the epoch.
-        rows: The table's row count in its metadata.
-        selection: Digest of the columns and limit to read.
-        fingerprint: Digest of everything that a resumed load must have in common with the interrupted one.
-        replication_key: Variable by which only new rows are asked for; None if all rows are read.
-        key_properties: Variables that identify a row, sorted; None if none do.
-        log_based: Whether only the changes since the last load are asked for.
-        is_limited: Whether a limit leaves rows out.
-        hash_proves: Whether an equal hash proves that the content is the same.
-    """
-
-    table: str
-    version_tag: str | None
+    table: str  # pinned reference
+    version_tag: str | None  # "next" for a draft, None for a workflow
     hash: str | None
-    updated_at: int | None
-    rows: int | None
-    selection: str
-    fingerprint: str
-    replication_key: str | None = None
-    key_properties: tuple[str, ...] | None = None
+    updated_at: int | None  # milliseconds since the epoch
+    rows: int | None  # as the table's metadata say
+    selection: str  # digest of the columns and limit to read
+    fingerprint: str  # digest of everything that a resumed load must have in common with the interrupted one
+    replication_key: str | None = None  # None: all rows are read
+    key_properties: tuple[str, ...] | None = None  # sorted
     log_based: bool = False
     is_limited: bool = False
-    hash_proves: bool = False
+    hash_proves: bool = False  # of an upload, whose hash covers the file and how it is read
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do about a table, and the reason, in words for the log."""
+    """What to do about a table, and the reason in words for the log."""
 
     action: Literal["skip", "resume", "start"]
     reason: str
@@ -96,6 +81,7 @@ def _is_unchanged(bookmark: Bookmark, snapshot: TableSnapshot) -> bool:
         return bookmark.hash == snapshot.hash and same_table(bookmark.table, snapshot.table)
     if snapshot.version_tag is not None:
         return bookmark.version_tag == snapshot.version_tag and same_table(bookmark.table, snapshot.table)
+    # redivis-api §9: the table of a workflow has no version, and its hash alone is no proof.
     now = (snapshot.hash, snapshot.rows, snapshot.updated_at)
     return now == (bookmark.hash, bookmark.rows, bookmark.updated_at) and None not in now
 
@@ -183,9 +169,9 @@ def _unpinned(table: str | None) -> str:
 
 
 def next_table_version(bookmark: Bookmark, now: datetime) -> int:
-    """Choose the Singer version of a new load: seconds, which fit 32 bits, and higher than any version before."""
+    """Choose the Singer version of a new load, which is higher than any before: targets delete rows of lower ones."""
     earlier = [bookmark.table_version or 0, bookmark.reading.table_version if bookmark.reading else 0]
-    return max(int(now.timestamp()), *(version + 1 for version in earlier))
+    return max(int(now.timestamp()), *(version + 1 for version in earlier))  # seconds, since these fit 32 bits
 
 
 def complete(  # noqa: PLR0913 - what is known of a load
@@ -213,3 +199,27 @@ def complete(  # noqa: PLR0913 - what is known of a load
         key_properties=snapshot.key_properties,
         rows_per_second=rows_per_second,
     )
+
+
+def selection_digest(columns: Sequence[Column], max_rows: int | None, added: Sequence[str] = ()) -> str:
+    """Digest the columns and the limit that are asked of a table, and the names of the columns that the tap adds."""
+    wanted = [sorted([column.name, column.type] for column in columns), max_rows]
+    return _digest([*wanted, list(added)] if added else wanted)
+
+
+def reading_digest(table: str, version_tag: str | None, selection: str, wire_format: str, *more: object) -> str:
+    """Digest everything that a resumed load must have in common with the interrupted one.
+
+    Args:
+        table: Pinned reference.
+        version_tag: Resolved version tag.
+        selection: Digest of the columns and limit.
+        wire_format: What the streams send.
+        more: What makes this reading another one: the replication key and the value, or the version, from which the
+            load continues; what identifies content that no version fixes; what shapes the files of BATCH.
+    """
+    return _digest([table, version_tag, selection, wire_format, *more])
+
+
+def _digest(value: Sequence[object]) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]

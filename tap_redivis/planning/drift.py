@@ -15,31 +15,19 @@ from tap_redivis.planning.decision import version_numbers
 
 @dataclass(frozen=True)
 class SchemaDifference:
-    """One difference between the catalog and the server's variables.
+    """One difference between the catalog and the server's variables."""
 
-    Attributes:
-        kind: What happened to the variable; ``respelled`` means upper and lower case.
-        variable: Its name, spelled as in the catalog; as on the server if it is new.
-        words: The difference in words.
-    """
-
-    kind: Literal["added", "removed", "retyped", "respelled"]
-    variable: str
+    kind: Literal["added", "removed", "retyped", "respelled"]  # respelled: in upper and lower case
+    variable: str  # spelled as in the catalog; as on the server if it is new
     words: str
 
 
 @dataclass(frozen=True)
 class Drift:
-    """The differences of one table.
+    """The differences of one table."""
 
-    Attributes:
-        changes: What the catalog no longer fits, in the catalog's order, then the new variables.
-        before: Version tag of the last complete load; None if there was none, or the table has no versions.
-        now: Version tag of the table.
-    """
-
-    changes: tuple[SchemaDifference, ...] = ()
-    before: str | None = None
+    changes: tuple[SchemaDifference, ...] = ()  # what no longer fits, in the catalog's order; then the new variables
+    before: str | None = None  # version tag of the last complete load
     now: str | None = None
 
     @property
@@ -62,7 +50,8 @@ class Drift:
 
     @property
     def verdict(self) -> str:
-        """Say whether the version tags announce the differences (redivis-api §5); empty if there is nothing to say."""
+        """Whether the version tags announce the differences, in words; empty if there is nothing to say."""
+        # redivis-api §5: a new major version may rename, remove and retype variables, a minor one only adds some.
         if self.level is None or not self.changes:
             return ""
         step = f"{self.before} → {self.now} is a {self.level} version"
@@ -98,22 +87,16 @@ def drift_of(
     before: str | None = None,
     now: str | None = None,
 ) -> Drift:
-    """Compare a catalog with the server's variables.
+    """Compare a catalog's selected columns with the server's variables.
 
-    Args:
-        columns: The catalog's selected columns.
-        variables: The server's variables now.
-        known: Names of all the catalog's columns, selected or not; None if no variable can be new.
-        before: Version tag of the last complete load.
-        now: Version tag of the table.
+    ``known`` names all the catalog's columns, selected or not; None if no variable can be new.
     """
     changes = list(_breaking(columns, variables))
     if known is not None:
         folded = {name.lower() for name in known}
+        new = [variable for variable in variables if variable.name.lower() not in folded]
         changes += [
-            SchemaDifference("added", variable.name, f"variable {variable.name!r} ({variable.type}) is new")
-            for variable in variables
-            if variable.name.lower() not in folded
+            SchemaDifference("added", each.name, f"variable {each.name!r} ({each.type}) is new") for each in new
         ]
     return Drift(tuple(changes), before, now)
 
@@ -150,13 +133,14 @@ def _breaking(columns: Iterable[Column], variables: Sequence[Variable]) -> Itera
 
 
 def _other_type(column: Column, variable: Variable) -> ColumnType | None:
-    """Return the type of a variable's values if it is not the column's; catalogs do not tell geography from text."""
+    """Return the type of a variable's values if it is not the column's."""
     kind = column_type_of(variable)
+    # JSON Schema does not tell geography from text.
     return None if kind == ("string" if column.type == "geography" else column.type) else kind
 
 
 def _finder(variables: Sequence[Variable]) -> Callable[[str], Variable | None]:
-    """Find variables by name, without case; an exact match is preferred."""
+    # redivis-api §4.6: names of variables are matched without case.
     exact = {variable.name: variable for variable in variables}
     folded = {variable.name.lower(): variable for variable in variables}
     return lambda name: exact.get(name) or folded.get(name.lower())

@@ -8,11 +8,7 @@ from tap_redivis.planning.table_plan import TablePlan
 
 
 def expected_rows(plan: TablePlan, session: ReadSession) -> int | None:
-    """Compare what the session promises with the released table, and say how many rows must come.
-
-    Raises:
-        Incomplete: They contradict each other.
-    """
+    """Find how many rows must come; an ``Incomplete`` says that the session and the table contradict each other."""
     # A draft's row count is not to be trusted (redivis-api §5).
     known = None if plan.table.is_draft else plan.table.rows
     limit = plan.request.max_rows
@@ -23,17 +19,13 @@ def expected_rows(plan: TablePlan, session: ReadSession) -> int | None:
             hint="Run again; if it stays, tell Redivis",
         )
     rows = session.rows if known is None else known
-    if rows is None and plan.table.is_upload:
+    if rows is None and plan.table.is_upload:  # its own count is that of a file, which does not change
         rows = plan.table.rows
     return rows if rows is None or limit is None else min(rows, limit)
 
 
 def prove_changes(plan: TablePlan, changes: ChangeCounts) -> None:
-    """Check by the number of rows that the changes turn the earlier version into the later one.
-
-    Raises:
-        Incomplete: They do not.
-    """
+    """Raise an ``Incomplete`` if, by their number, the changes do not turn the earlier version into the later one."""
     before, now = plan.bookmark, plan.snapshot
     if before.rows is None or now.rows is None or before.rows + changes.inserted - changes.deleted == now.rows:
         return

@@ -30,22 +30,15 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "'": "\\'", "`": "\\`", "\n": "\\n", "\r
 
 @dataclass(frozen=True)
 class Since:
-    """Where an incremental load continues.
-
-    Attributes:
-        key: The replication key.
-        value: The highest value of the last complete load.
-    """
+    """Where an incremental load continues."""
 
     key: Column
-    value: KeyValue
+    value: KeyValue  # the highest of the last complete load
 
     def condition(self) -> str:
-        """Write the SQL condition: rows with exactly this value come again, and rows without a key always come.
-
-        Raises:
-            ValueError: The value is not of the key's type.
-        """
+        """Write the SQL condition; a ``ValueError`` says that the value is not of the key's type."""
+        # Rows with exactly this value come again: the last load may not have seen all of them. Rows without a key
+        # always come, since nothing tells whether they are new.
         name = identifier(self.key.name)
         condition = f"{name} >= {_literal(self.value, self.key.type)} OR {name} IS NULL"
         if self.key.type != "float":
@@ -54,16 +47,13 @@ class Since:
 
 
 def rows_since(table: str, names: Sequence[str], since: Since) -> str:
-    """Write the query for the rows that an incremental load needs, with the variables ``names``.
-
-    Raises:
-        ValueError: The value is not of the key's type.
-    """
+    """Write the query for the rows that an incremental load needs, with the variables ``names``."""
     columns = ", ".join(map(identifier, names))
     return f"SELECT {columns} FROM {identifier(table)} WHERE {since.condition()}"  # noqa: S608 - all parts are quoted
 
 
 def _literal(value: KeyValue, kind: ColumnType) -> str:
+    # The value comes from STATE, which anyone may have edited: only text of the key's type gets into SQL.
     if kind == "integer" and type(value) is int:
         text = str(value)
     elif kind == "float" and not isinstance(value, (str, bool)) and math.isfinite(value):

@@ -14,72 +14,51 @@ from tap_redivis.model.reads import ReadRequest
 from tap_redivis.model.settings import Settings
 from tap_redivis.model.tables import ANONYMOUS_LIMIT_BYTES, TableInfo, Variable
 from tap_redivis.planning.bookmarks import Bookmark, PartialLoad
-from tap_redivis.planning.decision import Decision, TableSnapshot, decide, known_key_value, why_all_rows
+from tap_redivis.planning.decision import (
+    Decision,
+    TableSnapshot,
+    decide,
+    known_key_value,
+    reading_digest,
+    selection_digest,
+    why_all_rows,
+)
 from tap_redivis.planning.drift import Drift, drift_of, fitted_columns, names_to_transfer
-from tap_redivis.planning.fingerprints import content_signs, reading_digest, selection_digest
 from tap_redivis.planning.replication import Since
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What the catalog and the settings ask of one stream.
-
-    Attributes:
-        stream: The stream's name.
-        columns: The selected variables, in the order of the catalog.
-        added_columns: Names of the columns that the tap adds.
-        replication_method: ``FULL_TABLE``, ``INCREMENTAL`` or ``LOG_BASED``.
-        replication_key: Variable to load incrementally by, if that is the method.
-        key_properties: Variables that identify a row.
-        max_rows: Most rows to read; None for all.
-        known_names: Names that the catalog has, selected or not; None if there is no catalog that could lack some.
-    """
+    """What the catalog and the settings ask of one stream."""
 
     stream: str
-    columns: tuple[Column, ...]
-    added_columns: tuple[str, ...] = ()
-    replication_method: str = "FULL_TABLE"
-    replication_key: str | None = None
+    columns: tuple[Column, ...]  # in the order of the catalog
+    added_columns: tuple[str, ...] = ()  # names of those that the tap adds
+    replication_method: str = "FULL_TABLE"  # or INCREMENTAL, LOG_BASED
+    replication_key: str | None = None  # of INCREMENTAL
     key_properties: tuple[str, ...] = ()
     max_rows: int | None = None
-    known_names: tuple[str, ...] | None = None
+    known_names: tuple[str, ...] | None = None  # the catalog's, selected or not; None: there is no catalog
 
 
 @dataclass(frozen=True)
 class TablePlan:
-    """What to do about a table now; a run does it, ``--plan`` shows it.
-
-    Attributes:
-        table: The table as the server has it now.
-        selection: What is asked of it.
-        bookmark: What STATE has of the stream.
-        decision: Whether to read the table, and why.
-        request: What to read.
-        columns: The selected columns; after ``apply_drift`` with what is known of how they arrive.
-        rules: What to do with values that targets cannot take.
-        snapshot: The table as bookmarks compare it.
-        key: The replication key's column; None where all rows are read.
-        since: Where an incremental load goes on; None: at the beginning.
-        base: Reference of the version since which only changes are read; None: no changes are asked for.
-        query: Id of the query whose result is read; None: the rows are read from a table.
-        all_must_come: Whether a body that lacks a column is an error.
-        warnings: What was wrong with the bookmark, in words for the log.
-    """
+    """What to do about a table now; a run does it, ``--plan`` shows it."""
 
     table: TableInfo
     selection: Selection
     bookmark: Bookmark
     decision: Decision
     request: ReadRequest
-    columns: tuple[Column, ...]
+    columns: tuple[Column, ...]  # those selected; after ``apply_drift`` with what is known of how they arrive
     rules: ValueRules
     snapshot: TableSnapshot
-    key: Column | None = None
-    since: Since | None = None
-    base: str | None = None
-    query: str | None = None
-    all_must_come: bool = False
-    warnings: tuple[str, ...] = ()
+    key: Column | None = None  # the replication key's
+    since: Since | None = None  # where an incremental load goes on
+    base: str | None = None  # reference of the version since which only changes are read
+    query: str | None = None  # id of the query whose result is read instead of the table
+    all_must_come: bool = False  # whether a body that lacks a column is an error
+    warnings: tuple[str, ...] = ()  # what was wrong with the bookmark
 
     @property
     def partial(self) -> PartialLoad | None:
@@ -111,13 +90,6 @@ def plan_table(
 ) -> TablePlan:
     """Decide what to read of a table.
 
-    Args:
-        table: The table as the server has it now.
-        selection: What the catalog and the settings ask of it.
-        bookmark: What STATE has of the stream.
-        settings: The settings.
-        now: The time, UTC.
-
     Raises:
         ConfigError: The replication method, key or BATCH asks for something that this table does not have.
         Forbidden: The rows are to be read, and this token may not read them.
@@ -134,7 +106,7 @@ def plan_table(
     if decision.action != "skip":
         require_access(table, settings)
     if decision.action == "resume" and bookmark.reading and bookmark.reading.changes is None:
-        base = None  # when the load was opened, it turned out that all rows had to be read
+        base = None  # when the load was opened, the versions turned out not to be comparable
     request = ReadRequest(
         table=table.pinned,
         table_uri=table.uri,
@@ -144,28 +116,12 @@ def plan_table(
         variables=[column.name for column in selection.columns],
         timeout=settings.request_timeout_seconds,
     )
-    return TablePlan(
-        table,
-        selection,
-        bookmark,
-        decision,
-        request,
-        selection.columns,
-        rules,
-        snapshot,
-        key,
-        since,
-        base,
-        warnings=warnings,
-    )
+    known = (table, selection, bookmark, decision, request, selection.columns, rules, snapshot)
+    return TablePlan(*known, key=key, since=since, base=base, warnings=warnings)
 
 
 def require_access(table: TableInfo, settings: Settings) -> None:
-    """Check what is known of the access before rows are asked for.
-
-    Raises:
-        Forbidden: It is not enough.
-    """
+    """Raise a ``Forbidden`` if it is known, before rows are asked for, that they cannot be read."""
     if table.unreadable:
         raise Forbidden(table.unreadable, where=table.pinned, hint="Ask the owner for access")
     if settings.api_token is None and (table.bytes or 0) >= ANONYMOUS_LIMIT_BYTES:
@@ -184,17 +140,13 @@ def plan_drift(plan: TablePlan, variables: Sequence[Variable]) -> Drift:
 
 def apply_drift(plan: TablePlan, variables: Sequence[Variable]) -> TablePlan:
     """Ask for the variables as the server spells them, and note as what they arrive."""
-    names = names_to_transfer(plan.columns, variables)
-    return replace(
-        plan,
-        request=replace(plan.request, variables=names),
-        columns=fitted_columns(plan.columns, variables),
-        all_must_come=plan.table.is_released,
-    )
+    request = replace(plan.request, variables=names_to_transfer(plan.columns, variables))
+    columns = fitted_columns(plan.columns, variables)
+    # redivis-api §8.1.12: the read streams of a draft may lack columns.
+    return replace(plan, request=request, columns=columns, all_must_come=plan.table.is_released)
 
 
 def _check_batch(selection: Selection, settings: Settings, where: str) -> None:
-    """Refuse what files cannot hold."""
     batch = settings.batch_config
     if batch is None:
         return
@@ -214,7 +166,6 @@ def _check_batch(selection: Selection, settings: Settings, where: str) -> None:
 
 
 def _key_column(selection: Selection) -> Column | None:
-    """Find the replication key's column; None where all rows are read."""
     if selection.replication_method != "INCREMENTAL":
         return None
     where = f"stream {selection.stream}"
@@ -264,7 +215,6 @@ def _snapshot(table: TableInfo, selection: Selection, key: Column | None) -> Tab
 
 
 def _is_comparable(table: TableInfo, selection: Selection) -> bool:
-    """Whether versions are to be compared; an error if they are, but cannot be."""
     if selection.replication_method != "LOG_BASED":
         return False
     keys, where = set(selection.key_properties), f"stream {selection.stream}"
@@ -282,7 +232,6 @@ def _is_comparable(table: TableInfo, selection: Selection) -> bool:
 
 
 def _since(key: Column | None, value: KeyValue | None, stream: str) -> tuple[Since | None, tuple[str, ...]]:
-    """Find where an incremental load goes on; a value that is not of the key's type is warned of, and not used."""
     if key is None or value is None:
         return None, ()
     since = Since(key, value)
@@ -294,10 +243,17 @@ def _since(key: Column | None, value: KeyValue | None, stream: str) -> tuple[Sin
 
 
 def _digest_parts(table: TableInfo, key: Column | None, since: Since | None, settings: Settings) -> tuple[object, ...]:
-    """Give what, beside table, version, selection and format, makes a reading what it is."""
-    parts = (key.name, since.value if since else None) if key else content_signs(table)
+    parts = (key.name, since.value if since else None) if key else _content_signs(table)
     batch = settings.batch_config
     return parts if batch is None else (*parts, "batch", batch.encoding, batch.version_columns)
+
+
+def _content_signs(table: TableInfo) -> tuple[object, ...]:
+    # No version fixes the content of an upload or a workflow's table: a load must not resume on other content.
+    if table.version_tag is not None and not table.is_upload:
+        return ()
+    signs = (table.hash, table.rows, table.updated_at)
+    return () if set(signs) == {None} else signs
 
 
 def _base(

@@ -14,25 +14,17 @@ from tap_redivis.model.columns import COLUMN_TYPES, Column
 from tap_redivis.model.tables import Variable
 from tap_redivis.planning.replication import identifier, text_literal
 
-AMBIGUOUS = "are null, or stand for more than one row"
-"""Words of the error with which the query fails if the key does not identify rows."""
+AMBIGUOUS = "are null, or stand for more than one row"  # with it the query fails if the key does not identify rows
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A comparison of a table's versions, which the server makes.
+    """A comparison of a table's versions, which the server makes."""
 
-    Attributes:
-        before: References of the version that was loaded, and of those between it and the current one.
-        after: Reference of the current version.
-        variables: The variables to compare, which all versions have in the same types; spelled as in the current one.
-        keys: Names of the variables that identify a row.
-    """
-
-    before: Sequence[str]
-    after: str
-    variables: Sequence[Variable]
-    keys: Sequence[str]
+    before: Sequence[str]  # references of the version that was loaded, and of those between it and the current one
+    after: str  # reference of the current version
+    variables: Sequence[Variable]  # which all versions have in the same types; spelled as in the current one
+    keys: Sequence[str]  # names of the variables that identify a row
 
     @property
     def change_column(self) -> Column:
@@ -77,7 +69,7 @@ class Comparison:
         return f"{_path(new, variable)} AS {identifier(variable.name)}"
 
     def _check(self, keys: Sequence[Variable], before: str) -> str:
-        """Write the subquery that fails if the keys do not identify rows; otherwise it gives one row, an empty text."""
+        """Write the subquery that fails if the keys do not identify rows, and else gives one row, an empty text."""
         places = ", ".join(str(place + 1) for place in range(len(keys)))
         values = ", ".join(f"{_comparable(None, key)} AS `k{place}`" for place, key in enumerate(keys))
         counted = " UNION ALL ".join(
@@ -122,7 +114,7 @@ def _path(table: str, variable: Variable) -> str:
 
 
 def _comparable(table: str | None, variable: Variable) -> str:
-    """Write a variable as something that SQL can compare and group by, and that differs whenever its RECORDs differ."""
+    # As something that SQL can compare and group by, and that differs whenever the RECORDs differ.
     value = _path(table, variable) if table else identifier(variable.name)
     if variable.type == "geography":
         return f"ST_ASBINARY({value})"
@@ -130,7 +122,7 @@ def _comparable(table: str | None, variable: Variable) -> str:
 
 
 def _differs(new: str, old: str, variable: Variable) -> str:
-    """Write the condition that a variable differs: NULL equals NULL, NaN equals NaN, and 0.0 differs from -0.0."""
+    # NULL equals NULL, and NaN equals NaN. 0.0 and -0.0 are equal to SQL, but not as RECORDs: 1/x tells them apart.
     condition = f"{_comparable(new, variable)} IS DISTINCT FROM {_comparable(old, variable)}"
     if variable.type != "float":
         return condition

@@ -20,11 +20,12 @@ from tap_redivis.planning.decision import (
     complete,
     decide,
     next_table_version,
+    reading_digest,
     same_table,
+    selection_digest,
     versions_between,
     why_all_rows,
 )
-from tap_redivis.planning.fingerprints import reading_digest, selection_digest
 
 _NOW = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
 _LAST_VERSION = 2**31 - 1
