@@ -60,24 +60,16 @@ _NETWORK_WORDS = {
 
 
 class Api:
-    """A Redivis server and a token.
-
-    Args:
-        endpoint: Prefix of all paths, without a slash at its end.
-        token: Bearer token; None for public data only.
-        timeout: Seconds of silence before a request counts as broken.
-        max_retry_seconds: Budget of each request's retries.
-        max_requests: Requests that may be under way at once, until the server complains.
-    """
+    """A Redivis server and a token."""
 
     def __init__(
         self,
-        endpoint: str,
-        token: str | None,
+        endpoint: str,  # without a slash at its end
+        token: str | None,  # None: only public data can be read
         *,
-        timeout: float,
-        max_retry_seconds: float,
-        max_requests: int = MOST_PARALLEL_REQUESTS,
+        timeout: float,  # seconds of silence before a request counts as broken
+        max_retry_seconds: float,  # for each request
+        max_requests: int = MOST_PARALLEL_REQUESTS,  # at once, until the server complains
     ) -> None:
         self.endpoint = endpoint
         self.anonymous = token is None
@@ -103,12 +95,7 @@ class Api:
         return self._json("POST", path, json=body)
 
     def pages(self, path: str, *, known_by: str = "name") -> Iterator[Json]:
-        """Get all items of a list; each is an object whose name stands in ``known_by``.
-
-        Raises:
-            ApiError: A page was refused, the retries are used up, or a page token comes again.
-            DataError: A page is no such list.
-        """
+        """Get all items of a list; a ``DataError`` says that one is no object with its name in ``known_by``."""
         for page in self.page_lists(path, known_by):
             yield from page
 
@@ -133,12 +120,7 @@ class Api:
             params["pageToken"] = token
 
     def open(self, path: str, params: Mapping[str, str]) -> Body:
-        """Open a body, which the caller reads now or later and closes; one try.
-
-        Raises:
-            TransientError: This try failed in a way that another try may not.
-            ApiError: The request was refused.
-        """
+        """Open a body, which the caller reads and closes; one try, so that it may raise a ``TransientError``."""
         return Body(self._send("GET", path, params=params))
 
     def _json(self, method: str, path: str, **request: Any) -> Json:  # noqa: ANN401 - keywords of requests

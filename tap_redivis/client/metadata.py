@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from tap_redivis.client.answers import count_of, object_of, path_of, text_of, variable_of
 from tap_redivis.client.http import Api
-from tap_redivis.errors import DataError, NotFound, RedivisError
+from tap_redivis.errors import DataError, NotFound
 from tap_redivis.model.references import (
     ContainerRef,
     TableRef,
@@ -20,6 +19,7 @@ from tap_redivis.model.references import (
     names_sample,
     pinned,
     same_version,
+    unpinned,
     url_path,
 )
 from tap_redivis.model.tables import Container, Json, TableInfo, Variable
@@ -47,12 +47,8 @@ class MetadataClient:
 
     def try_to_load(self, containers: Iterable[ContainerRef], workflows: Iterable[ContainerRef] = ()) -> None:
         """Do the same without errors: ``container`` asks again for what could not be loaded, and raises then."""
-
-        def load_one(reference: ContainerRef) -> None:
-            with suppress(RedivisError):
-                self._load_one(frozenset(workflows), reference)
-
-        list(self.workers.map(load_one, self._unknown(containers)))
+        known = frozenset(workflows)
+        wait([self.workers.submit(self._load_one, known, reference) for reference in self._unknown(containers)])
 
     def _unknown(self, containers: Iterable[ContainerRef]) -> list[ContainerRef]:
         wanted = {_key(reference): reference for reference in containers}
@@ -70,11 +66,7 @@ class MetadataClient:
         return self._containers[_key(reference)]
 
     def find(self, reference: TableRef) -> list[TableInfo]:
-        """Find the tables that a reference, perhaps a glob, names.
-
-        Raises:
-            NotFound: There is none.
-        """
+        """Find the tables that a reference, perhaps a glob, names; a ``NotFound`` says that there is none."""
         tables = [(table, table.reference) for table in self.container(reference.container).tables]
         found = [table for table, its in tables if its and reference.matches(its.name, its.reference_id)]
         if not found:
@@ -86,11 +78,7 @@ class MetadataClient:
         return found
 
     def variables(self, table: TableInfo) -> list[Variable]:
-        """List a table's variables in their order; a list that changes while it is read is read again.
-
-        Raises:
-            DataError: The list changed each time.
-        """
+        """List a table's variables in their order; a ``DataError`` says that the list changed whenever it was read."""
         before: list[Variable] = []
         for _ in range(_MOST_READINGS):
             pages = [list(map(variable_of, page)) for page in self.api.page_lists(f"{table.uri}/variables")]
@@ -110,11 +98,7 @@ class MetadataClient:
             _checked_version(reference, self._dataset(reference))
 
     def expand(self, reference: ContainerRef) -> Iterator[ContainerRef]:
-        """Find the datasets that a reference, perhaps a glob, names.
-
-        Raises:
-            NotFound: There is none.
-        """
+        """Find the datasets that a reference, perhaps a glob, names; a ``NotFound`` says that there is none."""
         if not reference.is_glob:
             yield reference
             return
@@ -180,6 +164,33 @@ class MetadataClient:
         if asked.sample and version_tag and not names_sample(base):
             base = url_path("datasets", pinned(followed, version_tag))
         return replace(container, tables=tuple(_table(item, container) for item in self.api.pages(f"{base}/tables")))
+
+
+# Only a resource's own answer has the description and value labels of a variable, and the release notes of a version.
+def get_variable(api: Api, table: TableInfo, variable: Variable) -> Json:
+    """Get one variable with its description and value labels."""
+    # redivis-api §3.2: the path of a variable ends in its name in lower case.
+    return api.get(f"{table.uri}{url_path('variables', variable.name.lower())}")
+
+
+def describe_variables(api: Api, table: TableInfo, variables: Iterable[Variable]) -> list[Variable]:
+    """Add descriptions; each costs a request (redivis-api §5)."""
+
+    def describe(variable: Variable) -> Variable:
+        return replace(variable, description=text_of(get_variable(api, table, variable), "description"))
+
+    return list(api.workers.map(describe, variables))
+
+
+def list_versions(api: Api, dataset: Container) -> list[Json]:
+    """List those of a dataset's versions that this token may see."""
+    return list(api.pages(f"{url_path('datasets', unpinned(dataset.reference))}/versions", known_by="tag"))
+
+
+def get_version(api: Api, dataset: Container, tag: str) -> Json:
+    """Get one version with its release notes."""
+    path = url_path("datasets", unpinned(dataset.reference))
+    return api.get(f"{path}{url_path('versions', tag.replace('.', '_'))}")
 
 
 def _key(reference: ContainerRef) -> ContainerRef:

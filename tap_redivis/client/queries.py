@@ -47,12 +47,7 @@ class QueryResult:
 
 
 def run_query(api: Api, query: Query, *, timeout: float) -> QueryResult:
-    """Run a query and wait until it is completed; a request counts as broken after ``timeout`` seconds of silence.
-
-    Raises:
-        ApiError: The server refused.
-        QueryFailed: The query failed, was cancelled, or took too long.
-    """
+    """Run a query and wait until it is completed; a request counts as broken after ``timeout`` seconds of silence."""
     held = min(_LONGEST_HOLD_SECONDS, timeout / 2)  # the server is silent so long before it answers
     body: Json = {"query": query.sql, "timeoutMs": int(held * 1000)}
     defaults = {"defaultDataset": query.default_dataset, "defaultWorkflow": query.default_workflow}
@@ -76,12 +71,8 @@ def query_columns(api: Api, query: Query, *, timeout: float) -> list[Variable]:
 
 
 def check_versions(catalogue: MetadataClient, query: Query) -> None:
-    """Check the versions that a query names, in its defaults and between backticks in its SQL.
-
-    Raises:
-        ConfigError: One is malformed.
-        NotFound: There is no such version; the server would silently read the current one instead.
-    """
+    """Raise a ``NotFound`` if there is no version that a query names, in its defaults or between backticks."""
+    # The server would silently read the current version instead (redivis-api §3.1).
     containers = [parse_container(query.default_dataset, query.name)] if query.default_dataset else []
     containers += [parse_table(name, query.name).container for name in _REFERENCE_WITH_SUFFIX.findall(query.sql)]
     for container in dict.fromkeys(containers):

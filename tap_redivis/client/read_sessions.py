@@ -25,12 +25,7 @@ def _limits(request: ReadRequest) -> list[tuple[str, Any]]:
 
 
 def open_session(api: Api, request: ReadRequest) -> ReadSession:
-    """Open a read session.
-
-    Raises:
-        ApiError: The server refused.
-        DataError: The answer names no streams, or one twice.
-    """
+    """Open a read session; a ``DataError`` says that the answer names no streams, or one twice."""
     if api.anonymous:  # redivis-api §1.3: without a token there are no sessions, only /rows
         return ReadSession("", (ROWS_STREAM,), None)
     body = {"format": request.wire_format, "requestedStreamCount": request.max_streams, **dict(_limits(request))}

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
+
+import backoff
 
 RETRYABLE_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})  # redivis-api §1.9
 LONGEST_WAIT = 120.0  # seconds that the server may ask for (redivis-api §1.7)
@@ -65,7 +67,7 @@ class RetryBudget:
     """How long one request, or one read stream, may go on failing."""
 
     seconds: float  # from the first failure until giving up
-    clock: Callable[[], float] = field(default=time.monotonic)
+    clock: Callable[[], float] = time.monotonic
     _delays: Generator[float, Any, None] | None = None
     _give_up_at: float = 0.0
 
@@ -74,13 +76,7 @@ class RetryBudget:
         self._delays = None
 
     def next_delay(self, asked: float | None = None) -> float | None:
-        """Count one failure, and choose the seconds to wait after it, at least those that the server asked for.
-
-        Returns:
-            None when the budget is used up.
-        """
-        import backoff  # noqa: PLC0415 - it imports asyncio, which a run without failures does not need
-
+        """Choose the seconds to wait after a failure, at least those that the server asked for; None: give up."""
         now = self.clock()
         if self._delays is None:
             self._delays = backoff.expo(base=2, factor=0.5, max_value=LONGEST_BACKOFF)

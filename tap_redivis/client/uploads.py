@@ -24,13 +24,7 @@ _NOT_CONTENT = frozenset({"uri", "url", "status"})  # all else shows how Redivis
 
 
 def find_uploads(api: Api, catalogue: MetadataClient, reference: UploadRef) -> list[TableInfo]:
-    """Find the uploads that a reference names; of those that match a glob, the ones that are ready.
-
-    Raises:
-        NotFound: There is no such upload, or no draft: both are gone once the draft is released.
-        Unavailable: The upload is not ready yet.
-        Refused: Redivis could not read the file.
-    """
+    """Find the uploads that a reference names; of those that match a glob, the ones that are ready."""
     try:
         tables = catalogue.find(reference.table)
         found = [_info(table, body) for table in tables for body in _bodies(api, table, reference)]

@@ -48,11 +48,7 @@ class BatchSettings:
 
 
 def batch_settings(config: Mapping[str, Any] | None) -> BatchSettings | None:
-    """Read ``batch_config``; None if it is not set.
-
-    Raises:
-        ConfigError: Something is missing, or does not go together.
-    """
+    """Read ``batch_config``; None if it is not set."""
     parts = {name: value for name, value in (config or {}).items() if value not in (None, {})}
     encoding = {name: value for name, value in parts.pop("encoding", {}).items() if value is not None}
     storage = {name: value for name, value in parts.pop("storage", {}).items() if value is not None}

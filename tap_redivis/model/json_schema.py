@@ -43,11 +43,7 @@ def replication_keys(variables: Iterable[Variable]) -> list[str]:
 
 
 def columns_of(properties: Mapping[str, Mapping[str, Any]], selected: Iterable[str]) -> tuple[Column, ...]:
-    """Read the columns back from a catalog's properties.
-
-    Raises:
-        ConfigError: A property's type is nothing that JSON Schema knows as a type.
-    """
+    """Read the columns back from a catalog's properties."""
     return tuple(Column(name, _column_type(properties[name])) for name in selected)
 
 

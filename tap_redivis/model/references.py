@@ -152,11 +152,7 @@ def url_path(kind: str, reference: ContainerRef | TableRef | str) -> str:
 
 
 def stream_name(pattern: str, *, owner: str, dataset: str, table: str, version: str) -> str:
-    """Build a stream's name of ``[a-z0-9_]``, at most 63 characters; a longer one is cut and gets a short hash.
-
-    Raises:
-        ConfigError: The pattern, which is the setting ``stream_name_format``, has an unknown placeholder.
-    """
+    """Fill in the setting ``stream_name_format``: ``[a-z0-9_]``; a long name is cut and gets a short hash."""
     parts = {"owner": owner, "dataset": dataset, "table": table, "version": version}
     try:
         name = pattern.format(**{key: escape_name(value).lower() for key, value in parts.items()})

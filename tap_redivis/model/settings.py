@@ -90,11 +90,7 @@ class Settings:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Settings:
-        """Build the settings from a validated Singer config.
-
-        Raises:
-            ConfigError: A reference is malformed, or a token would go over plain http to another host.
-        """
+        """Build the settings from a Singer config that fits the schema; a ``ConfigError`` says what is still wrong."""
         values = {name: _plain(value) for name, value in config.items() if value is not None}
         token = values.get("api_token") or os.environ.get("REDIVIS_API_TOKEN") or None
         endpoint = values.get("api_endpoint") or os.environ.get("REDIVIS_API_ENDPOINT") or DEFAULT_ENDPOINT

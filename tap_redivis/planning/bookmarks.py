@@ -115,11 +115,7 @@ class _State(msgspec.Struct):
 
 
 def from_state(state: Any) -> Bookmark:  # noqa: ANN401 - anything may stand in a state file
-    """Read a bookmark from STATE; keys that are not ours are ignored.
-
-    Raises:
-        ValueError: It is damaged; the message says where.
-    """
+    """Read a bookmark from STATE; a ``ValueError`` says where it is damaged, and unknown keys are ignored."""
     required = msgspec.convert(state, _State)
     if required.reading is not None:
         streams = _in_order(required.reading.streams)

@@ -210,13 +210,7 @@ def selection_digest(columns: Sequence[Column], max_rows: int | None, added: Seq
 def reading_digest(table: str, version_tag: str | None, selection: str, wire_format: str, *more: object) -> str:
     """Digest everything that a resumed load must have in common with the interrupted one.
 
-    Args:
-        table: Pinned reference.
-        version_tag: Resolved version tag.
-        selection: Digest of the columns and limit.
-        wire_format: What the streams send.
-        more: What makes this reading another one: the replication key and the value, or the version, from which the
-            load continues; what identifies content that no version fixes; what shapes the files of BATCH.
+    ``more`` is where the load continues, what identifies content that no version fixes, and what shapes BATCH files.
     """
     return _digest([table, version_tag, selection, wire_format, *more])
 

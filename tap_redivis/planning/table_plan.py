@@ -1,4 +1,4 @@
-"""The plan of one load: what to read of a table, from where on, and why. A run and ``--plan`` use the same function."""
+"""The plan of one load: what to read of a table, from where on and why, and what proves that all of it came. Pure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
-from tap_redivis.errors import ConfigError, Forbidden
+from tap_redivis.errors import ConfigError, Forbidden, Incomplete
 from tap_redivis.model.added_columns import DELETED_AT, VERSION_COLUMNS
 from tap_redivis.model.columns import KEY_TYPES, Column, KeyValue, ValueRules, WireFormat
-from tap_redivis.model.reads import ReadRequest
+from tap_redivis.model.reads import ChangeCounts, ReadRequest, ReadSession
 from tap_redivis.model.settings import Settings
 from tap_redivis.model.tables import ANONYMOUS_LIMIT_BYTES, TableInfo, Variable
 from tap_redivis.planning.bookmarks import Bookmark, PartialLoad
@@ -88,12 +88,7 @@ class TablePlan:
 def plan_table(
     table: TableInfo, selection: Selection, bookmark: Bookmark, settings: Settings, now: datetime
 ) -> TablePlan:
-    """Decide what to read of a table.
-
-    Raises:
-        ConfigError: The replication method, key or BATCH asks for something that this table does not have.
-        Forbidden: The rows are to be read, and this token may not read them.
-    """
+    """Decide what to read of a table; a run and ``--plan`` both ask this function."""
     _check_batch(selection, settings, table.pinned)
     key = _key_column(selection)
     rules = _rules(settings)
@@ -144,6 +139,36 @@ def apply_drift(plan: TablePlan, variables: Sequence[Variable]) -> TablePlan:
     columns = fitted_columns(plan.columns, variables)
     # redivis-api §8.1.12: the read streams of a draft may lack columns.
     return replace(plan, request=request, columns=columns, all_must_come=plan.table.is_released)
+
+
+def expected_rows(plan: TablePlan, session: ReadSession) -> int | None:
+    """Find how many rows must come; an ``Incomplete`` says that the session and the table contradict each other."""
+    # A draft's row count is not to be trusted (redivis-api §5).
+    known = None if plan.table.is_draft else plan.table.rows
+    limit = plan.request.max_rows
+    if limit is None and None not in {known, session.rows} and known != session.rows:
+        raise Incomplete(
+            f"the read session promises {session.rows:,} rows, and the table has {known:,}",
+            where=plan.table.pinned,
+            hint="Run again; if it stays, tell Redivis",
+        )
+    rows = session.rows if known is None else known
+    if rows is None and plan.table.is_upload:  # its own count is that of a file, which does not change
+        rows = plan.table.rows
+    return rows if rows is None or limit is None else min(rows, limit)
+
+
+def prove_changes(plan: TablePlan, changes: ChangeCounts) -> None:
+    """Raise an ``Incomplete`` if, by their number, the changes do not turn the earlier version into the later one."""
+    before, now = plan.bookmark, plan.snapshot
+    if before.rows is None or now.rows is None or before.rows + changes.inserted - changes.deleted == now.rows:
+        return
+    raise Incomplete(
+        f"{before.version_tag} had {before.rows:,} rows, {now.version_tag} has {now.rows:,}, "
+        f"and this does not fit: {changes}",
+        where=plan.table.pinned,
+        hint="Use replication method FULL_TABLE for it",
+    )
 
 
 def _check_batch(selection: Selection, settings: Settings, where: str) -> None:

@@ -11,8 +11,7 @@ from functools import partial
 
 from singer_sdk import Tap
 
-from tap_redivis.client.descriptions import describe_variables
-from tap_redivis.client.metadata import MetadataClient
+from tap_redivis.client.metadata import MetadataClient, describe_variables
 from tap_redivis.client.queries import check_versions, query_columns
 from tap_redivis.client.uploads import find_uploads
 from tap_redivis.errors import ConfigError, Forbidden, NotFound

@@ -16,8 +16,7 @@ from tap_redivis.errors import Forbidden, Incomplete, RedivisError, Unavailable
 from tap_redivis.model.reads import ChangeCounts, ReadSession, StreamPosition
 from tap_redivis.planning.bookmarks import PartialLoad
 from tap_redivis.planning.decision import complete, next_table_version
-from tap_redivis.planning.proof import expected_rows, prove_changes
-from tap_redivis.planning.table_plan import TablePlan
+from tap_redivis.planning.table_plan import TablePlan, expected_rows, prove_changes
 from tap_redivis.reading.counting import ReadProgress
 from tap_redivis.reading.jobs import Chunk, StreamEnd
 from tap_redivis.reading.read_session import SessionReader

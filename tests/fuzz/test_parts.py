@@ -16,9 +16,8 @@ import requests
 from singer_sdk.exceptions import ConfigValidationError
 
 from redivis_emulator import DEFAULT_TOKEN, Emulator
-from tap_redivis.client.descriptions import describe_variables
 from tap_redivis.client.http import Api
-from tap_redivis.client.metadata import MetadataClient
+from tap_redivis.client.metadata import MetadataClient, describe_variables
 from tap_redivis.errors import RedivisError
 from tap_redivis.model.reads import ChangeCounts, StreamPosition
 from tap_redivis.model.settings import Settings

@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from tap_redivis.client.answers import count_of, text_of
-from tap_redivis.client.descriptions import get_variable, get_version, list_versions
-from tap_redivis.client.metadata import MetadataClient
+from tap_redivis.client.metadata import MetadataClient, get_variable, get_version, list_versions
 from tap_redivis.errors import Forbidden, NotFound, Unauthorized
 from tap_redivis.model.json_schema import columns_of
 from tap_redivis.model.references import ContainerRef, TableRef, same_version

@@ -9,9 +9,8 @@ import pytest
 from redivis_emulator import DEFAULT_TOKEN, Emulator, Fault
 from redivis_emulator.access import Token
 from redivis_emulator.library import AccessLevel
-from tap_redivis.client.descriptions import describe_variables
 from tap_redivis.client.http import Api
-from tap_redivis.client.metadata import MetadataClient
+from tap_redivis.client.metadata import MetadataClient, describe_variables
 from tap_redivis.errors import DataError, NotFound, Unauthorized
 from tap_redivis.model.references import parse_container, parse_table
 from tap_redivis.model.settings import Settings
