@@ -222,6 +222,6 @@ class Unwanted(Exception):
 def _row_chunks(job: ReadJob, blocks: Iterator[Rows]) -> Iterator[Chunk]:
     highest = HighestKey(job.spec.key) if job.spec.key else None
     for rows in blocks:
-        value = highest.of(rows.lines) if highest else None  # type: ignore[attr-defined] # without output: JSON lines
+        value = highest.of(rows.lines) if highest else None  # type: ignore[union-attr] # without output: JSON lines
         yield Chunk(job.stream, rows.count, rows.last_digest, rows, value)
         del rows

@@ -19,8 +19,7 @@ from tap_redivis.wire.casts import Number
 from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, JsonRows, too_large
 
-SLICE_BYTES = 1024 * 1024
-"""Bytes of Arrow data that are encoded at once: memory stays flat whatever the server's batches are."""
+SLICE_BYTES = 1024 * 1024  # of Arrow data that are encoded at once: memory stays flat whatever the server's batches are
 
 # Arrow's own allocators keep what threads have freed: the system's holds 50 MiB less after a CSV load.
 pa.set_memory_pool(pa.system_memory_pool())
@@ -35,6 +34,7 @@ TARGETS: dict[str, pa.DataType] = {  # what each type is in Arrow (redivis-api Â
     "string": pa.string(),
     "geography": pa.string(),
 }
+_AS_BYTES = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary()}
 _KINDS: dict[str, Callable[[pa.DataType], bool]] = {
     "integer": pa.types.is_integer,
     "float": pa.types.is_floating,
@@ -42,15 +42,23 @@ _KINDS: dict[str, Callable[[pa.DataType], bool]] = {
     "date": pa.types.is_date,
     "dateTime": pa.types.is_timestamp,
     "time": pa.types.is_time,
-    "string": lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind),
-    "geography": lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind),
+    "string": _AS_BYTES.__contains__,
+    "geography": _AS_BYTES.__contains__,
 }
-_AS_BYTES = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary()}
 
-NOT_BY_COLUMN = (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError, OverflowError)
-"""What a cast by column fails with where values must be cast one by one."""
+# What a cast by column fails with where values must be cast one by one.
+_NOT_BY_COLUMN = (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError, OverflowError)
 
 _UTC_NAMES = {"UTC", "Etc/UTC", "GMT", "Z", "+00:00"}
+
+_EPOCH = dt.date(1970, 1, 1).toordinal()
+_DAY = 86_400_000_000
+_FIRST_DAY, _LAST_DAY = dt.date.min.toordinal() - _EPOCH, dt.date.max.toordinal() - _EPOCH
+_RANGES = {
+    "date": (_FIRST_DAY, _LAST_DAY),
+    "dateTime": (_FIRST_DAY * _DAY, (_LAST_DAY + 1) * _DAY - 1),
+    "time": (0, _DAY - 1),
+}
 
 
 def rows_of(
@@ -66,7 +74,7 @@ def rows_of(
 
     Raises:
         InvalidValue: A value cannot be read as its variable's type; the rows before it have been given.
-        RowTooLarge: A row is larger than ``MAX_ROW_BYTES``; the same.
+        RowTooLarge: The same for a row that is larger than ``MAX_ROW_BYTES``.
     """
     step = max(1, batch.num_rows * SLICE_BYTES // max(batch.nbytes, SLICE_BYTES))
     for start in range(0, batch.num_rows, step):
@@ -117,16 +125,13 @@ def _slice(
 
 
 def _texts(array: pa.Array, column: Column, codec: RowCodec, offset: int) -> JsonColumn | None:
-    """Cast a column and spell it; None for nothing but nulls."""
     array = plain(array)
     if array.null_count == len(array):
         return None
-    if column.arrives_as:
-        return json_column_of_values(codec.encode_column(json_values(array), column, offset))
-    try:
-        return json_column_of(checked(array, column, codec), zone=codec.zone)
-    except NOT_BY_COLUMN:
-        return json_column_of_values(codec.encode_column(json_values(array), column, offset))
+    with suppress(*_NOT_BY_COLUMN):  # text of bytes that are no UTF-8 fails only when it is encoded
+        if (values := checked(array, column, codec)) is not None:
+            return json_column_of(values, zone=codec.zone)
+    return json_column_of_values(codec.encode_column(json_values(array), column, offset))
 
 
 def text_or_bytes(array: pa.Array) -> pa.Array:
@@ -144,7 +149,6 @@ def text_or_bytes(array: pa.Array) -> pa.Array:
 
 
 def _as_bytes(array: pa.Array) -> pa.Array:
-    """View text as bytes, also that of a dictionary."""
     if pa.types.is_dictionary(array.type):
         return pa.DictionaryArray.from_arrays(array.indices, _as_bytes(array.dictionary), safe=False)
     as_bytes = _AS_BYTES.get(array.type)
@@ -156,13 +160,19 @@ def plain(array: pa.Array) -> pa.Array:
     return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 
-def checked(array: pa.Array, column: Column, codec: RowCodec) -> pa.Array:
-    """Cast a whole array to its column's type, and check its values.
-
-    Raises:
-        Exception: One of ``NOT_BY_COLUMN``: the values have to be cast one by one, as ``json_values`` gives them.
-    """
-    return _CHECKS[column.type](cast_by_column(array, column), column, codec)
+def checked(array: pa.Array, column: Column, codec: RowCodec) -> pa.Array | None:
+    """Cast a whole array to its column's type; None where the values of ``json_values`` must be cast one by one."""
+    if column.arrives_as:
+        return None
+    try:
+        array = cast_by_column(array, column)
+        if low_high := _RANGES.get(column.type):
+            return array if _is_within(array, *low_high) else None
+    except _NOT_BY_COLUMN:
+        return None
+    if array.type == pa.string() and has_nul(array):
+        return None  # the rules may replace it
+    return _finite(array, column, codec) if column.type == "float" and not codec.rules.for_arrow else array
 
 
 def cast_by_column(array: pa.Array, column: Column) -> pa.Array:
@@ -194,19 +204,7 @@ def _cast_text(array: pa.Array, column: Column, target: pa.DataType) -> pa.Array
     return values
 
 
-def _any(array: pa.Array, column: Column, codec: RowCodec) -> pa.Array:  # noqa: ARG001 - one signature for all
-    return array
-
-
-def _text(array: pa.Array, column: Column, codec: RowCodec) -> pa.Array:  # noqa: ARG001 - one signature for all
-    if has_nul(array):
-        raise pa.ArrowInvalid("it may have to be replaced")
-    return array
-
-
 def _finite(array: pa.Array, column: Column, codec: RowCodec) -> pa.Array:
-    if codec.rules.for_arrow:
-        return array
     finite = pc.is_finite(array)
     if (strange := len(array) - array.null_count - (pc.sum(finite).as_py() or 0)) > 0:
         codec.note_not_finite(column, strange)
@@ -214,26 +212,10 @@ def _finite(array: pa.Array, column: Column, codec: RowCodec) -> pa.Array:
     return array
 
 
-def _dates(array: pa.Array, column: Column, codec: RowCodec) -> pa.Array:  # noqa: ARG001 - one signature for all
-    _check_range(array.view(pa.int32()), _FIRST_DAY, _LAST_DAY)
-    return array
-
-
-def _moments(array: pa.Array, column: Column, codec: RowCodec) -> pa.Array:  # noqa: ARG001 - one signature for all
-    _check_range(array.view(pa.int64()), _FIRST_MICROSECOND, _LAST_MICROSECOND)
-    return array
-
-
-def _times(array: pa.Array, column: Column, codec: RowCodec) -> pa.Array:  # noqa: ARG001 - one signature for all
-    _check_range(array.view(pa.int64()), 0, _MICROSECONDS_A_DAY - 1)
-    return array
-
-
-def _check_range(numbers: pa.Array, low: int, high: int) -> None:
-    """Refuse what is no date or time of a RECORD: year 0, year 10000, 24 o'clock."""
-    ends = pc.min_max(numbers).as_py()
-    if ends["min"] is not None and not (low <= ends["min"] and ends["max"] <= high):
-        raise OverflowError("beyond years 1 to 9999")
+def _is_within(array: pa.Array, low: int, high: int) -> bool:
+    # Arrow has dates and times that Python and RECORDs have not: year 0, year 10000, 24 o'clock.
+    ends = pc.min_max(array.view(pa.int32() if array.type == pa.date32() else pa.int64())).as_py()
+    return ends["min"] is None or (low <= ends["min"] and ends["max"] <= high)
 
 
 def json_values(array: pa.Array) -> list[Any]:
@@ -255,22 +237,3 @@ def _json_value(value: Any) -> Any:  # noqa: ANN401 - any Arrow value
     if isinstance(value, float) and math.isfinite(value):
         return Number(repr(value))
     return str(value) if isinstance(value, Decimal) else value
-
-
-_EPOCH = dt.date(1970, 1, 1)
-_MICROSECONDS_A_DAY = 86_400_000_000
-_FIRST_DAY = (dt.date.min - _EPOCH).days
-_LAST_DAY = (dt.date.max - _EPOCH).days
-_FIRST_MICROSECOND = _FIRST_DAY * _MICROSECONDS_A_DAY
-_LAST_MICROSECOND = (_LAST_DAY + 1) * _MICROSECONDS_A_DAY - 1
-
-_CHECKS: dict[str, Callable[[pa.Array, Column, RowCodec], pa.Array]] = {
-    "integer": _any,
-    "float": _finite,
-    "boolean": _any,
-    "date": _dates,
-    "dateTime": _moments,
-    "time": _times,
-    "string": _text,
-    "geography": _text,
-}

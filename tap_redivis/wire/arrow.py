@@ -10,29 +10,20 @@ from contextlib import suppress
 import pyarrow as pa
 
 from tap_redivis.client.retry import TransientError
-from tap_redivis.wire.arrays import SLICE_BYTES, place_columns, rows_of, text_or_bytes
+from tap_redivis.wire.arrays import SLICE_BYTES, place_columns, text_or_bytes
 from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.rows import DamagedRow, LargeRowLock, Rows
 
-MAX_BATCH_BYTES = 64 * 1024 * 1024
-"""Bytes of the largest message that is read: a larger one would break the promise of flat memory."""
+MAX_BATCH_BYTES = 64 * 1024 * 1024  # of one message: a larger one would break the promise of flat memory (design.md §7)
+_GATHERING_SECONDS = 0.1  # a batch that takes longer to come is given at once, so that no row waits for a slow server
 
-_GATHERING_SECONDS = 0.1
-"""A batch that takes longer to come is given at once."""
-
-Casting = Callable[[pa.RecordBatch, Sequence[pa.Array | None], RowCodec, int], Iterator[Rows]]
-"""Casts a record batch: the batch, its array for each column, the codec, and the offset of its first row."""
+Casting = Callable[[pa.RecordBatch, Sequence[pa.Array | None], RowCodec, int], Iterator[Rows]]  # such as ``rows_of``
 
 
 class ArrowDecoder:
-    """Decodes the Arrow bodies of one read stream.
+    """Decodes the Arrow bodies of one read stream; ``cast`` makes rows of a record batch."""
 
-    Args:
-        codec: The table's columns and rules.
-        cast: Makes rows of a record batch.
-    """
-
-    def __init__(self, codec: RowCodec, cast: Casting = rows_of) -> None:
+    def __init__(self, codec: RowCodec, cast: Casting) -> None:
         self._codec = codec
         self._cast = cast
         self.has_sentinel = False
@@ -44,7 +35,7 @@ class ArrowDecoder:
         with LargeRowLock(self._codec.large_rows) as turn:
             for batch in _gathered(_batches(_Source(pieces, turn))):
                 self.has_sentinel = batch.num_rows == 0  # the sentinel, if nothing follows
-                places = places or self._places(batch)  # all batches of a body have its one schema
+                places = places or _places(batch, self._codec)  # all batches of a body have its one schema
                 arrays = [None if place is None else batch.column(place) for place in places]
                 for rows in self._cast(batch, arrays, self._codec, offset):
                     offset += rows.count
@@ -53,26 +44,21 @@ class ArrowDecoder:
                 del batch, arrays
                 turn.give()
 
-    def _places(self, batch: pa.RecordBatch) -> list[int | None]:
-        """Find the codec's columns in a body, by its first batch."""
-        try:
-            names = batch.schema.names
-        except UnicodeDecodeError as error:
-            raise DamagedRow("the names in an Arrow schema are no UTF-8") from error
-        return place_columns(names, self._codec)
+
+def _places(batch: pa.RecordBatch, codec: RowCodec) -> list[int | None]:
+    try:
+        names = batch.schema.names
+    except UnicodeDecodeError as error:
+        raise DamagedRow("the names in an Arrow schema are no UTF-8") from error
+    return place_columns(names, codec)
 
 
 class _Source:
-    """A body as the file that Arrow reads.
-
-    Attributes:
-        ended: Whether the body has ended.
-        closed: As files have it.
-    """
+    """A body as the file that Arrow reads."""
 
     def __init__(self, pieces: Iterable[bytes], turn: LargeRowLock) -> None:
         self.ended = False
-        self.closed = False
+        self.closed = False  # Arrow asks for it
         self._pieces = iter(pieces)
         self._turn = turn
         self._piece = memoryview(b"")
@@ -95,11 +81,10 @@ class _Source:
         return wanted[:filled]
 
     def close(self) -> None:
-        """Be a file."""
+        """Do what Arrow expects of a file."""
         self.closed = True
 
     def _fetch(self) -> bool:
-        """Have a piece with bytes left, if there is one."""
         while not self._piece and not self.ended:
             piece = next(self._pieces, None)
             self.ended = piece is None
@@ -120,11 +105,8 @@ def _batches(source: _Source) -> Iterator[pa.RecordBatch]:
 
 
 def _gathered(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Put small batches together: to begin with a column costs as much as some hundred of its values.
-
-    None waits for one that is long in coming: what is there is given before an error, and where a batch did not come
-    right after the one before.
-    """
+    # One call of Arrow for a column costs as much as some hundred values: small batches are put together. But no batch
+    # waits for one that is long in coming, and what is there is given before an error.
     waiting: list[pa.RecordBatch] = []
     waiting_bytes = 0
     schema: pa.Schema | None = None
@@ -158,7 +140,6 @@ def _gathered(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def _together(waiting: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Give the batches that wait as one, and have none left."""
     if len(waiting) > 1:
         waiting[:] = pa.Table.from_batches(waiting).combine_chunks().to_batches()
     while waiting:
@@ -166,11 +147,7 @@ def _together(waiting: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def _validated(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Check what would make Arrow read outside of its buffers if it were damaged, such as offsets.
-
-    Returns:
-        The batch; text that is no UTF-8, for lone surrogates, as bytes: whoever spells it sees to that.
-    """
+    """Check all that would make Arrow read outside of its buffers; text that is no UTF-8 (lone surrogates) → bytes."""
     with suppress(pa.ArrowInvalid):  # mostly all is well, also text, and one call finds that
         batch.validate(full=True)
         return batch

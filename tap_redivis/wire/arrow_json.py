@@ -1,6 +1,6 @@
 """Arrow columns → JSON lines, by whole columns: no Python object for a row, and threads compute side by side.
 
-Each value is encoded as ``RowCodec`` spells it: the tests compare the two.
+Each value is encoded as ``RowCodec`` encodes it: the tests compare the two.
 """
 
 from __future__ import annotations
@@ -13,12 +13,10 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
+# Between these Arrow writes floats like msgspec, but for the fraction of whole numbers.
 _SMALLEST_FLOAT, _LARGEST_FLOAT = 1e-4, 1e10
-"""Between these Arrow writes floats like everybody else, but for the fraction of whole numbers."""
 
-LINES_BYTES = 128 * 1024
-"""Bytes of the lines that are given at once, about; larger blocks take more memory, and are not faster."""
-
+LINES_BYTES = 128 * 1024  # of the lines that are given at once: larger blocks take more memory, and are not faster
 _PIECE_BYTES = 256 * 1024
 
 _LONG_ESCAPES = frozenset(range(0x20)) - set(b"\b\t\n\f\r")
@@ -28,13 +26,7 @@ _ESCAPED = _LONG_ESCAPES | set("".join(_SHORT_ESCAPES).encode())
 
 @dataclass(frozen=True)
 class JsonColumn:
-    """One column as JSON.
-
-    Attributes:
-        array: The JSON text of each value without its quotes; null for null.
-        before: The quote before each value that is not null, if there is one.
-        after: What follows it.
-    """
+    """One column as JSON: ``before`` and ``after`` stand around each value that is not null."""
 
     array: pa.StringArray
     before: str = ""
@@ -49,15 +41,12 @@ class JsonColumn:
 
 
 def encode_rows(keys: Sequence[str], columns: Sequence[JsonColumn | None], count: int) -> Iterator[tuple[int, bytes]]:
-    """Write rows as JSON lines.
+    """Write rows as JSON lines, in blocks of about ``LINES_BYTES`` with their number of rows.
 
     Args:
         keys: The key of each column, with its quotes and colon.
         columns: The columns; None for one of nulls.
         count: Number of rows.
-
-    Returns:
-        Some rows after another: how many, and their lines, of about ``LINES_BYTES``, or one row.
     """
     pieces: list[pa.StringArray | str] = []
     constant = "{"
@@ -86,13 +75,9 @@ def _cut(lines: pa.StringArray) -> Iterator[tuple[int, bytes]]:
 
 
 def json_column_of(array: pa.Array, *, zone: str = "") -> JsonColumn:
-    """Spell an array of one of the columns' types.
-
-    Args:
-        array: Its values; floats must be finite, dates and times within Python's.
-        zone: What is appended to dateTimes.
-    """
-    return _KINDS[array.type](array, zone)
+    """Encode an array of one of the columns' types: floats must be finite, dates and times within Python's."""
+    column = _KINDS[array.type](array)
+    return JsonColumn(column.array, '"', f'{zone}"') if array.type == pa.timestamp("us") else column
 
 
 def json_column_of_values(values: Sequence[bytes]) -> JsonColumn:
@@ -105,14 +90,11 @@ def has_nul(array: pa.Array) -> bool:
     return any(b"\0" in piece for piece in _pieces(array))
 
 
-def _plain(array: pa.Array, _: str) -> JsonColumn:
-    return JsonColumn(array.cast(pa.string()))
-
-
-def _floats(array: pa.Array, _: str) -> JsonColumn:
+def _floats(array: pa.Array) -> JsonColumn:
     size = pc.abs(array)
     usual = pc.or_(pc.equal(size, 0.0), pc.and_(pc.greater_equal(size, _SMALLEST_FLOAT), pc.less(size, _LARGEST_FLOAT)))
     if pc.all(usual).as_py() is False:
+        # Where Arrow takes exponents is not where msgspec does.
         return json_column_of_values([msgspec.json.encode(value) for value in array.to_pylist()])
     texts = array.cast(pa.string())
     whole = pc.equal(pc.floor(array), array)
@@ -121,30 +103,22 @@ def _floats(array: pa.Array, _: str) -> JsonColumn:
     return JsonColumn(texts)
 
 
-def _dates(array: pa.Array, _: str) -> JsonColumn:
-    return JsonColumn(array.cast(pa.string()), '"', '"')
-
-
-def _moments(array: pa.Array, zone: str) -> JsonColumn:
+def _moments(array: pa.Array) -> JsonColumn:
     texts = _without_empty_fraction(array, pa.timestamp("s"), len("2012-01-01 12:30:00"))
-    return JsonColumn(pc.binary_replace_slice(texts, start=10, stop=11, replacement="T"), '"', f'{zone}"')
-
-
-def _times(array: pa.Array, _: str) -> JsonColumn:
-    return JsonColumn(_without_empty_fraction(array, pa.time32("s"), len("12:30:00")), '"', '"')
+    return JsonColumn(pc.binary_replace_slice(texts, start=10, stop=11, replacement="T"), '"', '"')
 
 
 def _without_empty_fraction(array: pa.Array, of_seconds: pa.DataType, length: int) -> pa.StringArray:
-    """Write times with microseconds only where they are not zero."""
-    try:
+    try:  # one cast tells whether all have whole seconds
         return array.cast(of_seconds).cast(pa.string())
     except pa.ArrowInvalid:  # some have a fraction
-        texts = array.cast(pa.string())
+        texts = array.cast(pa.string())  # always with six digits, where ISO 8601 in Python has none for whole seconds
         return pc.if_else(pc.equal(pc.subsecond(array), 0.0), pc.utf8_slice_codeunits(texts, 0, length), texts)
 
 
-def _strings(array: pa.Array, _: str) -> JsonColumn:
-    found = _found(array, _ESCAPED)
+def _strings(array: pa.Array) -> JsonColumn:
+    others = bytes({*range(256)} - _ESCAPED)
+    found = set().union(*(piece.translate(None, others) for piece in _pieces(array)))
     if found & _LONG_ESCAPES:
         return json_column_of_values([msgspec.json.encode(value) for value in array.to_pylist()])
     for character, escape in _SHORT_ESCAPES.items():  # the backslash comes first
@@ -153,25 +127,17 @@ def _strings(array: pa.Array, _: str) -> JsonColumn:
     return JsonColumn(array, '"', '"')
 
 
-def _found(array: pa.StringArray, characters: frozenset[int]) -> set[int]:
-    """Find out which of some characters are in the values."""
-    others = bytes({*range(256)} - characters)
-    return set().union(*(piece.translate(None, others) for piece in _pieces(array)))
-
-
 def _pieces(array: pa.StringArray) -> Iterator[bytes]:
-    """Give the bytes of all values in pieces, as values may be large."""
-    data = memoryview(_data(array))
+    data = memoryview(_data(array))  # in pieces, since each is copied, and values may be large
     return (data[start : start + _PIECE_BYTES].tobytes() for start in range(0, len(data), _PIECE_BYTES))
 
 
 def _only(array: pa.StringArray) -> pa.Buffer:
-    """Give the bytes of the only value."""
     return pa.py_buffer(b"null") if array.null_count else _data(array)
 
 
 def _data(array: pa.StringArray) -> pa.Buffer:
-    """Give the bytes of all values, one after another; those of nulls may be among them."""
+    # The bytes of all values, one after another, without a copy; those of nulls may be among them.
     _, offsets, data = array.buffers()
     if not len(array) or data is None:
         return pa.py_buffer(b"")
@@ -179,12 +145,14 @@ def _data(array: pa.StringArray) -> pa.Buffer:
     return data[numbers[array.offset] : numbers[array.offset + len(array)]]
 
 
-_KINDS: dict[pa.DataType, Callable[[Any, str], JsonColumn]] = {
-    pa.int64(): _plain,
-    pa.bool_(): _plain,
+_KINDS: dict[pa.DataType, Callable[[Any], JsonColumn]] = {
+    pa.int64(): lambda array: JsonColumn(array.cast(pa.string())),
+    pa.bool_(): lambda array: JsonColumn(array.cast(pa.string())),
     pa.float64(): _floats,
-    pa.date32(): _dates,
+    pa.date32(): lambda array: JsonColumn(array.cast(pa.string()), '"', '"'),
     pa.timestamp("us"): _moments,
-    pa.time64("us"): _times,
+    pa.time64("us"): lambda array: JsonColumn(
+        _without_empty_fraction(array, pa.time32("s"), len("12:30:00")), '"', '"'
+    ),
     pa.string(): _strings,
 }

@@ -11,18 +11,14 @@ import pyarrow as pa
 
 from tap_redivis.errors import InvalidValue
 from tap_redivis.model.columns import Column
-from tap_redivis.wire.arrays import NOT_BY_COLUMN, TARGETS, cast_by_column, checked, json_values, plain, size_of
+from tap_redivis.wire.arrays import TARGETS, cast_by_column, checked, json_values, plain, size_of
 from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.rows import MAX_ROW_BYTES, too_large
 
 
 @dataclass(frozen=True)
 class ArrowRows:
-    """Some rows of a read stream, in its order, as a record batch.
-
-    Attributes:
-        batch: The rows, in the schema that ``arrow_schema`` gives.
-    """
+    """Some rows of a read stream, in its order, as a record batch with the schema of ``arrow_schema``."""
 
     batch: pa.RecordBatch
 
@@ -62,25 +58,14 @@ class ArrowRows:
 
 @lru_cache(maxsize=8)
 def arrow_schema(codec: RowCodec) -> pa.Schema:
-    """Say what each column is in Arrow; all may be null."""
+    """Return the schema of a table's record batches; all columns may be null."""
     return pa.schema([(column.name, _type(column, codec)) for column in codec.columns])
 
 
 def batches_of(
     batch: pa.RecordBatch, arrays: Sequence[pa.Array | None], codec: RowCodec, offset: int
 ) -> Iterator[ArrowRows]:
-    """Cast a record batch.
-
-    Args:
-        batch: The batch.
-        arrays: For each column of the codec the batch's array, or None where it is missing.
-        codec: The table's columns and rules.
-        offset: Offset of the batch's first row in its stream.
-
-    Raises:
-        InvalidValue: A value cannot be read as its variable's type; the rows before it have been given.
-        RowTooLarge: A row is larger than ``MAX_ROW_BYTES``; the same.
-    """
+    """Cast a record batch (see ``arrays.rows_of``)."""
     large = None if batch.nbytes <= MAX_ROW_BYTES else _first_too_large(arrays, 0, batch.num_rows)
     if large is None:
         if batch.num_rows:
@@ -96,7 +81,7 @@ def _first(arrays: Sequence[pa.Array | None], count: int) -> list[pa.Array | Non
 
 
 def _first_too_large(arrays: Sequence[pa.Array | None], start: int, count: int) -> int | None:
-    """Find the first row that is too large, by halves: mostly all rows together are not."""
+    # By halves: in most batches all rows together are small enough, and one look tells.
     if size_of(arrays, start, count) <= MAX_ROW_BYTES:
         return None
     if count == 1:
@@ -126,20 +111,12 @@ def _column(array: pa.Array | None, column: Column, codec: RowCodec, count: int,
     if array is None or array.null_count == count:
         return pa.nulls(count, kind)
     array = plain(array)
-    try:
-        values = None if column.arrives_as else checked(array, column, codec)
-    except NOT_BY_COLUMN:
-        values = None
+    values = checked(array, column, codec)
     if values is None:
-        values = _array_of(codec.cast_column(json_values(array), column, offset), column)
+        one_by_one = codec.cast_column(json_values(array), column, offset)
+        is_text = column.type in {"date", "dateTime", "time"}  # as JSON has them
+        values = cast_by_column(pa.array(one_by_one, pa.string() if is_text else TARGETS[column.type]), column)
     return values if values.type == kind else values.view(kind)
-
-
-def _array_of(values: Sequence[object], column: Column) -> pa.Array:
-    """Make an array of values that were cast one by one: dates and times are text then."""
-    if column.type in {"date", "dateTime", "time"}:
-        return cast_by_column(pa.array(values, pa.string()), column)
-    return pa.array(values, TARGETS[column.type])
 
 
 def _type(column: Column, codec: RowCodec) -> pa.DataType:

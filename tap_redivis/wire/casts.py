@@ -1,4 +1,4 @@
-"""Cast one value to its column's type, and spell it as RECORDs spell it. Pure.
+"""Casts one value, as a body has it, to its column's type, as a RECORD has it. Pure.
 
 This is the exact but slow way for values that did not arrive in their type: retyped variables arrive as strings
 (redivis-api §6.2), and dates may have one-digit months. What comes out is the value as JSON has it: integers, floats,
@@ -29,7 +29,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _WHOLE = re.compile(r"[+-]?\d+")
 _NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
-_LONGEST_NUMBER = 1000
+_LONGEST_NUMBER = 1000  # a longer text is rubbish, and must not cost the time of parsing it
 
 
 class Number(float):
@@ -43,14 +43,7 @@ class Number(float):
 
 
 def cast(value: Any, column_type: ColumnType) -> Value:  # noqa: ANN401 - any JSON value
-    """Cast a JSON value to a column's type.
-
-    Args:
-        value: Decoded JSON; numbers with a fraction or exponent as ``Number``.
-        column_type: The type that it must have.
-
-    Returns:
-        The value as a RECORD has it; a float may be NaN or infinite.
+    """Cast decoded JSON, with fractions as ``Number``, to what a RECORD has; a float may be NaN or infinite.
 
     Raises:
         ValueError: It cannot be read as that type.
@@ -62,7 +55,7 @@ def recast(value: Value, column_type: ColumnType) -> Value:
     """Cast a value of one type, as ``cast`` gave it, to another type where nothing is lost.
 
     Raises:
-        ValueError: Something would be, or it cannot be read as that type.
+        ValueError: Something would be lost, or it cannot be read as that type.
     """
     if isinstance(value, bool) and column_type in {"integer", "float"}:
         value = int(value)
@@ -166,9 +159,8 @@ def _time(value: Any) -> str:  # noqa: ANN401
 
 
 def _microseconds(fraction: str) -> int:
-    """Read up to nine digits; more than microseconds would be rounded, so they must be zeros."""
     if fraction[6:].strip("0"):
-        raise ValueError("finer than microseconds")
+        raise ValueError("finer than microseconds")  # rounded, it would be another moment
     return int(fraction[:6].ljust(6, "0"))
 
 

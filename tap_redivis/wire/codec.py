@@ -1,4 +1,4 @@
-"""The columns and rules of one table: how its values are checked, cast and written as JSON."""
+"""Checks the values of one table's rows, casts them by its rules, and writes them as JSON lines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import re
 import threading
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import msgspec
 
@@ -16,8 +16,6 @@ from tap_redivis.model.columns import _SURROGATES, INT64_MAX, INT64_MIN, Column,
 from tap_redivis.wire.casts import Number, Value, cast, is_finite, recast
 from tap_redivis.wire.json_lines import has_escaped_nul, is_too_fine, utc_appender
 from tap_redivis.wire.rows import JsonRows, ValueIssues
-
-T = TypeVar("T")
 
 _FIELD_TYPES: dict[str, Any] = {
     "string": str,
@@ -33,17 +31,7 @@ _NEEDS_ESCAPING = re.compile(r'["\\\x00-\x1f]')
 
 
 class RowCodec:
-    """Checks, casts and spells the rows of one table.
-
-    Args:
-        table: The table's reference, for errors.
-        columns: The columns, in the order that RECORDs have them.
-        rules: What to do with values that targets cannot take.
-        issues: Where changes are counted.
-
-    Attributes:
-        large_rows: Held by the read stream that has a large row in memory.
-    """
+    """Checks, casts and encodes the rows of one table; ``columns`` have the order of RECORDs."""
 
     def __init__(self, table: str, columns: Sequence[Column], rules: ValueRules, issues: ValueIssues) -> None:
         self.columns = tuple(columns)
@@ -58,16 +46,11 @@ class RowCodec:
         self._decoder = None if self.row_type is None else msgspec.json.Decoder(self.row_type)
         self._has_times = any(column.type in {"dateTime", "time"} for column in columns)
         self._append_zones = utc_appender(columns) if rules.append_utc else None
-        self.large_rows = threading.Lock()
+        self.large_rows = threading.Lock()  # held by the read stream that has a large row in memory
         self.all_must_come = False
 
     def fitted(self, columns: Sequence[Column], *, all_must_come: bool) -> RowCodec:
-        """Make the codec for columns that are known to arrive otherwise, or not at all.
-
-        Args:
-            columns: The same columns, with what is known of them.
-            all_must_come: Whether it is an error if a body lacks one of the others.
-        """
+        """Make the codec for columns that are known to arrive otherwise; ``all_must_come``: a lack is an error."""
         codec = RowCodec(self.table, columns, self.rules, self._issues)
         codec.all_must_come = all_must_come
         return codec
@@ -76,9 +59,10 @@ class RowCodec:
         """Count columns that a body does not have.
 
         Raises:
-            SchemaChanged: It must have them: the table is a released one, so all of its bodies have the same.
+            SchemaChanged: The body must have them.
         """
         for name in names:
+            # All bodies of a released table have the same columns: with nulls, the tap would lose data silently.
             if self.all_must_come:
                 raise SchemaChanged(
                     f"a read stream lacks the column {name!r}, which the table has",
@@ -92,11 +76,8 @@ class RowCodec:
         return self.fitted((*self.columns, column), all_must_come=self.all_must_come)
 
     def encode_lines(self, lines: bytes) -> JsonRows | None:
-        """Check and spell JSON lines whose keys are the columns' names; None where some row needs casting.
-
-        Casting it must be where the decoder would hide something: U+0000, or parts of microseconds, which it rounds,
-        up to the next day.
-        """
+        """Check and encode JSON lines whose keys are the columns' names; None where some row needs casting."""
+        # The decoder hides U+0000, and rounds parts of microseconds, up to the next day: such rows are cast.
         if self._decoder is None or has_escaped_nul(lines):
             return None
         try:
@@ -120,20 +101,11 @@ class RowCodec:
             self._issues.add(f"streams with the unknown column {name!r}, which is left out")
 
     def encode_column(self, values: Sequence[Any], column: Column, offset: int) -> list[bytes]:
-        """Cast and spell the values of one column, one by one.
-
-        Args:
-            values: JSON values.
-            column: The column.
-            offset: Offset of the first value's row in its stream, for errors.
-
-        Raises:
-            InvalidValue: A value cannot be read as its type, and the rules say to fail.
-        """
+        """Cast and encode JSON values one by one; for errors, the first one's row has the ``offset`` in its stream."""
         return [self._encode(value, column) for value in self.cast_column(values, column, offset)]
 
     def cast_column(self, values: Sequence[Any], column: Column, offset: int) -> list[Value]:
-        """Cast the values of one column, one by one (see ``encode_column``)."""
+        """Cast JSON values one by one, or raise ``InvalidValue``."""
         return [self._cast(value, column, offset + index) for index, value in enumerate(values)]
 
     def note_not_finite(self, column: Column, count: int) -> None:
@@ -141,21 +113,15 @@ class RowCodec:
         self._issues.add(f"NaN or infinite values of {column.name!r} written as null", count)
 
     def cast_row(self, row: dict[str, Any], names: Sequence[str], offset: int) -> list[Value]:
-        """Cast one row.
-
-        Args:
-            row: Decoded JSON object.
-            names: The key of each column in it.
-            offset: The row's offset in its stream, for errors.
-
-        Raises:
-            InvalidValue: A value cannot be read as its type, and the rules say to fail.
-        """
+        """Cast one decoded row, which has the columns under ``names``, or raise ``InvalidValue``."""
         return [self._cast(row.get(name), column, offset) for name, column in zip(names, self.columns, strict=True)]
 
     def _cast(self, raw: Any, column: Column, offset: int) -> Value:  # noqa: ANN401 - any JSON value
         try:
-            value = self._cast_exactly(raw, column) if column.arrives_as else cast(raw, column.type)
+            value = cast(raw, column.wire_type)
+            # A retyped value goes by way of the type that it has, so that all formats give the same.
+            if column.arrives_as and value is not None and is_finite(value):
+                value = recast(value, column.type)
         except ValueError as error:
             if not self.rules.invalid_as_null:
                 raise self._invalid(raw, column, offset, error) from None
@@ -164,17 +130,9 @@ class RowCodec:
         if not self.rules.for_arrow and not is_finite(value):
             self.note_not_finite(column, 1)
             return None
-        return self._clean(value, column)
-
-    def _cast_exactly(self, raw: Any, column: Column) -> Value:  # noqa: ANN401 - any JSON value
-        """Cast a value of a retyped variable, by way of the type that it has, so that all formats give the same."""
-        value = cast(raw, column.wire_type)
-        return recast(value, column.type) if value is not None and is_finite(value) else value
-
-    def _clean(self, value: T, column: Column) -> T | str:
-        """Replace the characters that abort SQL targets, if the rules say so."""
         if not isinstance(value, str) or not self._bad_characters or not self._bad_characters.search(value):
             return value
+        # Such characters abort SQL targets.
         cleaned, count = self._bad_characters.subn("\ufffd", value)
         self._issues.add(f"invalid characters of {column.name!r} replaced by U+FFFD", count)
         return cleaned
@@ -197,7 +155,7 @@ class RowCodec:
 
 
 def _row_type(columns: Sequence[Column]) -> type[msgspec.Struct] | None:
-    """Build the Struct that checks types; None where a name cannot be a Struct's key, or a type must be cast."""
+    # msgspec refuses keys that need escapes, and cannot read a type from text of another one.
     if any(column.arrives_as or _NEEDS_ESCAPING.search(column.name) for column in columns):
         return None
     fields = [f"c{index}" for index in range(len(columns))]

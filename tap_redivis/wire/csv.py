@@ -14,20 +14,14 @@ from tap_redivis.wire.arrays import TARGETS, place_columns, rows_of, text_or_byt
 from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.rows import LARGE_ROW_BYTES, MAX_ROW_BYTES, DamagedRow, JsonRows, LargeRowLock, too_large
 
+# Bytes that are parsed at once. With 1 MiB, eight read streams take 37 MiB more, and 8 % less processor time.
 _PART_BYTES = 256 * 1024
-"""Bytes that are parsed at once. With 1 MiB, eight read streams take 37 MiB more, and 8 % less processor time."""
 _TEXT = frozenset({"string", "geography"})
-_MARK = "\ufeff".encode()
-"""The byte order mark: of a file, where it begins one, else a character like any other."""
+_MARK = "\ufeff".encode()  # the byte order mark: of a file, where it begins one, else a character like any other
 
 
 class CsvDecoder:
-    """Decodes the CSV bodies of one read stream.
-
-    Args:
-        codec: The table's columns and rules.
-        names: The columns in the order that was asked for: the order of a body without a header.
-    """
+    """Decodes the CSV bodies of one read stream; ``names`` have the order of a body without a header."""
 
     def __init__(self, codec: RowCodec, names: Sequence[str]) -> None:
         self._codec = codec
@@ -59,13 +53,12 @@ class CsvDecoder:
                 turn.give()
 
     def _check_unended(self, offset: int, part: bytes) -> None:
-        """Take a last record without a line end only if it comes again: a value that was cut would look the same."""
+        # A value that was cut looks like a whole one: a last record without a line end counts only if it comes again.
         before, self._unended = self._unended, (offset, part)
         if before != self._unended:
             raise TransientError("the body ended in the middle of a row")
 
     def _parse(self, part: bytes, offset: int) -> tuple[pa.RecordBatch, list[pa.Array | None]] | None:
-        """Parse whole records; None for a header alone."""
         begin = 0 if self._names else self._read_header(part)
         if begin == len(part):
             return None
@@ -79,7 +72,7 @@ class CsvDecoder:
             raise DamagedRow(f"a CSV record from row {offset} on is damaged") from error
 
     def _typed(self, data: pa.Buffer) -> tuple[pa.RecordBatch, list[pa.Array | None]] | None:
-        """Parse a part straight into the columns' types, if its spelling is the usual one."""
+        """Parse a part straight into the columns' types; None where a value is not written in the usual way."""
         try:
             batch, arrays = self._parsed(data, lambda column: TARGETS[column.type])
         except pa.ArrowInvalid:
@@ -90,7 +83,6 @@ class CsvDecoder:
         return batch, arrays
 
     def _as_text(self, data: pa.Buffer) -> tuple[pa.RecordBatch, list[pa.Array | None]]:
-        """Parse a part without any reading of values, to be cast by column or one by one."""
         batch, arrays = self._parsed(data, lambda _: pa.string(), is_text=True)
         columns = self._codec.columns
         filled = (_without_empty(array, column) for array, column in zip(arrays, columns, strict=True))
@@ -111,11 +103,8 @@ class CsvDecoder:
         return batch, [None if place is None else batch.column(str(place)) for place in places]
 
     def _read_header(self, part: bytes) -> int:
-        """Take the names from the first record if it holds them; every body may have one (redivis-api §8.1.7).
-
-        Returns:
-            Bytes of the header, 0 if there is none.
-        """
+        """Take the names from a header, if there is one, and return its bytes."""
+        # Every body may have one, and nothing announces it (redivis-api §8.1.7): what has most of the names is one.
         end = _first_record_end(part)
         first = _fields(part[: min(end, LARGE_ROW_BYTES)])  # a larger record is a row
         asked = {name.lower() for name in self._asked}
@@ -130,12 +119,7 @@ class CsvDecoder:
 
 
 def whole_records(pieces: Iterable[bytes], check_size: Callable[[int], None]) -> Iterator[bytes]:
-    """Cut a body into parts of whole records; only the last part may lack its line end.
-
-    Args:
-        pieces: The body, cut anywhere.
-        check_size: Called with the bytes of a record that is not complete yet.
-    """
+    """Cut a body into parts of whole records; ``check_size`` gets the bytes of a record that is not complete yet."""
     waiting = bytearray()
     whole = quotes = 0  # whole: bytes of waiting that are complete records
     failure: TransientError | None = None
@@ -161,7 +145,7 @@ def whole_records(pieces: Iterable[bytes], check_size: Callable[[int], None]) ->
 
 
 def _last_record_end(piece: bytes, quotes: int) -> int:
-    """Find the end of the last line end outside of quotes: an even number of quotes stands before it (RFC 4180)."""
+    # A line end ends a record if an even number of quotes stands before it (RFC 4180).
     end = piece.rfind(b"\n")
     quotes += piece.count(b'"', 0, max(end, 0))
     while end >= 0 and quotes % 2:
@@ -190,7 +174,6 @@ def _fields(record: bytes) -> list[str]:
 def _read(
     data: pa.Buffer, names: Sequence[str], kinds: Mapping[str, pa.DataType], *, check_utf8: bool
 ) -> pa.RecordBatch:
-    """Parse whole records with Arrow."""
     if memoryview(data)[: len(_MARK)].tobytes() == _MARK:
         data = pa.py_buffer(_MARK + data.to_pybytes())  # the first one is left out: it would begin a file
     table = csv.read_csv(
@@ -211,5 +194,5 @@ def _read(
 
 
 def _without_empty(array: pa.Array | None, column: Column) -> pa.Array | None:
-    """Take an empty field for null where no value of the type is empty, quoted or not."""
+    # Where no value of the type can be empty, an empty field is null, quoted or not.
     return array if array is None or column.wire_type in _TEXT else pc.if_else(pc.equal(array, ""), None, array)

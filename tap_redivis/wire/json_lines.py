@@ -1,7 +1,7 @@
-"""Everything that reads or changes rows while they are JSON lines.
+"""Reads and changes rows while they are JSON lines: from what decoders give to RECORD lines.
 
 That is: signs that a line needs casting, zones, added columns, marks of deleted rows, the highest replication key, and
-RECORD envelopes. All of it relies on the one spelling that decoders give (see ``rows``).
+RECORD envelopes. All of it relies on the one encoding that decoders give (see ``rows``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tap_redivis.model.columns import Column, KeyValue
 from tap_redivis.model.reads import ChangeCounts
 from tap_redivis.wire.rows import JsonRows, Parts
 
-_LONG_ROW_BYTES = 4096
+_LONG_ROW_BYTES = 4096  # on average: a change of all rows at once takes several copies, too many for large rows
 _SLICE_BYTES = 64 * 1024
 _TOO_FINE = re.compile(rb":\d\d\.\d{6}0*[1-9]")
 CHANGED_CHARACTERS = re.compile("[\x00\ufffd\ud800-\udfff]")
@@ -58,8 +58,8 @@ def utc_appender(columns: Sequence[Column]) -> Callable[[bytes], bytes] | None:
     return lambda lines: pattern.sub(rb'\1+00:00"', lines)
 
 
-ColumnAppender = Callable[[JsonRows, int, int], JsonRows]
-"""Adds columns to some rows, given the ordinal of their read stream and the offset of the first one in it."""
+ColumnAppender = Callable[[JsonRows, int, int], JsonRows]  # rows, ordinal of their stream, offset of the first one
+RecordLines = Callable[[JsonRows], Parts]
 
 
 def column_appender(names: Sequence[str], *, table: str, version_tag: str | None, table_version: int) -> ColumnAppender:
@@ -81,21 +81,11 @@ def column_appender(names: Sequence[str], *, table: str, version_tag: str | None
         key = b',"%b":"%d-%d-%%d"' % (ROW_KEY.encode(), table_version, ordinal)
         return _with_ends(rows, key + constant, range(offset, offset + rows.count))
 
-    return extend if names else _unchanged
-
-
-def _unchanged(rows: JsonRows, _ordinal: int, _offset: int) -> JsonRows:
-    return rows
+    return extend if names else lambda rows, _ordinal, _offset: rows
 
 
 def _with_ends(rows: JsonRows, end: bytes, numbers: Sequence[int]) -> JsonRows:
-    """Put an end in the place of each row's own.
-
-    Args:
-        rows: The rows; ``}`` stands before each line end.
-        end: The new end, as a format for one number or none.
-        numbers: The number of each row, if the format has one.
-    """
+    """Replace ``}`` and the line end of each row; ``end`` is a format for the row's number, or for nothing."""
     if len(rows.lines) > rows.count * _LONG_ROW_BYTES:
         return JsonRows(rows.count, _with_ends_one_by_one(rows, end, numbers))
     # One call each of C for all rows: several times as fast as a join of lines and ends.
@@ -107,7 +97,6 @@ def _with_ends(rows: JsonRows, end: bytes, numbers: Sequence[int]) -> JsonRows:
 
 
 def _with_ends_one_by_one(rows: JsonRows, end: bytes, numbers: Sequence[int]) -> bytes:
-    """Do the same with one copy only, since the rows may be large."""
     lines, begin = memoryview(rows.lines), 0
     parts: list[bytes | memoryview] = []
     for index in range(rows.count):
@@ -118,15 +107,10 @@ def _with_ends_one_by_one(rows: JsonRows, end: bytes, numbers: Sequence[int]) ->
 
 
 class DeletionMarker:
-    """Replaces the change column of a comparison's rows by ``_sdc_deleted_at``.
+    """Replaces the change column, the last one of a comparison's rows, by ``_sdc_deleted_at``.
 
     The change column has the letter ``i``, ``c`` or ``d`` for a row that was inserted, changed or deleted; ``r`` or
     ``g`` for a row that is there, or gone, unlike in a version in between.
-
-    Args:
-        change_column: The last column of the rows.
-        found_at: The value of ``_sdc_deleted_at`` for deleted rows.
-        zone: What is appended to times.
     """
 
     def __init__(self, change_column: Column, found_at: datetime, zone: str) -> None:
@@ -157,11 +141,7 @@ def _last_pair(name: str, value: str | None) -> bytes:
 
 
 class HighestKey:
-    """Finds the highest value of a column in JSON lines.
-
-    Args:
-        column: The column.
-    """
+    """Finds the highest value of a column in JSON lines."""
 
     def __init__(self, column: Column) -> None:
         self.column = column
@@ -183,23 +163,14 @@ class HighestKey:
         return [json.loads(line)[self.column.name] for line in lines.splitlines()]
 
     def _sure_part(self, value: KeyValue | None) -> KeyValue | None:
-        """Cut a text before a character that the tap replaced: what is left is not higher than what the source has."""
+        # Cut before a character that the tap replaced, what is left is not higher than the value that the source has.
         if self.column.type == "string" and isinstance(value, str):
             return CHANGED_CHARACTERS.split(value, maxsplit=1)[0]
         return value
 
 
-RecordLines = Callable[[JsonRows], Parts]
-"""Makes the RECORD lines of some rows."""
-
-
 def splicing(stream: str, version: int | None) -> RecordLines:
-    """Make RECORD lines by putting each row, which is a JSON line already, between two constant pieces.
-
-    Args:
-        stream: Name of the stream.
-        version: Singer version of the load, or None to leave it out.
-    """
+    """Make what puts each row, which is a JSON line already, between two constant pieces: a RECORD line."""
     prefix = b'{"type":"RECORD","stream":' + msgspec.json.encode(stream) + b',"record":'
     infix = b"" if version is None else b',"version":%d' % version
 

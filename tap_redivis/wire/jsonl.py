@@ -14,11 +14,7 @@ from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, JsonRows, LargeRowL
 
 
 class JsonlDecoder:
-    """Decodes the JSON Lines bodies of one read stream.
-
-    Args:
-        codec: The table's columns and rules.
-    """
+    """Decodes the JSON Lines bodies of one read stream."""
 
     def __init__(self, codec: RowCodec) -> None:
         self._codec = codec
@@ -53,7 +49,7 @@ class JsonlDecoder:
         turn.take(len(tail))
 
     def _last(self, tail: bytes, offset: int) -> Iterator[JsonRows]:
-        """Take a line without its end for a row only if it is whole: an object that was cut never parses."""
+        # A line without its end is a row only if it is whole: an object that was cut never parses.
         if not tail.strip():
             return
         if not isinstance(_parsed(tail), dict):
@@ -63,27 +59,24 @@ class JsonlDecoder:
     def _decode(self, lines: bytes, offset: int) -> Iterator[JsonRows]:
         if not self._names:
             self._names = self._keys_of_first_row(lines)
-        rows = self._spelled(lines)
+        rows = self._encoded(lines)
         if rows is None:  # some row needs casting: take them one by one
             yield from self._one_by_one(lines, offset)
         elif rows.count:
             yield rows
 
-    def _spelled(self, lines: bytes) -> JsonRows | None:
-        """Spell lines the fast way; None where their keys or values are not as usual."""
-        if self._names != self._expected:
-            return None
-        return self._codec.encode_lines(lines)
+    def _encoded(self, lines: bytes) -> JsonRows | None:
+        # The fast way needs the usual keys.
+        return self._codec.encode_lines(lines) if self._names == self._expected else None
 
     def _one_by_one(self, lines: bytes, offset: int) -> Iterator[JsonRows]:
-        """Decode row by row; the rows before a bad one are given before its error."""
         encoded: list[bytes] = []
         failure: DamagedRow | InvalidValue | None = None
         for line in filter(bytes.strip, lines.split(b"\n")):
             try:
                 encoded.append(self._row(line, offset + len(encoded)))
             except (DamagedRow, InvalidValue) as error:
-                failure = error
+                failure = error  # the rows before it are good: a resume begins after them
                 break
         if encoded:
             yield JsonRows(len(encoded), b"".join(encoded))
@@ -91,7 +84,7 @@ class JsonlDecoder:
             raise failure
 
     def _row(self, line: bytes, offset: int) -> bytes:
-        if (rows := self._spelled(line)) is not None:
+        if (rows := self._encoded(line)) is not None:
             return rows.lines
         row = _parsed(line)
         if not isinstance(row, dict):
@@ -99,7 +92,7 @@ class JsonlDecoder:
         return self._codec.encode_row(self._codec.cast_row(row, self._names or self._expected, offset))
 
     def _keys_of_first_row(self, lines: bytes) -> list[str]:
-        """Find each column's key in the server's spelling: names match without case (redivis-api §8.1.13)."""
+        # The server may write names in another case than the variable list does (redivis-api §8.1.13).
         first = _parsed(lines.lstrip().split(b"\n", 1)[0])
         if not isinstance(first, dict):
             return []

@@ -1,8 +1,7 @@
-"""Rows as every wire decoder gives them: JSON lines in one spelling, checked against the columns.
+"""Rows as every wire decoder gives them: JSON lines in msgspec's encoding, or record batches.
 
-The spelling is msgspec's: shortest floats, integers without a fraction, dates and times in ISO 8601 without a zone,
-keys in the order of the columns, nulls written out. A decoder that finds a value of another type casts that row by
-``values``.
+JSON lines have shortest floats, integers without a fraction, dates and times in ISO 8601 without a zone, keys in the
+order of the columns, and nulls written out.
 """
 
 from __future__ import annotations
@@ -13,71 +12,32 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from tap_redivis.client.retry import TransientError
 from tap_redivis.errors import RowTooLarge
-from tap_redivis.model.columns import KeyValue
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from tap_redivis.wire.batches import ArrowRows
 
+# A larger row is refused, and only one row above the second limit is in memory at a time: memory stays flat (design.md
+# §7), whatever the table holds.
 MAX_ROW_BYTES = 16 * 1024 * 1024
-"""Bytes of the largest row that is read: larger ones would break the promise of flat memory."""
-
 LARGE_ROW_BYTES = 1024 * 1024
-"""Bytes from which on a row is large, so that only one may be held at a time."""
 
-Parts = tuple[bytes | memoryview, ...]
-"""Bytes that follow one another, without the copy that would put them together."""
-
-
-class Counted(Protocol):
-    """Some rows of a read stream, in its order, wherever they are."""
-
-    @property
-    def count(self) -> int:
-        """Number of rows."""
-        ...
-
-    @property
-    def size(self) -> int:
-        """Bytes that they take, about."""
-        ...
-
-    @property
-    def last_digest(self) -> str:
-        """Digest of the last row."""
-        ...
-
-    def first(self, count: int) -> Self:
-        """Take the first ``count`` rows."""
-        ...
-
-
-class Rows(Counted, Protocol):
-    """Some rows of a read stream, in its order, whatever they are held as."""
-
-    def without_first(self, count: int) -> Self:
-        """Leave out the first ``count`` rows."""
-        ...
+Parts = tuple[bytes | memoryview, ...]  # bytes that follow one another: a join would copy large rows
+Rows: TypeAlias = "JsonRows | ArrowRows"  # as text: runs that read JSON Lines need not import Arrow
 
 
 @dataclass(frozen=True)
 class JsonRows:
-    """Some rows of a read stream, in its order, as JSON lines.
-
-    Attributes:
-        count: Number of rows.
-        lines: JSON objects, each followed by one line end.
-        highest: The highest replication key in them; None if there is none, or if they are a part of what was read.
-    """
+    """Some rows of a read stream, in its order: ``lines`` has JSON objects, each followed by one line end."""
 
     count: int
     lines: bytes
-    highest: KeyValue | None = None
 
     @property
     def size(self) -> int:
@@ -101,39 +61,9 @@ class JsonRows:
         return JsonRows(self.count - count, b"".join(self.lines.splitlines(keepends=True)[count:]))
 
 
-@dataclass(frozen=True)
-class Lines:
-    """Some rows of a read stream, in its order, as they are to be written.
-
-    Attributes:
-        count: Number of rows.
-        parts: What is to be written, one after another.
-        last_digest: Digest of the last row.
-        highest: The highest replication key in them; None if there is none, or nobody asks.
-    """
-
-    count: int
-    parts: Parts
-    last_digest: str
-    highest: KeyValue | None = None
-
-    @property
-    def size(self) -> int:
-        """Bytes to be written."""
-        return sum(map(len, self.parts))
-
-    def first(self, count: int) -> Lines:
-        """Take all rows: where there is a limit of rows, it is kept before lines are made."""
-        assert count >= self.count  # noqa: S101 - see ``SessionReader``
-        return self
-
-    def release(self) -> None:
-        """Note that they have been written."""
-
-
 @dataclass
 class ValueIssues:
-    """Counts what was changed or left out, so that it can be warned of once a table; used by all reader threads."""
+    """Counts what was changed or left out, for one warning a table; used by all reader threads."""
 
     counts: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -145,27 +75,18 @@ class ValueIssues:
 
 
 class DamagedRow(TransientError):
-    """A row that is not a row: worth reading once more from there (the place is the offset reached)."""
+    """A row that cannot be read; it is worth reading once more from the offset reached."""
 
 
 class Decoder(Protocol):
-    """Decodes the bodies of one read stream, one after another, in one wire format.
+    """Decodes the bodies of one read stream, one after another, in one wire format."""
 
-    Attributes:
-        has_sentinel: Whether the last body had a sentinel, which proves its end. JSON Lines and CSV have none.
-    """
-
-    has_sentinel: bool
+    has_sentinel: (
+        bool  # whether the last body had Arrow's sentinel: JSON Lines and CSV prove no end (redivis-api §8.1.6)
+    )
 
     def rows(self, pieces: Iterable[bytes], offset: int) -> Iterator[Rows]:
-        """Decode one body.
-
-        Args:
-            pieces: The body, cut anywhere.
-            offset: Offset of its first row in the read stream.
-
-        Yields:
-            Some rows, as soon as they are complete.
+        """Decode one body, which is cut anywhere; its first row has the ``offset`` in the read stream.
 
         Raises:
             TransientError: The body ends in the middle of a row.
@@ -176,22 +97,15 @@ class Decoder(Protocol):
         ...
 
 
-class LargeRowLock:
-    """Lets one read stream of a table hold a large row, and the others wait: a context that ends with the reading.
+class LargeRowLock(AbstractContextManager["LargeRowLock"]):
+    """Lets one read stream of a table hold a large row while the others wait.
 
-    Whoever ends the turn must have deleted its names for the row: a generator that waits keeps them alive.
-
-    Args:
-        lock: The table's lock for large rows.
+    Before ``give`` the caller must delete its names for the row: a generator that waits keeps them alive.
     """
 
     def __init__(self, lock: threading.Lock) -> None:
         self._lock = lock
         self._held = False
-
-    def __enter__(self) -> Self:
-        """Hold nothing yet."""
-        return self
 
     def __exit__(self, *_: object) -> None:
         """Let the other read streams have their turn."""
