@@ -1,1 +1,1 @@
-"""JsonRows as files, for BATCH messages."""
+"""Rows as files, for BATCH messages."""

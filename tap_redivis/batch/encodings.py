@@ -1,4 +1,4 @@
-"""JsonRows → the bytes of one BATCH file: JSON Lines, Parquet or Arrow."""
+"""Rows → the bytes of one BATCH file: JSON Lines, Parquet or Arrow."""
 
 from __future__ import annotations
 
@@ -276,7 +276,7 @@ def _with_columns(schema: pa.Schema, columns: FileColumns) -> pa.Schema:
 
 
 class _Extended:
-    """JsonRows with what a file adds to them.
+    """Rows with what a file adds to them.
 
     Args:
         schema: Columns of the file.

@@ -1,4 +1,4 @@
-"""JsonRows → files: one file covers some rows of one read stream, in its order.
+"""Rows → files: one file covers some rows of one read stream, in its order.
 
 The thread that reads the rows writes files under temporary names. The thread that owns stdout publishes each file,
 writes its BATCH message, and only then notes its rows in the bookmark.

@@ -37,7 +37,7 @@ class ReadProgress:
     """How far the reading of a table is; counted by the workers and by the session.
 
     Attributes:
-        received: JsonRows so far, those of earlier runs included.
+        received: Rows so far, those of earlier runs included.
         bytes: Bytes received in this run.
         resumes: How often a broken read stream was resumed in this run.
     """

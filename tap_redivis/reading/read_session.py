@@ -27,7 +27,7 @@ class SessionReader:
         worker: Runs the jobs.
         spec: What all jobs have in common.
         positions: Where each stream stands, by id, in the session's order.
-        expected: JsonRows that there are in all; None if nobody says.
+        expected: Rows that there are in all; None if nobody says.
     """
 
     def __init__(

@@ -139,7 +139,7 @@ class TableLoad:
                     self._write(message, writing)
                     if isinstance(message, Chunk):
                         self.counter.increment(message.count)
-                        bar.show(progress)
+                        bar.show(progress.received, progress.bytes, progress.resumes)
                     del message  # it may be large, and must not be kept while the next one is awaited
             self._prove_changes()
         except RedivisError as error:
