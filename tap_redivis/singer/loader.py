@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING
 
 from singer_sdk import metrics
 
@@ -28,13 +29,16 @@ from tap_redivis.reading.read_session import SessionReader
 from tap_redivis.reading.read_stream import SessionGone
 from tap_redivis.runtime.progress import Result, display
 from tap_redivis.runtime.shutdown import SHUTDOWN
-from tap_redivis.singer.outputs import Outlet, Writing, open_writing, server_of
+from tap_redivis.singer.outputs import Writing, open_writing, server_of
 from tap_redivis.singer.prefetch import Prefetched, is_short
 from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.sources import Source
 from tap_redivis.singer.state import StateKeeper
 from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.rows import ValueIssues
+
+if TYPE_CHECKING:
+    from tap_redivis.singer.streams import TableStream  # which imports this module
 
 logger = logging.getLogger("tap-redivis")
 
@@ -47,7 +51,7 @@ class TableLoad:
     """One load of one table; all that changes while it runs is in here and in its ``StateKeeper``."""
 
     run: RunContext
-    outlet: Outlet
+    stream: TableStream
     source: Source
     plan: TablePlan
     counter: metrics.Counter
@@ -55,7 +59,7 @@ class TableLoad:
 
     def __post_init__(self) -> None:
         """Begin with the bookmark that the plan is made of."""
-        self._keeper = StateKeeper(self.run.states, self.outlet.name, self.plan.bookmark, self.run.settings)
+        self._keeper = StateKeeper(self.run.states, self.stream.name, self.plan.bookmark, self.run.settings)
 
     def load(self, pending: Future[Prefetched] | None) -> Result:
         """Read the table in one session; when a session is gone, all rows are read again under a new table version.
@@ -126,14 +130,14 @@ class TableLoad:
 
     def _read(self) -> Result:
         keeper, partial, progress = self._keeper, self._keeper.loading, ReadProgress()
-        writing = open_writing(self.run, self.outlet, self.plan, partial, progress, self.bodies)
+        writing = open_writing(self.run, self.stream, self.plan, partial, progress, self.bodies)
         reader = SessionReader(writing.worker, writing.spec, partial.streams, partial.expected_rows)
         measure = _Measure(self.plan, partial.rows, progress)
         try:
             with (
                 writing,
                 closing(reader.read()) as messages,
-                display(self.outlet.name, partial.expected_rows, len(partial.streams)) as bar,
+                display(self.stream.name, partial.expected_rows, len(partial.streams)) as bar,
             ):
                 for message in messages:
                     self._write(message, writing)
@@ -154,7 +158,7 @@ class TableLoad:
         partial = keeper.loading
         self._complete(partial, measure.rows_per_second(partial))
         measure.log(f"complete: {reader.proof}", partial)
-        return measure.result(self.outlet.name, partial)
+        return measure.result(self.stream.name, partial)
 
     def _write(self, message: Chunk | StreamEnd, writing: Writing) -> None:
         keeper = self._keeper
@@ -189,7 +193,7 @@ class TableLoad:
             _log_version(partial.table_version, will_drop=settings.activates_versions)
         with SHUTDOWN.defer_signals():
             if plan.is_whole and settings.activates_versions:
-                self.outlet.write_activate_version(partial.table_version)
+                self.stream.write_activate_version(partial.table_version)
             self._keeper.complete(done)
 
 
@@ -247,26 +251,26 @@ class _Measure:
         )
 
 
-def load_table(run: RunContext, outlet: Outlet, source: Source, counter: metrics.Counter) -> Result:
+def load_table(run: RunContext, stream: TableStream, source: Source, counter: metrics.Counter) -> Result:
     """Load one stream.
 
     Raises:
         RedivisError: The table is not loaded.
     """
-    if outlet.is_left_out:
+    if stream.is_left_out:
         logger.info("not read: a stream map removes all its records")
-        return Result(outlet.name, outcome="left out")
-    pending = run.prefetcher.take(outlet.name)
-    plan = outlet.plan()
+        return Result(stream.name, outcome="left out")
+    pending = run.prefetcher.take(stream.name)
+    plan = stream.plan()
     for warning in plan.warnings:
         logger.warning("%s", warning)
     logger.info("%s: %s", plan.table.pinned, plan.decision.reason)
     if source.can_prefetch and is_short(plan):
-        run.prefetcher.advance(outlet.name)
+        run.prefetcher.advance(stream.name)
     if plan.decision.action == "skip":
         version = plan.table.version_tag or ""
-        return Result(outlet.name, version=version, outcome="unchanged", rows=plan.bookmark.rows or 0)
-    return TableLoad(run, outlet, source, plan, counter).load(pending)
+        return Result(stream.name, version=version, outcome="unchanged", rows=plan.bookmark.rows or 0)
+    return TableLoad(run, stream, source, plan, counter).load(pending)
 
 
 def probe_table(run: RunContext, source: Source, plan: TablePlan) -> None:

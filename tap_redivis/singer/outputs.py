@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -21,61 +21,24 @@ from tap_redivis.reading.counting import ReadProgress, RowBudget
 from tap_redivis.reading.jobs import Chunk, JobSpec, LocalWorker, Server, Worker
 from tap_redivis.singer.run import RunContext
 from tap_redivis.wire.codec import RowCodec
-from tap_redivis.wire.json_lines import DeletionMarker, RecordLines, column_appender
+from tap_redivis.wire.json_lines import DeletionMarker, column_appender
 from tap_redivis.wire.rows import JsonRows, ValueIssues
 
 if TYPE_CHECKING:  # Parquet takes a moment to import, and RECORD messages do not need it
     from typing_extensions import Self
 
     from tap_redivis.batch.output import FileOutput
-
-
-class Outlet(Protocol):
-    """A stream, as far as its messages need it; the class itself would make a circle of imports."""
-
-    name: str
-
-    @property
-    def is_left_out(self) -> bool:
-        """Whether a stream map removes all records."""
-
-    @property
-    def added_columns(self) -> list[str]:
-        """Names of the columns that the tap adds to the variables."""
-
-    @property
-    def file_columns(self) -> list[str]:
-        """Names of the added columns that stream maps leave in files."""
-
-    @property
-    def file_alias(self) -> str:
-        """The stream's name in BATCH messages; an error where a stream map would have to change rows."""
-
-    def plan(self) -> TablePlan:
-        """Decide what to read now."""
-
-    def record_lines(self, version: int | None) -> RecordLines:
-        """Make what writes rows as RECORD lines of a Singer version; None leaves the version out."""
-
-    def write_activate_version(self, version: int) -> None:
-        """Write ACTIVATE_VERSION."""
+    from tap_redivis.singer.streams import TableStream  # which imports the loader
 
 
 @dataclass
 class Writing(AbstractContextManager["Writing"]):
-    """Writes the chunks of one load; as a context manager it makes room for them and cleans up.
-
-    Attributes:
-        run: The run.
-        worker: Runs the jobs that give the chunks.
-        spec: What these jobs have in common.
-        issues: What had to be changed on the way.
-    """
+    """Writes the chunks of one load; as a context manager it makes room for them and cleans up."""
 
     run: RunContext
     worker: Worker
     spec: JobSpec
-    issues: ValueIssues
+    issues: ValueIssues  # what had to be changed on the way
 
     def write(self, chunk: Chunk, offset: int) -> ChangeCounts | None:
         """Write the messages of a chunk, whose first row has this offset in its read stream.
@@ -91,21 +54,13 @@ class Writing(AbstractContextManager["Writing"]):
 
 def open_writing(  # noqa: PLR0913, PLR0917 - what a load consists of
     run: RunContext,
-    outlet: Outlet,
+    stream: TableStream,
     plan: TablePlan,
     partial: PartialLoad,
     progress: ReadProgress,
     bodies: dict[str, Body],
 ) -> Writing:
-    """Prepare the reading and writing of one load.
-
-    Args:
-        run: The run.
-        outlet: The stream.
-        plan: What to read.
-        partial: The load as it was opened or resumed.
-        progress: Counts what is received.
-        bodies: Answers that were opened ahead, by read stream.
+    """Prepare the reading and writing of one load; ``bodies`` are answers that were opened ahead, by read stream.
 
     Raises:
         ConfigError: The storage or the cluster needs an extra that is not installed.
@@ -120,8 +75,8 @@ def open_writing(  # noqa: PLR0913, PLR0917 - what a load consists of
     spec = JobSpec(server_of(run.settings), plan.request, columns, plan.rules, plan.all_must_come, plan.key)
     batch = run.settings.batch_config
     if batch is None:
-        return RecordWriting(run, local, spec, issues, outlet, plan, partial)
-    output = _file_output(batch, outlet, plan, partial)
+        return RecordWriting(run, local, spec, issues, stream, plan, partial)
+    output = _file_output(batch, stream, plan, partial)
     # /rows has no streams of which a job elsewhere could read a part (redivis-api §4.5).
     is_elsewhere = batch.scheduler and ROWS_STREAM not in partial.streams
     worker = _dask_worker(run, local, output, issues) if is_elsewhere else local
@@ -146,7 +101,7 @@ def _change_column(plan: TablePlan) -> Column:
 class RecordWriting(Writing):
     """Writes rows as RECORD messages: marks of deleted rows, added columns, envelope."""
 
-    outlet: Outlet
+    stream: TableStream
     plan: TablePlan
     partial: PartialLoad
 
@@ -156,14 +111,14 @@ class RecordWriting(Writing):
         zone = "+00:00" if plan.rules.append_utc else ""
         self._marker = DeletionMarker(_change_column(plan), self.partial.opened_at, zone) if plan.base else None
         # The mark of deleted rows is put in by the marker; without one, all rows are there.
-        names = [name for name in self.outlet.added_columns if name != DELETED_AT or self._marker is None]
+        names = [name for name in self.stream.added_columns if name != DELETED_AT or self._marker is None]
         self._extend = column_appender(
             names, table=plan.table.pinned, version_tag=plan.table.version_tag, table_version=version
         )
         # The row key holds the ordinal, not the id: it stays the same when a load is resumed (design.md §7.10).
         self._ordinals = {stream: place for place, stream in enumerate(self.partial.streams)}
         has_version = self.run.settings.emit_activate_version_messages
-        self._lines = self.outlet.record_lines(version if has_version else None)
+        self._lines = self.stream.record_lines(version if has_version else None)
 
     def write(self, chunk: Chunk, offset: int) -> ChangeCounts | None:
         """Write the RECORD messages of a chunk."""
@@ -206,7 +161,7 @@ class FileWriting(Writing):
         self.run.writer.write_lines(msgspec.json.encode(message) + b"\n", "BATCH")
 
 
-def _file_output(batch: BatchSettings, outlet: Outlet, plan: TablePlan, partial: PartialLoad) -> FileOutput:
+def _file_output(batch: BatchSettings, stream: TableStream, plan: TablePlan, partial: PartialLoad) -> FileOutput:
     from tap_redivis.batch.columns import file_columns  # noqa: PLC0415 - RECORD messages do without Parquet
     from tap_redivis.batch.output import FileOutput  # noqa: PLC0415 - the same
     from tap_redivis.batch.storage.common import absolute  # noqa: PLC0415 - the same
@@ -214,12 +169,12 @@ def _file_output(batch: BatchSettings, outlet: Outlet, plan: TablePlan, partial:
     output = FileOutput(
         # A worker of a cluster has another working directory.
         settings=replace(batch, root=absolute(batch.root)),
-        stream=outlet.file_alias,
+        stream=stream.file_alias,
         table=plan.table.pinned,
         columns=plan.columns,
         rules=plan.rules,
         load=partial,
-        added=file_columns(outlet.file_columns, plan.table.pinned, partial, versions=batch.version_columns),
+        added=file_columns(stream.file_columns, plan.table.pinned, partial, versions=batch.version_columns),
         key=plan.key,
     )
     _ = output.storage  # what is missing for it is an error before the first row
