@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from copy import deepcopy
 from functools import cache, cached_property
-from typing import IO, TYPE_CHECKING, Any, ClassVar, cast
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import click
 from singer_sdk import Stream, Tap
@@ -91,7 +91,7 @@ class TapRedivis(SdkTap):
             api,
             metadata,
             self.writer,
-            states=RunState(lambda: cast("dict[str, Any]", self.state), lambda: self.state_writer),
+            states=RunState(lambda: self.state, lambda: self.state_writer),
             wanted=lambda: [each for stream in self._tables if stream.selected for each in stream.source.containers],
             prefetcher=Prefetcher(
                 lambda request: api.workers.submit(prefetch, api, metadata, request),

@@ -1,338 +1,275 @@
-"""The settings as JSON schema, for Singer, Meltano and the docs; defaults are those of ``Settings``."""
+"""The settings as JSON Schema, for Singer, Meltano and the docs; defaults are those of ``Settings``."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from singer_sdk import typing as th
-
 from tap_redivis.model.batch_settings import DEFAULT_BYTES, DEFAULT_PREFIX
 from tap_redivis.model.settings import DEFAULT_ENDPOINT, Settings
 
-BATCH_CONFIG = th.Property(
-    "batch_config",
-    th.ObjectType(
-        th.Property(
-            "encoding",
-            th.ObjectType(
-                th.Property(
-                    "format",
-                    th.StringType(allowed_values=["jsonl", "parquet", "arrow"]),
-                    title="Batch encoding",
-                    description="Format of the files; with it, tables go out as files in BATCH messages",
+_TEXT = {"type": ["string"]}
+
+
+def _value(kind: str, description: str, title: str = "", **facts: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON Schema
+    """Describe a value; all may be null, as Meltano passes on settings that are not set."""
+    named = {"title": title} if title else {}
+    return {"type": [kind, "null"], **facts, **named, "description": description}
+
+
+def _parts(**parts: dict[str, Any]) -> dict[str, Any]:
+    return {"properties": parts, "additionalProperties": False}
+
+
+_BATCH_CONFIG = _value(
+    "object",
+    "Write tables to files, and BATCH messages that name them, instead of RECORD messages: "
+    "{`encoding`: {`format`, `compression`}, `storage`: {`root`, `prefix`}, `batch_size`, `batch_bytes`, "
+    "`version_columns`, `executor`, `scheduler`}",
+    "BATCH",
+    **_parts(
+        encoding=_value(
+            "object",
+            "How the files are written",
+            **_parts(
+                format=_value(
+                    "string",
+                    "Format of the files; with it, tables go out as files in BATCH messages",
+                    "Batch encoding",
+                    enum=["jsonl", "parquet", "arrow"],
                 ),
-                th.Property(
-                    "compression",
-                    th.StringType(allowed_values=["none", "gzip", "zstd", "lz4", "snappy"]),
-                    title="Batch compression",
-                    description=(
-                        "Of jsonl: gzip or none; of parquet: zstd, snappy, gzip, lz4 or none; of arrow: none, zstd or "
-                        "lz4. The first is the default"
-                    ),
+                compression=_value(
+                    "string",
+                    "Of jsonl: gzip or none; of parquet: zstd, snappy, gzip, lz4 or none; of arrow: none, zstd or "
+                    "lz4. The first is the default",
+                    "Batch compression",
+                    enum=["none", "gzip", "zstd", "lz4", "snappy"],
                 ),
-                additional_properties=False,
             ),
-            description="How the files are written",
         ),
-        th.Property(
-            "storage",
-            th.ObjectType(
-                th.Property(
-                    "root",
-                    th.StringType,
-                    title="Batch storage",
-                    description=(
-                        "Where the files go: a folder, also as `file://` URL, or a bucket: `s3://`, `gs://` or `az://` "
-                        "with the extra `s3`, `gcs` or `azure`. Credentials come from the environment or from profiles"
-                    ),
+        storage=_value(
+            "object",
+            "Where the files are written",
+            **_parts(
+                root=_value(
+                    "string",
+                    "Where the files go: a folder, also as `file://` URL, or a bucket: `s3://`, `gs://` or `az://` "
+                    "with the extra `s3`, `gcs` or `azure`. Credentials come from the environment or from profiles",
+                    "Batch storage",
                 ),
-                th.Property(
-                    "prefix",
-                    th.StringType,
-                    title="Batch file prefix",
-                    description=(
-                        f"What the files' names begin with; `/` makes folders; `{DEFAULT_PREFIX}` by default. "
-                        "`{stream}`, `{version}`, `{table_version}` and `{date}` are filled in"
-                    ),
+                prefix=_value(
+                    "string",
+                    f"What the files' names begin with; `/` makes folders; `{DEFAULT_PREFIX}` by default. "
+                    "`{stream}`, `{version}`, `{table_version}` and `{date}` are filled in",
+                    "Batch file prefix",
                 ),
-                additional_properties=False,
-            ),
-            description="Where the files are written",
-        ),
-        th.Property(
-            "batch_size",
-            th.IntegerType(minimum=1),
-            title="Batch rows",
-            description="Most rows of a file: 100,000 by default with jsonl, else 1,000,000",
-        ),
-        th.Property(
-            "batch_bytes",
-            th.IntegerType(minimum=1),
-            title="Batch bytes",
-            description=f"A file of this size is complete: {DEFAULT_BYTES:,} bytes by default",
-        ),
-        th.Property(
-            "version_columns",
-            th.BooleanType,
-            title="Batch version columns",
-            description=(
-                "Add `_sdc_table_version` and `_redivis_version` to the files and their SCHEMA, so that targets can "
-                "tell loads apart; on by default. Without them no ACTIVATE_VERSION is written"
             ),
         ),
-        th.Property(
-            "executor",
-            th.StringType(allowed_values=["threads", "dask"]),
-            title="Batch executor",
-            description=(
-                "Where tables are read and files written: in `threads` of the tap, or by the workers of a `dask` "
-                "cluster, with the extra `dask`"
-            ),
+        batch_size=_value(
+            "integer", "Most rows of a file: 100,000 by default with jsonl, else 1,000,000", "Batch rows", minimum=1
         ),
-        th.Property(
-            "scheduler",
-            th.StringType,
-            title="Dask scheduler",
-            description=(
-                "Address of the cluster's scheduler, such as `tls://host:8786`; over plain `tcp://` the token is sent "
-                "to loopback addresses only, and workers take it from their own `REDIVIS_API_TOKEN`"
-            ),
+        batch_bytes=_value(
+            "integer", f"A file of this size is complete: {DEFAULT_BYTES:,} bytes by default", "Batch bytes", minimum=1
         ),
-        additional_properties=False,
-    ),
-    title="BATCH",
-    description=(
-        "Write tables to files, and BATCH messages that name them, instead of RECORD messages: "
-        "{`encoding`: {`format`, `compression`}, `storage`: {`root`, `prefix`}, `batch_size`, `batch_bytes`, "
-        "`version_columns`, `executor`, `scheduler`}"
+        version_columns=_value(
+            "boolean",
+            "Add `_sdc_table_version` and `_redivis_version` to the files and their SCHEMA, so that targets can "
+            "tell loads apart; on by default. Without them no ACTIVATE_VERSION is written",
+            "Batch version columns",
+        ),
+        executor=_value(
+            "string",
+            "Where tables are read and files written: in `threads` of the tap, or by the workers of a `dask` "
+            "cluster, with the extra `dask`",
+            "Batch executor",
+            enum=["threads", "dask"],
+        ),
+        scheduler=_value(
+            "string",
+            "Address of the cluster's scheduler, such as `tls://host:8786`; over plain `tcp://` the token is sent "
+            "to loopback addresses only, and workers take it from their own `REDIVIS_API_TOKEN`",
+            "Dask scheduler",
+        ),
     ),
 )
 
-CONFIG_SCHEMA: dict[str, Any] = th.PropertiesList(
-    th.Property(
-        "api_token",
-        th.StringType,
+_QUERY = _parts(
+    name={"type": ["string"], "description": "Name of the stream"},
+    sql={"type": ["string"], "description": "One SELECT in GoogleSQL"},
+    default_dataset=_value("string", "Where unqualified names are looked up"),
+    default_workflow=_value("string", "Where unqualified names are looked up"),
+    key_properties=_value("array", "Columns that identify a row", items=_TEXT),
+    replication_key=_value("string", "Column to load incrementally by"),
+)
+_TABLE_OPTIONS = _parts(
+    key_properties=_value("array", "Variables that identify a row", items=_TEXT),
+    replication_key=_value("string", "Variable to load incrementally by"),
+    replication_method=_value(
+        "string", "`LOG_BASED`: of a new version only what changed", enum=["FULL_TABLE", "LOG_BASED"]
+    ),
+    variables=_value("array", "Read only these variables", items=_TEXT),
+    max_rows=_value("integer", "Read at most this many rows", minimum=1),
+)
+
+_SETTINGS = {
+    "api_token": _value(
+        "string",
+        "Bearer token; without it `REDIVIS_API_TOKEN` is used; without either, public data only",
+        "API token",
         secret=True,
-        title="API token",
-        description="Bearer token; without it `REDIVIS_API_TOKEN` is used; without either, public data only",
+        writeOnly=True,
     ),
-    th.Property(
-        "api_endpoint",
-        th.StringType,
-        title="API endpoint",
-        description=(
-            f"Prefix of all requests; without it `REDIVIS_API_ENDPOINT` is used, then `{DEFAULT_ENDPOINT}`. "
-            "A token goes over plain http to loopback addresses only"
-        ),
+    "api_endpoint": _value(
+        "string",
+        f"Prefix of all requests; without it `REDIVIS_API_ENDPOINT` is used, then `{DEFAULT_ENDPOINT}`. "
+        "A token goes over plain http to loopback addresses only",
+        "API endpoint",
     ),
-    th.Property(
-        "datasets",
-        th.ArrayType(th.StringType),
-        title="Datasets",
-        description=(
-            "`owner.dataset[:refid][:sample][:version]`, `*` and `?` allowed in the name: each table is a stream"
-        ),
+    "datasets": _value(
+        "array",
+        "`owner.dataset[:refid][:sample][:version]`, `*` and `?` allowed in the name: each table is a stream",
+        "Datasets",
+        items=_TEXT,
     ),
-    th.Property(
-        "workflows",
-        th.ArrayType(th.StringType),
-        title="Workflows",
-        description="`owner.workflow[:refid]`: each table is a stream",
+    "workflows": _value("array", "`owner.workflow[:refid]`: each table is a stream", "Workflows", items=_TEXT),
+    "tables": _value(
+        "array",
+        "`owner.dataset.table` with the same suffixes, `*` and `?` allowed in the table's name",
+        "Tables",
+        items=_TEXT,
     ),
-    th.Property(
-        "tables",
-        th.ArrayType(th.StringType),
-        title="Tables",
-        description="`owner.dataset.table` with the same suffixes, `*` and `?` allowed in the table's name",
+    "queries": _value(
+        "array",
+        "List of {`name`, `sql`, `default_dataset` or `default_workflow`, `key_properties`, `replication_key`}: "
+        "each is a stream, run on Redivis every time",
+        "Queries",
+        items={"type": "object", **_QUERY, "required": ["name", "sql"]},
     ),
-    th.Property(
-        "queries",
-        th.ArrayType(
-            th.ObjectType(
-                th.Property("name", th.StringType, required=True, description="Name of the stream"),
-                th.Property("sql", th.StringType, required=True, description="One SELECT in GoogleSQL"),
-                th.Property("default_dataset", th.StringType, description="Where unqualified names are looked up"),
-                th.Property("default_workflow", th.StringType, description="Where unqualified names are looked up"),
-                th.Property("key_properties", th.ArrayType(th.StringType), description="Columns that identify a row"),
-                th.Property("replication_key", th.StringType, description="Column to load incrementally by"),
-                additional_properties=False,
-            ),
-        ),
-        title="Queries",
-        description=(
-            "List of {`name`, `sql`, `default_dataset` or `default_workflow`, `key_properties`, `replication_key`}: "
-            "each is a stream, run on Redivis every time"
-        ),
+    "uploads": _value(
+        "array",
+        "`owner.dataset:next.table.upload`, `*` and `?` allowed in the upload's name: each upload of a draft is a "
+        "stream",
+        "Uploads",
+        items=_TEXT,
     ),
-    th.Property(
-        "uploads",
-        th.ArrayType(th.StringType),
-        title="Uploads",
-        description=(
-            "`owner.dataset:next.table.upload`, `*` and `?` allowed in the upload's name: each upload of a draft is a "
-            "stream"
-        ),
+    "table_options": _value(
+        "object",
+        "Map of table name, `*` and `?` allowed, to {`key_properties`, `replication_key`, `replication_method`, "
+        "`variables`, `max_rows`}",
+        "Table options",
+        properties={},
+        additionalProperties={"type": "object", **_TABLE_OPTIONS},
     ),
-    th.Property(
-        "table_options",
-        th.ObjectType(
-            additional_properties=th.ObjectType(
-                th.Property("key_properties", th.ArrayType(th.StringType), description="Variables that identify a row"),
-                th.Property("replication_key", th.StringType, description="Variable to load incrementally by"),
-                th.Property(
-                    "replication_method",
-                    th.StringType(allowed_values=["FULL_TABLE", "LOG_BASED"]),
-                    description="`LOG_BASED`: of a new version only what changed",
-                ),
-                th.Property("variables", th.ArrayType(th.StringType), description="Read only these variables"),
-                th.Property("max_rows", th.IntegerType(minimum=1), description="Read at most this many rows"),
-                additional_properties=False,
-            ),
-        ),
-        title="Table options",
-        description=(
-            "Map of table name, `*` and `?` allowed, to {`key_properties`, `replication_key`, `replication_method`, "
-            "`variables`, `max_rows`}"
-        ),
+    "include_dictionary": _value(
+        "boolean",
+        "Adds the streams `redivis_datasets`, `redivis_versions`, `redivis_tables`, `redivis_variables` and "
+        "`redivis_value_labels`",
+        "Data dictionary",
     ),
-    th.Property(
-        "include_dictionary",
-        th.BooleanType,
-        default=Settings.include_dictionary,
-        title="Data dictionary",
-        description=(
-            "Adds the streams `redivis_datasets`, `redivis_versions`, `redivis_tables`, `redivis_variables` and "
-            "`redivis_value_labels`"
-        ),
+    "stream_name_format": _value(
+        "string",
+        "Of `{owner}`, `{dataset}`, `{table}`, `{version}`; names longer than 63 characters are cut and hashed",
+        "Stream name format",
     ),
-    th.Property(
-        "stream_name_format",
-        th.StringType,
-        default=Settings.stream_name_format,
-        title="Stream name format",
-        description=(
-            "Of `{owner}`, `{dataset}`, `{table}`, `{version}`; names longer than 63 characters are cut and hashed"
-        ),
+    "wire_format": _value(
+        "string",
+        "What the server is asked to send; the records are the same. Arrow and Parquet files (`batch_config`) are "
+        "always made of `arrow`",
+        "Wire format",
+        enum=["jsonl", "arrow", "csv"],
     ),
-    th.Property(
-        "wire_format",
-        th.StringType(allowed_values=["jsonl", "arrow", "csv"]),
-        default=Settings.wire_format,
-        title="Wire format",
-        description=(
-            "What the server is asked to send; the records are the same. Arrow and Parquet files (`batch_config`) are "
-            "always made of `arrow`"
-        ),
+    "max_streams": _value(
+        "integer", "Read streams asked for, and read at once, for a table", "Read streams", minimum=1, maximum=8
     ),
-    th.Property(
-        "max_streams",
-        th.IntegerType(minimum=1, maximum=8),
-        default=Settings.max_streams,
-        title="Read streams",
-        description="Read streams asked for, and read at once, for a table",
+    "max_requests": _value(
+        "integer",
+        "Requests under way at once in discovery, and tables opened ahead while others are read, as long as the "
+        "server does not mind; with 1 all is asked for one after another",
+        "Requests at once",
+        minimum=1,
+        maximum=32,
     ),
-    th.Property(
-        "max_requests",
-        th.IntegerType(minimum=1, maximum=32),
-        default=Settings.max_requests,
-        title="Requests at once",
-        description=(
-            "Requests under way at once in discovery, and tables opened ahead while others are read, as long as the "
-            "server does not mind; with 1 all is asked for one after another"
-        ),
+    "max_rows": _value(
+        "integer", "Read at most this many rows of each table, for trying things out", "Row limit", minimum=1
     ),
-    th.Property(
-        "max_rows",
-        th.IntegerType(minimum=1),
-        title="Row limit",
-        description="Read at most this many rows of each table, for trying things out",
+    "skip_unchanged": _value(
+        "boolean", "Do not read a table again whose version was loaded completely", "Skip unchanged tables"
     ),
-    th.Property(
-        "skip_unchanged",
-        th.BooleanType,
-        default=Settings.skip_unchanged,
-        title="Skip unchanged tables",
-        description="Do not read a table again whose version was loaded completely",
+    "emit_activate_version_messages": _value(
+        "boolean",
+        "After the last verified row, so that targets may remove the rows of earlier loads",
+        "Emit ACTIVATE_VERSION",
     ),
-    th.Property(
-        "emit_activate_version_messages",
-        th.BooleanType,
-        default=Settings.emit_activate_version_messages,
-        title="Emit ACTIVATE_VERSION",
-        description="After the last verified row, so that targets may remove the rows of earlier loads",
+    "row_key": _value(
+        "boolean",
+        "Tables and queries without key properties get the column `_redivis_row_key` as their key: a target then "
+        "holds each row once, also after interruptions",
+        "Row key",
     ),
-    th.Property(
-        "row_key",
-        th.BooleanType,
-        default=Settings.row_key,
-        title="Row key",
-        description=(
-            "Tables and queries without key properties get the column `_redivis_row_key` as their key: a target then "
-            "holds each row once, also after interruptions"
-        ),
+    "lineage": _value(
+        "boolean",
+        "Adds the columns `_redivis_table` and `_redivis_version`: where each row was read from",
+        "Lineage",
     ),
-    th.Property(
-        "lineage",
-        th.BooleanType,
-        default=Settings.lineage,
-        title="Lineage",
-        description="Adds the columns `_redivis_table` and `_redivis_version`: where each row was read from",
+    "datetime_zone": _value(
+        "string",
+        "`none`: as it is, without a zone; `utc`: `+00:00` is appended",
+        "Time zone of dateTime",
+        enum=["none", "utc"],
     ),
-    th.Property(
-        "datetime_zone",
-        th.StringType(allowed_values=["none", "utc"]),
-        default=Settings.datetime_zone,
-        title="Time zone of dateTime",
-        description="`none`: as it is, without a zone; `utc`: `+00:00` is appended",
+    "replace_invalid_characters": _value(
+        "boolean",
+        "U+0000 and lone surrogates, which abort SQL targets, become U+FFFD; counted and warned of",
+        "Replace invalid characters",
     ),
-    th.Property(
-        "replace_invalid_characters",
-        th.BooleanType,
-        default=Settings.replace_invalid_characters,
-        title="Replace invalid characters",
-        description="U+0000 and lone surrogates, which abort SQL targets, become U+FFFD; counted and warned of",
+    "on_invalid_value": _value(
+        "string",
+        "A value that cannot be read as its variable's type: an error, or null, counted and warned of",
+        "Invalid values",
+        enum=["fail", "null"],
     ),
-    th.Property(
-        "on_invalid_value",
-        th.StringType(allowed_values=["fail", "null"]),
-        default=Settings.on_invalid_value,
-        title="Invalid values",
-        description="A value that cannot be read as its variable's type: an error, or null, counted and warned of",
+    "on_schema_change": _value(
+        "string",
+        "The catalog names a variable that the server no longer has, or has with another type",
+        "Schema changes",
+        enum=["fail", "warn"],
     ),
-    th.Property(
-        "on_schema_change",
-        th.StringType(allowed_values=["fail", "warn"]),
-        default=Settings.on_schema_change,
-        title="Schema changes",
-        description="The catalog names a variable that the server no longer has, or has with another type",
+    "state_interval_rows": _value(
+        "integer",
+        "STATE is written after this many rows of a table, or `state_interval_seconds`",
+        "Rows between STATE messages",
+        minimum=1,
     ),
-    th.Property(
-        "state_interval_rows",
-        th.IntegerType(minimum=1),
-        default=Settings.state_interval_rows,
-        title="Rows between STATE messages",
-        description="STATE is written after this many rows of a table, or `state_interval_seconds`",
+    "state_interval_seconds": _value(
+        "number",
+        "STATE is written after this many seconds, or `state_interval_rows`",
+        "Seconds between STATE messages",
+        exclusiveMinimum=0,
     ),
-    th.Property(
-        "state_interval_seconds",
-        th.NumberType(exclusive_minimum=0),
-        default=Settings.state_interval_seconds,
-        title="Seconds between STATE messages",
-        description="STATE is written after this many seconds, or `state_interval_rows`",
+    "request_timeout_seconds": _value(
+        "number",
+        "Longest silence of the server, in seconds, before a request counts as broken",
+        "Request timeout",
+        exclusiveMinimum=0,
     ),
-    th.Property(
-        "request_timeout_seconds",
-        th.NumberType(exclusive_minimum=0),
-        default=Settings.request_timeout_seconds,
-        title="Request timeout",
-        description="Longest silence of the server, in seconds, before a request counts as broken",
+    "max_retry_seconds": _value(
+        "number",
+        "Seconds of retrying before a table fails; starts again whenever rows arrive",
+        "Retry budget",
+        minimum=0,
     ),
-    th.Property(
-        "max_retry_seconds",
-        th.NumberType(minimum=0),
-        default=Settings.max_retry_seconds,
-        title="Retry budget",
-        description="Seconds of retrying before a table fails; starts again whenever rows arrive",
-    ),
-    BATCH_CONFIG,
-).to_dict()
+    "batch_config": _BATCH_CONFIG,
+}
+
+
+def _with_default(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    default = getattr(Settings, name)
+    # A default of the endpoint would hide its environment variable: the SDK fills defaults in.
+    has_default = isinstance(default, (str, int, float)) and name != "api_endpoint"
+    return {**schema, "default": default} if has_default else schema
+
+
+CONFIG_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {name: _with_default(name, schema) for name, schema in _SETTINGS.items()},
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+}

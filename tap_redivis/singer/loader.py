@@ -1,4 +1,7 @@
-"""Load one table: plan it, read its session, write RECORDs or files and STATE, and complete it once all is proved."""
+"""Load one table: plan it, read its session, write RECORDs or files and STATE, and complete it once all is proved.
+
+Or probe it, for ``--test``: read one row at most, and write nothing.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from typing import Protocol
+from typing import TYPE_CHECKING
+
+from singer_sdk import metrics
 
 from tap_redivis.client.http import Body
 from tap_redivis.client.read_sessions import open_session
@@ -16,60 +21,47 @@ from tap_redivis.errors import Forbidden, Incomplete, RedivisError, Unavailable
 from tap_redivis.model.reads import ChangeCounts, ReadSession, StreamPosition
 from tap_redivis.planning.bookmarks import PartialLoad
 from tap_redivis.planning.decision import complete, next_table_version
-from tap_redivis.planning.table_plan import TablePlan, expected_rows, prove_changes
-from tap_redivis.reading.counting import ReadProgress
-from tap_redivis.reading.jobs import Chunk, StreamEnd
+from tap_redivis.planning.table_plan import TablePlan, expected_rows, prove_changes, require_access
+from tap_redivis.reading.counting import ReadProgress, RowBudget
+from tap_redivis.reading.jobs import Chunk, JobSpec, LocalWorker, StreamEnd
 from tap_redivis.reading.read_session import SessionReader
 from tap_redivis.reading.read_stream import SessionGone
 from tap_redivis.runtime.progress import Result, display
 from tap_redivis.runtime.shutdown import SHUTDOWN
-from tap_redivis.singer.outputs import Outlet, Writing, open_writing
+from tap_redivis.singer.outputs import Writing, open_writing, server_of
 from tap_redivis.singer.prefetch import Prefetched, is_short
 from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.sources import Source
 from tap_redivis.singer.state import StateKeeper
+from tap_redivis.wire.codec import RowCodec
+from tap_redivis.wire.rows import ValueIssues
+
+if TYPE_CHECKING:
+    from tap_redivis.singer.streams import TableStream  # which imports this module
 
 logger = logging.getLogger("tap-redivis")
 
 _SESSIONS_A_LOAD = 3
-_SHORTEST_MEASURED_SECONDS = 1.0
-
-
-class Count(Protocol):
-    """Counts records for the SDK's metrics."""
-
-    def increment(self, value: int = 1) -> None:
-        """Count some records."""
+_SHORTEST_MEASURED_SECONDS = 1.0  # of shorter loads the time is that of the requests, whatever the rows
 
 
 @dataclass
 class TableLoad:
-    """One load of one table; all that changes while it runs is in here and in its ``StateKeeper``.
-
-    Attributes:
-        run: The run.
-        outlet: The stream, as far as messages need it.
-        source: Where the rows come from.
-        plan: What to read.
-        count: Counts records for the SDK's metrics.
-    """
+    """One load of one table; all that changes while it runs is in here and in its ``StateKeeper``."""
 
     run: RunContext
-    outlet: Outlet
+    stream: TableStream
     source: Source
     plan: TablePlan
-    count: Count
+    counter: metrics.Counter
     bodies: dict[str, Body] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Begin with the bookmark that the plan is made of."""
-        self._keeper = StateKeeper(self.run.states, self.outlet.name, self.plan.bookmark, self.run.settings)
+        self._keeper = StateKeeper(self.run.states, self.stream.name, self.plan.bookmark, self.run.settings)
 
     def load(self, pending: Future[Prefetched] | None) -> Result:
         """Read the table in one session; when a session is gone, all rows are read again under a new table version.
-
-        Args:
-            pending: What was opened ahead, if anything.
 
         Raises:
             RedivisError: The table is not loaded; STATE has what can be resumed.
@@ -79,17 +71,19 @@ class TableLoad:
         if partial is not None:
             if self.run.settings.on_schema_change == "warn":
                 self.plan = self.source.relocate(self.plan)  # finds which values have to be cast
-            self._keeper.resume(partial)
+            self._keeper.partial = partial
         for _ in range(_SESSIONS_A_LOAD):
             is_new = self._keeper.partial is None
             if is_new:
                 self._open(pending)
-                pending = None
+                pending = None  # what was opened ahead belongs to the first session
             try:
                 return self._read()
             except SessionGone as gone:
+                # Only the user who opened a session may read it (redivis-api §1.3). Where this run did, a new
+                # session would be refused too.
                 if is_new and isinstance(gone.__cause__, Forbidden):
-                    raise gone.__cause__ from None  # the session is ours, so another one would be refused too
+                    raise gone.__cause__ from None
                 logger.warning("%s: the read session is gone (%s); reading all rows anew", self._table, gone)
                 words = str(gone)
                 self._keeper.give_up()
@@ -104,10 +98,7 @@ class TableLoad:
     def _table(self) -> str:
         return self.plan.table.pinned
 
-    # --- open ---------------------------------------------------------------------------------------------------------
-
     def _open(self, pending: Future[Prefetched] | None) -> None:
-        """Open a read session after comparing the catalog with the table as it is."""
         opened = None if pending is None else pending.result().fresh()
         if opened is not None:
             self.source.variables = opened.variables
@@ -136,31 +127,28 @@ class TableLoad:
             changes=ChangeCounts() if plan.base else None,
         )
 
-    # --- read ---------------------------------------------------------------------------------------------------------
-
     def _read(self) -> Result:
-        """Write all rows and, after the proof, complete the load."""
         keeper, partial, progress = self._keeper, self._keeper.loading, ReadProgress()
-        writing = open_writing(self.run, self.outlet, self.plan, partial, progress, self.bodies)
+        writing = open_writing(self.run, self.stream, self.plan, partial, progress, self.bodies)
         reader = SessionReader(writing.worker, writing.spec, partial.streams, partial.expected_rows)
         measure = _Measure(self.plan, partial.rows, progress)
         try:
             with (
                 writing,
                 closing(reader.read()) as messages,
-                display(self.outlet.name, partial.expected_rows, len(partial.streams)) as bar,
+                display(self.stream.name, partial.expected_rows, len(partial.streams)) as bar,
             ):
                 for message in messages:
                     self._write(message, writing)
                     if isinstance(message, Chunk):
-                        self.count.increment(message.count)
+                        self.counter.increment(message.count)
                         bar.show(progress.received, progress.bytes, progress.resumes)
                     del message  # it may be large, and must not be kept while the next one is awaited
             self._prove_changes()
         except RedivisError as error:
             measure.log("not complete", keeper.loading)
-            if isinstance(error, Incomplete):
-                keeper.drop()
+            if isinstance(error, Incomplete):  # all streams ended, so there is no offset to go on from
+                keeper.partial = None
             raise
         finally:
             keeper.save()
@@ -169,11 +157,11 @@ class TableLoad:
         partial = keeper.loading
         self._complete(partial, measure.rows_per_second(partial))
         measure.log(f"complete: {reader.proof}", partial)
-        return measure.result(self.outlet.name, partial)
+        return measure.result(self.stream.name, partial)
 
     def _write(self, message: Chunk | StreamEnd, writing: Writing) -> None:
-        """Write a chunk and advance its offset, as one: a signal waits until both are done."""
         keeper = self._keeper
+        # A signal waits until the rows and their offset are both noted: STATE must not lag behind by a chunk.
         with SHUTDOWN.defer_signals():
             if isinstance(message, Chunk):
                 offset = keeper.loading.streams[message.stream].offset
@@ -189,8 +177,6 @@ class TableLoad:
             logger.info("%s: %s since %s", self._table, changes, self.plan.bookmark.version_tag)
             prove_changes(self.plan, changes)
 
-    # --- complete -----------------------------------------------------------------------------------------------------
-
     def _complete(self, partial: PartialLoad, rows_per_second: int | None) -> None:
         plan, settings = self.plan, self.run.settings
         done = complete(
@@ -203,35 +189,28 @@ class TableLoad:
             rows_per_second=rows_per_second or plan.bookmark.rows_per_second,
         )
         if plan.is_whole and settings.batch_config is not None:
-            self._log_version(partial.table_version)
+            _log_version(partial.table_version, will_drop=settings.activates_versions)
         with SHUTDOWN.defer_signals():
             if plan.is_whole and settings.activates_versions:
-                self.outlet.write_activate_version(partial.table_version)
+                self.stream.write_activate_version(partial.table_version)
             self._keeper.complete(done)
 
-    def _log_version(self, table_version: int) -> None:
-        """Say what becomes of the rows of earlier loads in the target."""
-        if self.run.settings.activates_versions:
-            logger.info("load %d is in _sdc_table_version; ACTIVATE_VERSION drops other rows", table_version)
-        else:
-            logger.warning(
-                "load %d: no ACTIVATE_VERSION is written: the rows of earlier loads stay in the target", table_version
-            )
+
+def _log_version(table_version: int, *, will_drop: bool) -> None:
+    if will_drop:
+        logger.info("load %d is in _sdc_table_version; ACTIVATE_VERSION drops other rows", table_version)
+    else:
+        logger.warning(
+            "load %d: no ACTIVATE_VERSION is written: the rows of earlier loads stay in the target", table_version
+        )
 
 
 @dataclass(frozen=True)
 class _Measure:
-    """What one run of a load did, for the log, the summary and the estimate of the next plan.
-
-    Attributes:
-        plan: What was read.
-        before: Rows that earlier runs of the load have written.
-        progress: What was received.
-        started: When the run began, in seconds on the monotonic clock.
-    """
+    """What one run of a load did, for the log, the summary and the estimate of the next plan."""
 
     plan: TablePlan
-    before: int
+    before: int  # rows that earlier runs of the load have written
     progress: ReadProgress
     started: float = field(default_factory=time.monotonic)
 
@@ -240,7 +219,7 @@ class _Measure:
         return time.monotonic() - self.started
 
     def rows_per_second(self, partial: PartialLoad) -> int | None:
-        """Give the rows a second, the target's time included; None for a load that is too short to tell."""
+        # The pipe to the target is full most of the time, so the target's time is part of it.
         rows, seconds = partial.rows - self.before, self.seconds
         return max(round(rows / seconds), 1) if rows and seconds >= _SHORTEST_MEASURED_SECONDS else None
 
@@ -271,29 +250,48 @@ class _Measure:
         )
 
 
-def load_table(run: RunContext, outlet: Outlet, source: Source, count: Count) -> Result:
+def load_table(run: RunContext, stream: TableStream, source: Source, counter: metrics.Counter) -> Result:
     """Load one stream.
-
-    Args:
-        run: The run.
-        outlet: The stream, as far as messages need it.
-        source: Where the rows come from.
-        count: Counts records for the SDK's metrics.
 
     Raises:
         RedivisError: The table is not loaded.
     """
-    if outlet.is_left_out:
+    if stream.is_left_out:
         logger.info("not read: a stream map removes all its records")
-        return Result(outlet.name, outcome="left out")
-    pending = run.prefetcher.take(outlet.name)
-    plan = outlet.plan()
+        return Result(stream.name, outcome="left out")
+    pending = run.prefetcher.take(stream.name)
+    plan = stream.plan()
     for warning in plan.warnings:
         logger.warning("%s", warning)
     logger.info("%s: %s", plan.table.pinned, plan.decision.reason)
     if source.can_prefetch and is_short(plan):
-        run.prefetcher.advance(outlet.name)
+        run.prefetcher.advance(stream.name)
     if plan.decision.action == "skip":
         version = plan.table.version_tag or ""
-        return Result(outlet.name, version=version, outcome="unchanged", rows=plan.bookmark.rows or 0)
-    return TableLoad(run, outlet, source, plan, count).load(pending)
+        return Result(stream.name, version=version, outcome="unchanged", rows=plan.bookmark.rows or 0)
+    return TableLoad(run, stream, source, plan, counter).load(pending)
+
+
+def probe_table(run: RunContext, source: Source, plan: TablePlan) -> None:
+    """Check token, scope and access of one stream by reading one row at most.
+
+    Raises:
+        RedivisError: The rows cannot be read.
+    """
+    require_access(plan.table, run.settings)
+    if not source.probe(plan):
+        return
+    request = replace(plan.request, max_rows=1, max_streams=1)
+    session = open_session(run.api, request)
+    progress = ReadProgress()
+    codec = RowCodec(request.table, plan.columns, plan.rules, ValueIssues())
+    worker = LocalWorker(run.api, codec, RowBudget(1), progress)
+    spec = JobSpec(server_of(run.settings), request, plan.columns, plan.rules)
+    # No number of rows is expected: one row of many proves nothing but that rows can be read.
+    reader = SessionReader(worker, spec, {stream: StreamPosition() for stream in session.streams}, None)
+    try:
+        for _ in reader.read():
+            pass
+    except SessionGone as gone:
+        raise Unavailable(str(gone), where=request.table, hint="Try again later") from gone
+    logger.info("%s: readable (%d row read for the test)", request.table, progress.received)

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -79,21 +78,6 @@ def widen_pipe() -> None:
     if sys.platform == "linux":
         with suppress(AttributeError, OSError):  # new in Python 3.10's fcntl; stdout may be no pipe
             fcntl.fcntl(1, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-
-
-def batch_message(stream: str, encoding: Mapping[str, str], url: str, version: int | None) -> bytes:
-    """Make the line of a BATCH message that names one file; the SDK's own has no version.
-
-    Args:
-        stream: Name of the stream.
-        encoding: How the file is encoded.
-        url: Where the file is.
-        version: Singer version of its rows; None to leave it out.
-    """
-    message: dict[str, Any] = {"type": "BATCH", "stream": stream, "encoding": dict(encoding), "manifest": [url]}
-    if version is not None:
-        message["version"] = version
-    return msgspec.json.encode(message) + b"\n"
 
 
 def _write(data: bytes | memoryview) -> None:

@@ -25,16 +25,10 @@ _RATE = re.compile(r"(\d+(?:\.\d+)?) ?(MB)?(?:/s)?", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Rate:
-    """How fast a stream is loaded.
+    """How fast a stream is loaded."""
 
-    Attributes:
-        amount: A second.
-        unit: Of the amount; megabytes are those that Redivis counts.
-        origin: Where the figure comes from.
-    """
-
-    amount: float
-    unit: Literal["rows", "MB"]
+    amount: float  # a second
+    unit: Literal["rows", "MB"]  # megabytes as Redivis counts them
     origin: Literal["given", "measured", "assumed"]
 
     def minutes(self, rows: int | None, size: int | None) -> float | None:
@@ -50,39 +44,20 @@ ASSUMED_RATE = Rate(5000.0, "rows", "assumed")
 
 @dataclass(frozen=True)
 class PlanRow:
-    """What a run would do with one stream; in JSON an object with these keys.
-
-    Attributes:
-        stream: The stream's name.
-        table: The table's pinned reference, or the query's name.
-        action: Whether it would be read, be skipped, or stop with an error.
-        mode: How it would be read, such as ``full`` or ``incremental``; ``resumed`` if an interrupted load goes on.
-        what: Which rows, in words.
-        reason: Why, in words.
-        version_before: Version tag of the last complete load, or None.
-        version: Version tag that the server has now; ``next`` for a draft, None where there are no versions.
-        rows: Rows to read; None if nobody knows before.
-        rows_are: Whether their number is sure, the most that there can be, or a draft's, which may be wrong.
-        bytes: Size of these rows as Redivis counts, all variables included; None if it is not known.
-        access: ``readable``, or why it is not.
-        rate: What the estimate goes by; None where nothing would be read.
-        minutes: Estimate; None if there is nothing to go by.
-        changes: Where the catalog and the table's variables differ, in words.
-        verdict: What the version tags say of these differences; empty if there is nothing to say.
-    """
+    """What a run would do with one stream; in JSON an object with these keys, which docs/plan.md explains."""
 
     stream: str
-    table: str
+    table: str  # pinned reference, or the name of the query
     action: Literal["read", "skip", "stop"]
-    mode: str = ""
+    mode: str = ""  # such as ``full``; ``resumed`` if an interrupted load goes on
     what: str = "nothing"
     reason: str = ""
     version_before: str | None = None
-    version: str | None = None
-    rows: int | None = 0
+    version: str | None = None  # ``next`` for a draft, None where there are no versions
+    rows: int | None = 0  # None: nobody knows before
     rows_are: Literal["exact", "at most", "unverified"] = "exact"
-    bytes: int | None = 0
-    access: str = "readable"
+    bytes: int | None = 0  # as Redivis counts, all variables included
+    access: str = "readable"  # or why it is not
     rate: Rate | None = None
     minutes: float | None = 0.0
     changes: tuple[str, ...] = ()
@@ -104,13 +79,7 @@ def rate_of(text: str | None) -> Rate | None:
 
 
 def plans_of(streams: Iterable[TableStream | DictionaryStream], run: RunContext, given: Rate | None) -> list[PlanRow]:
-    """Ask each stream what a run would ask it before the first row; what cannot be found out counts as a failure.
-
-    Args:
-        streams: The streams, in the order of their turns.
-        run: The run.
-        given: The rate that the user gave, if one.
-    """
+    """Ask each stream what a run would ask it before the first row; what cannot be found out counts as a failure."""
     rows: list[PlanRow] = []
     for stream in streams:
         try:
@@ -255,13 +224,9 @@ def _unselected(stream: TableStream) -> PlanRow | None:
 
 def show_plan(plans: Sequence[PlanRow], *, as_json: bool) -> None:
     """Write a plan to stdout, as a table for people or as JSON."""
-    if as_json:
-        _show_json(plans)
-    else:
+    if not as_json:
         _show_text(plans)
-
-
-def _show_json(plans: Sequence[PlanRow]) -> None:
+        return
     made_at = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     value: dict[str, Any] = {"made_at": made_at, "total": _total(plans), "streams": [asdict(plan) for plan in plans]}
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")

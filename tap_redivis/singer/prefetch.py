@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from tap_redivis.client.http import Api, Body
 from tap_redivis.client.metadata import MetadataClient
@@ -24,6 +24,9 @@ from tap_redivis.errors import RedivisError
 from tap_redivis.model.reads import ReadRequest, ReadSession
 from tap_redivis.model.tables import Variable
 from tap_redivis.planning.table_plan import TablePlan, apply_drift, plan_drift
+
+if TYPE_CHECKING:
+    from tap_redivis.singer.streams import TableStream  # which imports this module
 
 SMALL_BYTES = 256 * 1024
 """Size of a table (as Redivis counts it) up to which its rows can wait in the buffers of the system and the server."""
@@ -38,49 +41,30 @@ _STREAMS_SEARCHED = 8  # for each that may be opened ahead
 
 @dataclass(frozen=True)
 class PrefetchRequest:
-    """What to open ahead.
-
-    Attributes:
-        plan: What is to be read.
-        variables: The table's variables, if they are known already.
-        must_fit: Whether nothing is to be read if the catalog does not fit the variables.
-    """
+    """What to open ahead."""
 
     plan: TablePlan
-    variables: Sequence[Variable] | None
-    must_fit: bool
+    variables: Sequence[Variable] | None  # None: they are not known yet
+    must_fit: bool  # whether nothing is to be read if the catalog does not fit the variables
 
 
 @dataclass(frozen=True)
 class Preview:
-    """What is known of a stream before its turn.
-
-    Attributes:
-        request: What to open ahead, if anything.
-        is_short: Whether the stream takes so little time that tables after it may be opened now.
-    """
+    """What is known of a stream before its turn."""
 
     request: PrefetchRequest | None
-    is_short: bool
+    is_short: bool  # whether tables after it may be opened now
 
 
 @dataclass(frozen=True)
 class Prefetched:
-    """What has been opened ahead.
-
-    Attributes:
-        variables: The table's variables.
-        session: The read session; None where nothing is to be read, or not any more in this one.
-        opened_at: When it was opened, UTC.
-        bodies: Answers of which the rows have not been read, by read stream.
-        moment: When it was opened, in seconds on the monotonic clock.
-    """
+    """What has been opened ahead; without a session where nothing is to be read, or not any more in this one."""
 
     variables: Sequence[Variable]
     session: ReadSession | None = None
     opened_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
-    bodies: Mapping[str, Body] = field(default_factory=dict)
-    moment: float = field(default_factory=time.monotonic)
+    bodies: Mapping[str, Body] = field(default_factory=dict)  # by read stream; no row is read yet
+    moment: float = field(default_factory=time.monotonic)  # the wall clock may be set back
 
     def fresh(self) -> Prefetched:
         """Leave out what has waited for too long."""
@@ -137,15 +121,6 @@ def _is_small(plan: TablePlan) -> bool:
     return (size * min(limit / rows, 1) if rows and limit else size) <= SMALL_BYTES
 
 
-class UpcomingStream(Protocol):
-    """A stream whose turn will come."""
-
-    name: str
-
-    def preview(self) -> Preview:
-        """Find out what can be opened ahead, without a request."""
-
-
 class Prefetcher:
     """Opens tables ahead, in the order of their turns.
 
@@ -158,7 +133,7 @@ class Prefetcher:
     def __init__(
         self,
         begin: Callable[[PrefetchRequest], Future[Prefetched]],
-        streams: Callable[[], Iterable[UpcomingStream]],
+        streams: Callable[[], Iterable[TableStream]],
         most: int,
     ) -> None:
         self._begin = begin
@@ -169,7 +144,7 @@ class Prefetcher:
         self._barrier = -1
 
     @cached_property
-    def _streams(self) -> list[UpcomingStream]:
+    def _streams(self) -> list[TableStream]:
         return list(self._given())
 
     @cached_property

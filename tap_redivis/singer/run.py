@@ -21,29 +21,17 @@ logger = logging.getLogger("tap-redivis")
 
 @dataclass
 class RunContext:
-    """What streams need of the run, and nothing of the SDK.
-
-    Attributes:
-        settings: The settings.
-        api: The server.
-        metadata: What the server has; one view of it for the whole run.
-        writer: Writes all messages.
-        states: The bookmarks of all streams.
-        wanted: Gives the containers whose tables the selected streams need.
-        prefetcher: Opens tables before their turn.
-        results: How the streams ended.
-        failures: Errors by stream.
-    """
+    """What streams need of the run, and nothing of the SDK."""
 
     settings: Settings
     api: Api
-    metadata: MetadataClient
+    metadata: MetadataClient  # one view of the server for the whole run
     writer: MessageWriter
     states: RunState
-    wanted: Callable[[], Iterable[ContainerRef]]
+    wanted: Callable[[], Iterable[ContainerRef]]  # containers of the tables that the selected streams need
     prefetcher: Prefetcher
     results: list[Result] = field(default_factory=list)
-    failures: dict[str, RedivisError] = field(default_factory=dict)
+    failures: dict[str, RedivisError] = field(default_factory=dict)  # by stream
     _has_asked: bool = False
 
     def ask_for_all(self) -> None:

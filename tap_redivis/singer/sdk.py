@@ -20,7 +20,7 @@ from tap_redivis.singer.messages import MessageWriter
 if TYPE_CHECKING:
     from singer_sdk.about import AboutInfo
 
-__all__ = ["ChangedStateWriter", "ConfigInput", "SdkStream", "SdkTap"]
+__all__ = ["ConfigInput", "SdkStream", "SdkTap", "StateWriter"]
 
 
 class ChangedStateWriter(StateWriter):

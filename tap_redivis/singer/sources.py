@@ -6,7 +6,6 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from tap_redivis.client.queries import (
     Query,
@@ -34,73 +33,58 @@ from tap_redivis.singer.version_changes import compare
 logger = logging.getLogger("tap-redivis")
 
 
-class Source(Protocol):
-    """Where the rows of a stream come from.
-
-    Attributes:
-        name: What the catalog calls it.
-        replication_methods: How it can be loaded.
-        can_prefetch: Whether it is known without a request what would have to be asked for.
-        table: What is known of it without a request; None: nothing yet.
-        variables: The variables of the table, if they are known already.
-        containers: The datasets and workflows that must be known to find it.
-    """
+class Source:
+    """Where the rows of a stream come from: a name for the catalog, how it can be loaded, and what is known of it."""
 
     name: str
     replication_methods: Sequence[str]
-    can_prefetch: bool
+    can_prefetch = False
+    """Whether it is known without a request what would have to be asked for."""
+
+    containers: Sequence[ContainerRef] = ()
+    """The datasets and workflows that must be known to find it."""
+
     table: TableInfo | None
     variables: Sequence[Variable] | None
-    containers: Sequence[ContainerRef]
+
+    def __init__(self, run: RunContext) -> None:
+        self._run = run
 
     def describe(self) -> TableInfo:
-        """Find out what it is now; costs nothing if its dataset was asked for already.
-
-        Raises:
-            RedivisError: It is not there.
-        """
-        ...
+        """Find out what it is now; costs nothing if its dataset was asked for already."""
+        raise NotImplementedError
 
     def row_limit(self, table: TableInfo) -> int | None:
         """Give the most rows that the settings allow; None for all."""
-        ...
+        raise NotImplementedError
 
     def locate(self, plan: TablePlan) -> TablePlan:
         """Find where the rows are read and which variables to transfer; a query is run for that.
 
         Raises:
             SchemaChanged: The catalog does not fit, and ``on_schema_change`` is ``fail``.
-            ApiError: The server refused.
         """
-        ...
+        raise NotImplementedError
 
     def relocate(self, plan: TablePlan) -> TablePlan:
         """Find out for an interrupted load which values arrive in another type than the catalog says."""
-        ...
+        raise NotImplementedError
 
-    def drift(self, plan: TablePlan) -> Drift:
-        """Compare the catalog with the variables that the server has now."""
-        ...
+    def drift(self, plan: TablePlan) -> Drift:  # noqa: ARG002 - for subclasses
+        """Compare the catalog with the variables that the server has now, as far as it tells them without a query."""
+        return Drift()
 
     def preview(self, plan: TablePlan) -> TablePlan:
         """Find out for ``--plan`` what shows only when a load begins, as far as metadata tell."""
-        ...
+        return plan
 
-    def probe(self, plan: TablePlan) -> bool:
+    def probe(self, plan: TablePlan) -> bool:  # noqa: ARG002 - for subclasses
         """Check what can be checked without reading a row; say whether a row is to be read too."""
-        ...
+        return True
 
 
-class TableSource:
-    """A table, or an upload of a draft's table.
-
-    Args:
-        run: The run.
-        reference: The table; what is unpinned follows the current version.
-        upload: Name of the upload; None for a table.
-        table: The table, if it is known already.
-        variables: Its variables, if they are known already.
-    """
+class TableSource(Source):
+    """A table that follows the current version where it is not pinned; or an upload of a draft's table."""
 
     def __init__(
         self,
@@ -111,16 +95,17 @@ class TableSource:
         table: TableInfo | None = None,
         variables: Sequence[Variable] | None = None,
     ) -> None:
+        super().__init__(run)
         self.reference = reference
         self.upload = UploadRef(reference, upload) if upload is not None else None
         self.name = str(reference) if self.upload is None else f"{UPLOAD}{self.upload}"
+        # The server takes no read session and no query for an upload: only all of its rows can be read.
         methods = ("FULL_TABLE", "INCREMENTAL", "LOG_BASED")
-        self.replication_methods: Sequence[str] = methods if upload is None else methods[:1]
+        self.replication_methods = methods if upload is None else methods[:1]
         self.can_prefetch = upload is None
-        self.containers: Sequence[ContainerRef] = (reference.container,)
+        self.containers = (reference.container,)
         self.table = table
         self.variables = variables
-        self._run = run
 
     def describe(self) -> TableInfo:
         """Find out what the table is now (see ``Source``)."""
@@ -173,35 +158,23 @@ class TableSource:
         change = plan.decision.reason.partition(";")[0]
         return replace(compared, decision=replace(plan.decision, reason=f"{change}; all rows are read, since {reason}"))
 
-    def probe(self, plan: TablePlan) -> bool:  # noqa: ARG002 - as in ``Source``
-        """Leave it to a row that is read."""
-        return True
-
     def _listed(self, plan: TablePlan) -> Sequence[Variable]:
         if self.variables is None:
             self.variables = self._run.metadata.variables(plan.table)
         return self.variables
 
 
-class QuerySource:
-    """The result of a query, which is run anew for each load: whether it changed, only running it can tell.
-
-    Args:
-        run: The run.
-        options: The query.
-    """
+class QuerySource(Source):
+    """The result of a query, which is run anew for each load: whether it changed, only running it can tell."""
 
     replication_methods: Sequence[str] = ("FULL_TABLE", "INCREMENTAL")
-    can_prefetch = False
-    containers: Sequence[ContainerRef] = ()
 
     def __init__(self, run: RunContext, options: QueryOptions) -> None:
+        super().__init__(run)
         self.name = str(options)
         self.query = query_of(options)
-        self.variables: Sequence[Variable] | None = None
-        self.result_table = _result_table(options)
-        self.table: TableInfo | None = self.result_table
-        self._run = run
+        self.variables = None
+        self.table = self.result_table = _result_table(options)
 
     def describe(self) -> TableInfo:
         """Check the versions that the query names; describe its result as a table without a version."""
@@ -225,14 +198,6 @@ class QuerySource:
         query = plan.bookmark.reading.query if plan.bookmark.reading else None
         result = completed_query(self._run.api, self.query, query or "")
         return plan if result is None else _fit(plan, result_columns(self._run.api, result), self._run)
-
-    def drift(self, plan: TablePlan) -> Drift:  # noqa: ARG002 - as in ``Source``
-        """Say nothing yet: which columns the result has, only running the query can tell."""
-        return Drift()
-
-    def preview(self, plan: TablePlan) -> TablePlan:
-        """Find out nothing more."""
-        return plan
 
     def probe(self, plan: TablePlan) -> bool:
         """Check token, scope and SQL; no row is read."""

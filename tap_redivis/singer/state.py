@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from tap_redivis.model.reads import ROWS_STREAM, ChangeCounts
 from tap_redivis.model.settings import Settings
 from tap_redivis.planning.bookmarks import Bookmark, PartialLoad, from_state, to_state
 from tap_redivis.reading.jobs import Chunk
-
-
-class StateWriter(Protocol):
-    """Writes STATE messages."""
-
-    def write_state(self, state: Any) -> None:  # noqa: ANN401 - as the SDK declares it
-        """Write one STATE message, if there is something new in it."""
+from tap_redivis.singer.sdk import StateWriter
 
 
 @dataclass(frozen=True)
 class RunState:
-    """The bookmarks of all streams.
+    """The bookmarks of all streams."""
 
-    Attributes:
-        current: Gives the state as the SDK holds it; it is loaded after the streams are made.
-        writer: Gives what writes STATE messages; the same.
-    """
-
-    current: Callable[[], MutableMapping[str, Any]]
+    # Both are functions: the SDK loads the state, and makes its writer, after the streams are made.
+    current: Callable[[], Any]  # the SDK types STATE, but not what we keep in it
     writer: Callable[[], StateWriter]
 
     def raw(self, stream: str) -> Any:  # noqa: ANN401 - a bookmark of a table or of the dictionary
@@ -50,31 +40,16 @@ class RunState:
 
 
 class StateKeeper:
-    """Keeps the bookmark of one stream during one load: the only place where an offset becomes a bookmark.
-
-    Args:
-        states: The state of the run.
-        stream: The stream's name.
-        bookmark: The bookmark before the load.
-        settings: Say when a STATE message is due.
-
-    Attributes:
-        partial: The load under way; None before it is opened, and once it is completed or dropped.
-    """
+    """Keeps the bookmark of one stream during one load: the only place where an offset becomes a bookmark."""
 
     def __init__(self, states: RunState, stream: str, bookmark: Bookmark, settings: Settings) -> None:
-        self.partial: PartialLoad | None = None
+        self.partial: PartialLoad | None = None  # before a load is opened, and once it is completed or dropped
         self._states = states
         self._stream = stream
-        self._bookmark = bookmark
+        self.bookmark = bookmark
         self._settings = settings
         self._last_message = time.monotonic()
         self._rows_since_message = 0
-
-    @property
-    def bookmark(self) -> Bookmark:
-        """The bookmark before the load, with what was read under an earlier session of it."""
-        return self._bookmark
 
     def open(self, partial: PartialLoad) -> None:
         """Note a new load, and write STATE before its first row: after a kill no other load has its table version."""
@@ -83,17 +58,9 @@ class StateKeeper:
             self.save()
             self.write()
 
-    def resume(self, partial: PartialLoad) -> None:
-        """Go on with an interrupted load."""
-        self.partial = partial
-
     def give_up(self) -> None:
         """Keep of a load whose session is gone only the table version, which no other load may have."""
-        self._bookmark = replace(self._bookmark, reading=self.partial)
-        self.partial = None
-
-    def drop(self) -> None:
-        """Forget the load under way: it cannot be completed."""
+        self.bookmark = replace(self.bookmark, reading=self.partial)
         self.partial = None
 
     def advance(self, chunk: Chunk, changes: ChangeCounts | None) -> None:
@@ -110,7 +77,7 @@ class StateKeeper:
     def complete(self, bookmark: Bookmark) -> None:
         """Note a proved load, and write STATE."""
         self.partial = None
-        self._bookmark = bookmark
+        self.bookmark = bookmark
         self.save()
         self.write()
 
@@ -119,7 +86,7 @@ class StateKeeper:
         partial = self.partial
         if partial is not None and ROWS_STREAM in partial.streams:
             partial = None
-        self._states.put(self._stream, to_state(replace(self._bookmark, reading=partial)))
+        self._states.put(self._stream, to_state(replace(self.bookmark, reading=partial)))
 
     def write_if_due(self) -> None:
         """Write STATE if enough rows have been written, or enough time has passed; with BATCH after each file."""

@@ -21,9 +21,8 @@ from tap_redivis.planning.table_plan import Selection, TablePlan, plan_table
 from tap_redivis.runtime.progress import Result
 from tap_redivis.singer.added_columns import added
 from tap_redivis.singer.batch_maps import stream_alias
-from tap_redivis.singer.loader import load_table
+from tap_redivis.singer.loader import load_table, probe_table
 from tap_redivis.singer.prefetch import PrefetchRequest, Preview, is_short
-from tap_redivis.singer.probe import probe_table
 from tap_redivis.singer.records import by_sdk
 from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.sdk import SdkStream
