@@ -9,7 +9,7 @@ from benchmarks import scenes
 from benchmarks.cases import TAP
 from benchmarks.measuring import Measured
 
-_RECORD_MIB, _BATCH_MIB = 200, 250
+_RECORD_MIB, _BATCH_MIB = 150, 250
 _FILE_SCENES = {"batch", "files", "dask"}
 
 
@@ -69,11 +69,11 @@ class Verdict:
 
 
 PROMISES = (
-    Promise("RECORD from jsonl, against a plain SDK tap", "typical", scenes.JSONL, scenes.PLAIN, 50),
+    Promise("RECORD from jsonl, against a plain SDK tap", "typical", scenes.JSONL, scenes.PLAIN, 35),
     Promise("RECORD from jsonl, against `curl` in bytes read", "typical", scenes.JSONL, scenes.CURL, 0.5),
     Promise("RECORD from jsonl, dateTime-heavy, against a plain SDK tap", "moments", scenes.JSONL, scenes.PLAIN, 20),
-    Promise("RECORD from arrow, against a plain SDK tap", "typical", scenes.ARROW, scenes.PLAIN, 25),
-    Promise("RECORD from csv, against a plain SDK tap", "typical", scenes.CSV, scenes.PLAIN, 15),
+    Promise("RECORD from arrow, against a plain SDK tap", "typical", scenes.ARROW, scenes.PLAIN, 35),
+    Promise("RECORD from csv, against a plain SDK tap", "typical", scenes.CSV, scenes.PLAIN, 20),
     Promise(
         "Whole table to /dev/null, against the official client's `to_arrow_table` and JSON lines",
         "client",
@@ -81,7 +81,7 @@ PROMISES = (
         scenes.CLIENT,
         5,
     ),
-    Promise("1,000 small tables, 50 ms, against one after another", "many", scenes.MANY, scenes.MANY_ONE_BY_ONE, 6),
+    Promise("1,000 small tables, 50 ms, against one after another", "many", scenes.MANY, scenes.MANY_ONE_BY_ONE, 7),
     Promise(
         "Arrow files, uncompressed, against `curl` of the same", "files", scenes.FILES["arrow"], scenes.CURL_ARROW, 0.8
     ),

@@ -1,4 +1,4 @@
-"""Where the time goes: the tap at full speed, by process and line of code.
+"""Where the time goes: the tap at full speed, by thread and line of code.
 
 Run ``python -m benchmarks.profile``; with ``--write`` it goes into ``docs/speed.md``.
 """
@@ -36,7 +36,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 _Key = TypeVar("_Key")
 
-MAIN, THREADS, READERS = "the tap, main thread", "the tap, other threads", "reading processes"
+MAIN, THREADS = "the tap, main thread", "the tap, other threads"
 SERVER, SINK = "the server", "the reader at the end of the pipe"
 
 
@@ -46,7 +46,7 @@ class Spent:
 
     Attributes:
         seconds: From the start of the runs to their end, in all.
-        samples: Of the tap's processes.
+        samples: Of the tap.
         server: Seconds of processor time that the server used.
         sink: The same of what reads at the end of the pipe.
     """
@@ -102,14 +102,12 @@ def as_markdown(spent: Spent) -> str:
                 ["Who", "Share"], [[who, f"{used / sum(totals.values()):.0%}"] for who, used in _largest_first(totals)]
             ),
             "Of the tap's own:",
-            table(["Process", "What it does", "Share"], list(_rows(places))),
+            table(["Thread", "What it does", "Share"], list(_rows(places))),
         ]
     )
 
 
 def _role(sample: Sample) -> str:
-    if sample.is_forked:
-        return READERS
     return MAIN if sample.is_main else THREADS
 
 

@@ -1,8 +1,8 @@
 """Runs the tap, and writes down what each of its threads was doing, every few milliseconds of processor time.
 
 ``python -m benchmarks.sampler FILE …`` runs ``tap-redivis …``. A timer of the system counts the time that the process
-computes, in its own code or in the kernel for it; what a thread waits for does not count. Processes that the tap forks
-do the same. Each sample is one line of JSON in the file; `profile` reads them.
+computes, in its own code or in the kernel for it; what a thread waits for does not count. Each sample is a line of JSON
+in the file; `profile` reads them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ class Sample(msgspec.Struct, frozen=True, array_like=True):
     """What a thread was doing.
 
     Attributes:
-        is_forked: Whether it was in a process that the tap forked.
         is_main: Whether it was the main thread of its process.
         seconds: Processor time that it used since the sample before.
         file: Module of the tap in which it was, relative to the package; empty: in none.
@@ -39,7 +38,6 @@ class Sample(msgspec.Struct, frozen=True, array_like=True):
         line: Where in the module.
     """
 
-    is_forked: bool
     is_main: bool
     seconds: float
     file: str
@@ -48,10 +46,10 @@ class Sample(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Sampler:
-    """Takes samples of this process, and of those that it forks.
+    """Takes samples of this process.
 
     Args:
-        path: Where they go; all processes add to the same file.
+        path: Where they go.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,14 +57,12 @@ class Sampler:
         self._used: dict[int, float] = {}
         self._written = 0.0
         self._is_sampling = False
-        self._is_forked = False
         self._end = os._exit
 
     def start(self) -> None:
         """Begin."""
-        os._exit = self._exit  # how processes end that were forked
+        os._exit = self._exit  # how the tap ends
         threading.setprofile(_leave_signal_to_main_thread)
-        os.register_at_fork(after_in_child=self._start_again)
         atexit.register(self._stop)
         self._set_timer()
 
@@ -78,14 +74,6 @@ class Sampler:
     def _exit(self, status: int) -> NoReturn:
         self._stop()
         self._end(status)
-
-    def _start_again(self) -> None:
-        """Begin in a process that was forked: timers are not inherited, and threads neither."""
-        self._is_forked = True
-        self._used.clear()
-        self._written = 0.0
-        self._is_sampling = False
-        self._set_timer()
 
     def _set_timer(self) -> None:
         signal.signal(signal.SIGPROF, self._sample)
@@ -100,7 +88,7 @@ class Sampler:
         frames = sys._current_frames()  # noqa: SLF001 - documented
         samples = [self._of_thread(thread, each, is_main=thread == main) for thread, each in frames.items()]
         others = used - self._written - sum(sample.seconds for sample in samples)
-        samples.append(Sample(self._is_forked, False, others, "", "native", 0))  # noqa: FBT003 - the order of the fields
+        samples.append(Sample(is_main=False, seconds=others, file="", function="native", line=0))
         written = [sample for sample in samples if sample.seconds > _LEAST_SECONDS]
         self._written += sum(sample.seconds for sample in written)
         os.write(self._file, b"".join(msgspec.json.encode(sample) + b"\n" for sample in written))
@@ -111,7 +99,7 @@ class Sampler:
         before = self._used.get(thread, 0.0)
         spent = used if used < before else used - before  # less than before: a new thread of the same number
         self._used[thread] = used
-        return Sample(self._is_forked, is_main, spent, *_where(frame))
+        return Sample(is_main, spent, *_where(frame))
 
 
 def _leave_signal_to_main_thread(*_: object) -> None:

@@ -119,7 +119,7 @@ def errors_page() -> str:
 
 
 def modules_table() -> str:
-    """Make the rows of the table of modules: the first sentence of each one's docstring."""
+    """Make the table of modules: the first sentence of each one's docstring."""
     package = Path(errors.__file__).parent
     paths = sorted(package.rglob("*.py"))
     rows = []
@@ -128,7 +128,7 @@ def modules_table() -> str:
         name = ".".join(path.relative_to(package).with_suffix("").parts)
         if path.stem not in {"__init__", "__main__"}:
             rows.append(f"| `{name}` | {_cell(words)} |")
-    return "\n".join(rows)
+    return _table("Module", "Its job", rows=rows)
 
 
 def _setting_section(name: str, schema: dict[str, Any]) -> str:

@@ -13,5 +13,6 @@ _ROOT = Path(__file__).parent.parent
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are not in the folder docs."""
     for name in ("CONTRIBUTING.md", "CHANGELOG.md"):
-        files.append(File.generated(config, name.lower(), content=(_ROOT / name).read_text()))
+        text = (_ROOT / name).read_text().replace("](docs/", "](")  # on the site, the pages stand beside each other
+        files.append(File.generated(config, name.lower(), content=text))
     return files

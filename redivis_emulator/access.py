@@ -1,4 +1,4 @@
-"""Who may see what: tokens, scopes, access levels, and how many requests they may make (redivis-api §1.3, §1.7)."""
+"""Access control: tokens, scopes, access levels and the rate limit (redivis-api §1.3, §1.7)."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ ALL_SCOPES = ("public", *_DATA_SCOPES, "organization.read", "organization.write"
 
 
 class Token(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a bearer token is good for.
+    """The rights of a bearer token.
 
     Args:
-        user: Whose token it is: sessions belong to users.
+        user: The user that the token belongs to; read sessions, queries and exports belong to users.
         scopes: Scopes of redivis-api §1.3.
-        access: Access level by glob on `owner.dataset`, first match wins; unmatched datasets have a level of
-            their own.
+        access: Access level by glob on `owner.dataset`; the first match counts. A dataset without a match has the
+            `access_level` of its dataset.yml.
     """
 
     user: str = "emulator_user"
@@ -43,7 +43,7 @@ class Token(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def access_level(caller: Token | None, container: Dataset | Workflow) -> AccessLevel:
-    """Return what a caller may do with a dataset or workflow; the public level is everybody's."""
+    """Return the access level of a caller for a dataset or workflow; it is never below the public level."""
     if caller is None:
         return container.public_access_level
     name = f"{escape(container.owner.name)}.{escape(container.name)}"
@@ -52,22 +52,22 @@ def access_level(caller: Token | None, container: Dataset | Workflow) -> AccessL
 
 
 def is_public(container: Dataset | Workflow, level: AccessLevel) -> bool:
-    """Return whether anybody may use a resource at this level."""
+    """Return whether a resource is public at this level."""
     return ACCESS_LEVELS.index(container.public_access_level) >= ACCESS_LEVELS.index(level)
 
 
 def require(caller: Token | None, container: Dataset | Workflow, level: AccessLevel) -> None:
-    """Let a caller pass who may use a resource at this level.
+    """Check that a caller may use a resource at this level.
 
     Raises:
-        ApiError: 401 without a token, 404 where the resource is invisible, 403 where access or scope is too low.
+        ApiError: 401 without a token, 404 if the resource is invisible, 403 if the access level or scope is too low.
     """
     if is_public(container, level):
         return
     if caller is None:
         raise ApiError(401, "invalid_token", "This resource is not public: a valid access token is needed.")
     rank = ACCESS_LEVELS.index(access_level(caller, container))
-    # An invisible resource and a draft of somebody else are not there (redivis-api §1.3, §1.8).
+    # The API answers 404 for an invisible resource, and for a draft to callers without edit access (§1.3, §1.8).
     if rank == 0 or (level == "edit" and rank < ACCESS_LEVELS.index("edit")):
         raise not_found(f"The resource {container.owner.name}.{container.name}")
     if rank < ACCESS_LEVELS.index(level):
@@ -77,10 +77,10 @@ def require(caller: Token | None, container: Dataset | Workflow, level: AccessLe
 
 
 def require_scope(caller: Token, scope: str) -> None:
-    """Let a token pass that has a scope, or a larger one.
+    """Check that a token has a scope, or one that includes it.
 
     Raises:
-        ApiError: 403 `insufficient_scope`, which names the scope.
+        ApiError: 403 `insufficient_scope` with the name of the scope.
     """
     enough = _DATA_SCOPES[_DATA_SCOPES.index(scope) :]
     if not set(enough) & set(caller.scopes):
@@ -89,7 +89,7 @@ def require_scope(caller: Token, scope: str) -> None:
 
 
 class RateLimit(Struct, frozen=True, forbid_unknown_fields=True):
-    """So many requests in so many seconds, for each token or address."""
+    """The number of requests that each token may send in a number of seconds; all callers without a token share one."""
 
     requests: int = 1000
     seconds: float = 60.0
@@ -102,7 +102,7 @@ class _Window:
 
 
 class RateLimiter:
-    """Counts requests in windows that begin with a caller's first request."""
+    """Counts requests in time windows; a window begins with the first request of a token."""
 
     def __init__(self, clock: Clock, limit: RateLimit) -> None:
         self._clock = clock
@@ -110,7 +110,11 @@ class RateLimiter:
         self._windows: dict[str, _Window] = {}
 
     def count(self, caller: str) -> tuple[dict[str, str], float | None]:
-        """Count a request; return the headers of redivis-api §1.6, and the seconds to wait if it is one too many."""
+        """Count a request.
+
+        Returns:
+            The headers of redivis-api §1.6, and the seconds to wait if the request exceeds the limit, else None.
+        """
         now = self._clock.now()
         window = self._windows.get(caller)
         if window is None or window.ends_at <= now:

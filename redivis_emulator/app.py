@@ -1,4 +1,4 @@
-"""The ASGI application: from a request to an answer, through log, rate limit, token, handler."""
+"""The ASGI application: a request passes the log, the rate limit, the token check and the handler."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
 from redivis_emulator import control
-from redivis_emulator.breaking import CONNECTION, Broken, BrokenSend, leave_unanswered
 from redivis_emulator.call import Call
 from redivis_emulator.effects import changed, replacement, tweaked
 from redivis_emulator.errors import ApiError
+from redivis_emulator.fault_injection import CONNECTION, Broken, BrokenSend, leave_unanswered
 from redivis_emulator.log import Request
 from redivis_emulator.routes import Router
 
@@ -26,14 +27,14 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from redivis_emulator.access import RateLimiter, Token
-    from redivis_emulator.breaking import Connection
     from redivis_emulator.control import Controls
+    from redivis_emulator.fault_injection import Connection
     from redivis_emulator.faults import Fault, Faults
     from redivis_emulator.log import RequestLog
     from redivis_emulator.service import Service
 
 API_PREFIX = "/api/v1"
-# What the real service sends with every answer (redivis-api §1.6).
+# The real service sends these with every answer (redivis-api §1.6).
 _HEADERS = {"Access-Control-Allow-Origin": "*", "X-Robots-Tag": "noindex", "Server": "redivis-emulator"}
 
 
@@ -42,12 +43,12 @@ class App:
     """The API below `/api/v1`, and the control endpoints.
 
     Args:
-        service: What is served.
-        tokens: What each bearer token is good for.
-        limiter: Counts requests.
-        log: Where requests are noted.
-        faults: What goes wrong.
-        controls: What the control endpoints act on.
+        service: The content and its state.
+        tokens: The rights of each bearer token.
+        limiter: Counts requests against the rate limit.
+        log: Records all API requests.
+        faults: The faults to inject.
+        controls: The object that the control endpoints change.
     """
 
     service: Service
@@ -60,7 +61,10 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         request = HttpRequest(scope, receive)
-        body = await request.body()
+        try:
+            body = await request.body()
+        except ClientDisconnect:
+            return
         path = request.url.path
         if path.startswith(control.PREFIX):
             answer = control.answer(self.controls, request.method, path.removeprefix(control.PREFIX), body)
@@ -69,7 +73,7 @@ class App:
         try:
             await self._answer(request, body, send)
         except Broken:
-            # The web server must see the connection end before we return, else it would answer itself.
+            # uvicorn must see the end of the connection before this method returns: else it sends an answer of its own.
             while (await receive())["type"] != "http.disconnect":
                 pass
 
@@ -93,7 +97,7 @@ class App:
         await response(request.scope, request.receive, BrokenSend(send, breaking, connection) if breaking else send)
 
     async def _respond(self, call: Call, faults: Sequence[Fault]) -> Response:
-        """Return the answer to a call, or the one that a fault puts in its place."""
+        """Return the answer to a call, or the replacement that a fault defines."""
         headers = dict(_HEADERS, Date=formatdate(usegmt=True))
         try:
             headers |= self._count(call)
@@ -118,7 +122,7 @@ class App:
         raise ApiError(429, "rate_limit_exceeded", msg, headers={**headers, "Retry-After": str(int(wait) + 1)})
 
     def _caller(self, authorization: str | None) -> Token | None:
-        """Return whose request it is; without a token nobody's (redivis-api §1.3)."""
+        """Return the token of a request, None without an Authorization header (redivis-api §1.3)."""
         if authorization is None:
             return None
         scheme, _, secret = authorization.partition(" ")
@@ -129,7 +133,7 @@ class App:
 
 
 def _segments(raw_path: str) -> tuple[str, ...]:
-    """Cut a path at its slashes, then decode, as references may hold encoded ones (redivis-api §3.2)."""
+    """Split a path at slashes, then decode each segment: references may contain encoded slashes (redivis-api §3.2)."""
     prefix, _, rest = raw_path.partition(API_PREFIX + "/")
     return (prefix,) if prefix else tuple(unquote(part) for part in rest.split("/"))
 
@@ -144,7 +148,7 @@ def _success(answer: dict[str, Any], segments: tuple[str, ...]) -> Response:
     digest = hashlib.md5(response.body, usedforsecurity=False).hexdigest()
     response.headers["Etag"] = f'W/"{digest}"'
     if segments[0] == "datasets":
-        # redivis-api §1.6: the real service says this.
+        # redivis-api §1.6: the real service sends this invalid date.
         response.headers["Last-Modified"] = "Invalid Date"
     return response
 

@@ -1,4 +1,4 @@
-"""Rendered blocks, kept up to a number of bytes: what makes a second reader cost nothing but sending."""
+"""A cache of rendered blocks, limited in bytes: a second reader of the same rows costs no rendering."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Cache:
-    """The blocks that were used last.
+    """Holds the blocks that were used last.
 
     Args:
-        max_bytes: How much is kept at most.
+        max_bytes: Maximum total size of the blocks.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -27,7 +27,7 @@ class Cache:
         self._blocks: OrderedDict[object, bytes] = OrderedDict()
 
     def find(self, run: Run, style: Style) -> bytes | None:
-        """Return a run's bytes if they are at hand."""
+        """Return the bytes of a run if they are in the cache, else None."""
         if not run.is_whole:
             return None
         with self._lock:
@@ -37,7 +37,7 @@ class Cache:
             return self._blocks.get(key)
 
     def render(self, run: Run, style: Style) -> bytes:
-        """Return a run's bytes; those of whole blocks are kept."""
+        """Render a run and return its bytes; the cache keeps them if the run is a whole block."""
         data = render.body(run.table(), style)
         if run.is_whole and len(data) <= self._max_bytes:
             self._keep(_key(run, style), data)
@@ -54,5 +54,5 @@ class Cache:
 
 
 def _key(run: Run, style: Style) -> object:
-    """Return what tells blocks apart; rows that come again are the same, so a table of any size needs little room."""
+    """Return the cache key of a run; repeated rows have the same key, so a repeated table needs little memory."""
     return run.view.part.source, run.view.schema, style, run.start % run.view.period, run.rows

@@ -1,4 +1,4 @@
-"""A request to the API, as the handlers see it."""
+"""A request to the API, as the handlers get it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tweaks:
-    """What faults change in how a request is handled; `faults.Fault` says more.
+    """Changes that faults make to the handling of a request; see `faults.Fault`.
 
     Args:
-        streams: Number of read streams, whatever was asked for.
+        streams: Number of read streams, instead of the requested one.
         overshoot: Rows beyond `maxResults`.
         reversed_columns: Whether the columns of a session are in reverse order.
         retype: Wire type by column.
-        no_sentinel: Whether the Arrow sentinel is left out.
-        mark_row: Row of a body before which an empty chunk marks the place for a fault.
+        no_sentinel: Whether the Arrow sentinel is omitted.
+        mark_row: Row of a body before which an empty chunk marks the position of a fault.
     """
 
     streams: int | None = None
@@ -42,12 +42,12 @@ class Call:
 
     Args:
         method: `GET`, `HEAD` or `POST`.
-        segments: The path after `/api/v1`, cut at slashes and then percent-decoded (redivis-api §3.2).
-        query: Query parameters; of repeated ones the last.
+        segments: The path after `/api/v1`, split at slashes and then percent-decoded (redivis-api §3.2).
+        query: Query parameters; the last value of a repeated one.
         headers: Headers, names in lower case.
         body: Request body.
-        caller: Whose token came with it; None without one.
-        tweaks: What active faults change.
+        caller: The token of the request; None without one.
+        tweaks: Changes by active faults.
     """
 
     method: str
@@ -64,10 +64,10 @@ class Call:
         return "/" + "/".join(self.segments)
 
     def json(self) -> dict[str, Any]:
-        """Return the body as a JSON object; without a body, an empty one.
+        """Return the body as a JSON object; without a body, an empty object.
 
         Raises:
-            ApiError: The body is something else.
+            ApiError: The body is not a JSON object.
         """
         if not self.body:
             return {}
@@ -83,10 +83,10 @@ class Call:
 
 
 def whole_number(name: str, value: object) -> int | None:
-    """Return a parameter that must be a whole number ≥ 0, given as a number or as text (redivis-api §4.6).
+    """Return an integer parameter ≥ 0, given as a number or as text (redivis-api §4.6); None if it is absent or empty.
 
     Raises:
-        ApiError: It is something else.
+        ApiError: The value is not an integer ≥ 0.
     """
     if value is None or value == "":
         return None

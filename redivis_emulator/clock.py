@@ -1,4 +1,4 @@
-"""The emulator's own clock: it can be put forward, so that sessions expire without anybody sleeping."""
+"""The emulator's own clock: tests can advance it, so that sessions expire without waiting."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 
 class Clock:
-    """The real time, plus what has been passed by hand. All times in seconds since 1970."""
+    """The real time plus the seconds that `pass_time` added. All times in seconds since 1970."""
 
     def __init__(self) -> None:
         self._ahead = 0.0
@@ -16,5 +16,5 @@ class Clock:
         return time.time() + self._ahead
 
     def pass_time(self, seconds: float) -> None:
-        """Put the clock forward."""
+        """Advance the clock."""
         self._ahead += seconds

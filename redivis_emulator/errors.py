@@ -1,11 +1,11 @@
-"""What can go wrong in the emulator.
+"""The errors of the emulator.
 
 ::
 
-    EmulatorError              told to the user as one line, exit code 1
-    ├── FolderError            a file or YAML in the served folder
+    EmulatorError              shown to the user as one line, exit code 1
+    ├── FolderError            a table file or YAML file in the served folder
     └── StartError             the server could not be started
-    ApiError                   told to the client as an HTTP answer
+    ApiError                   sent to the client as an HTTP answer
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class EmulatorError(Exception):
-    """Base of all errors whose message is for the person who started the emulator."""
+    """Base of all errors that are shown to the person who started the emulator."""
 
 
 class FolderError(EmulatorError):
@@ -29,16 +29,16 @@ class FolderError(EmulatorError):
 
 
 class StartError(EmulatorError):
-    """The server could not be started, such as for a port in use."""
+    """The server could not be started, for example because the port is in use."""
 
 
 class ApiError(Exception):
-    """An answer other than success, in the flat form of redivis-api §1.8.
+    """An error answer, in the flat form of redivis-api §1.8.
 
     Args:
         status: HTTP status.
         error: Redivis' error code, such as `not_found`.
-        description: What is wrong, for a person.
+        description: A message for people.
         extra: Further keys of the body, such as `scope`.
         headers: Headers, such as `Retry-After`.
     """
@@ -59,16 +59,16 @@ class ApiError(Exception):
 
 
 def not_found(what: str) -> ApiError:
-    """Return the answer for something that is not there, or not for this caller (redivis-api §1.8)."""
+    """Return the answer for a resource that does not exist, or is invisible to the caller (redivis-api §1.8)."""
     return gone(what, 404)
 
 
 def gone(what: str, status: int) -> ApiError:
-    """Return the answer for something that was there, or never was: which one is not documented (redivis-api §11.2)."""
+    """Return the answer for a resource that expired or never existed; the real status is unknown (§11.2)."""
     codes = {400: "invalid_request", 403: "forbidden", 404: "not_found", 410: "gone"}
     return ApiError(status, codes[status], f"{what} could not be found, or you don't have access to it.")
 
 
 def invalid(description: str) -> ApiError:
-    """Return the answer for a request that makes no sense."""
+    """Return the answer for an invalid request."""
     return ApiError(400, "invalid_request", description)

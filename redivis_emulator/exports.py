@@ -1,4 +1,4 @@
-"""Exports: all rows of something as files (redivis-api §4.10)."""
+"""Exports: all rows of a table, upload or query as files (redivis-api §4.10)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PART_ROWS = 500_000
 
 
 def begin(service: Service, call: Call, readable: Readable) -> Json:
-    """Begin an export."""
+    """Start an export, and return it as JSON."""
     if call.caller is None:
         raise ApiError(401, "invalid_token", "An export needs a valid access token.")
     form = call.json().get("format")
@@ -63,10 +63,10 @@ def resource(job: Job[list[Path]]) -> Json:
 
 
 def file(call: Call, job: Job[list[Path]]) -> Path:
-    """Return the file that a download asks for.
+    """Return the file that a download requests.
 
     Raises:
-        ApiError: The export is not completed, or has no such part.
+        ApiError: The export is not completed, or it has no part with this number.
     """
     files = job.result()
     part = whole_number("filePart", call.query.get("filePart")) or 0

@@ -1,8 +1,8 @@
-"""The fault menu: what may go wrong, at which request, and where in its answer.
+"""Faults: what goes wrong, at which request, and where in its answer.
 
-A fault is a value: from Python (`Fault(kind="reset", path="/readStreams/*", at_row=100)`), from YAML or as JSON over
-the control endpoint. Which requests it hits is decided here; what happens then, in `breaking` (connections and
-bodies) and in the handlers.
+A fault is a value: from Python (`Fault(kind="reset", path="/readStreams/*", at_row=100)`), from YAML, or as JSON over
+the control endpoint. This module selects the requests; `fault_injection` (connections and bodies), `effects` and the
+handlers do the rest.
 """
 
 from __future__ import annotations
@@ -60,43 +60,44 @@ _ERRORS = {
 
 
 class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Something that goes wrong.
+    """A fault: what goes wrong, at which requests, and where in the answer.
 
-    Which requests: those whose method and path match, from the `nth` on, `times` times.
+    It hits the requests whose method and path match, `times` of them, from the `nth` on.
 
     Args:
         path: Glob on the decoded path below the API prefix (`/readStreams/*`; `*` matches `/` too), or a regular
             expression after `re:`.
         method: HTTP method; None: any.
         nth: The first request that is hit, counted from 1, or `every`.
-        times: How many requests are hit; None: all from the `nth` on.
-        per_path: Count for each path by itself: the nth request of each read stream.
+        times: Number of requests that are hit; None: all from the `nth` on.
+        per_path: Count the requests of each path separately: the nth request of each read stream.
         kind: What happens. Before the answer: `status` (another answer), `refuse` (no answer; then connections are
-            refused for `seconds`), `expire` (the session of a read stream ends: 404), `refuse_offset` (400 if there
-            is an offset), `release` (`dataset` has `version` as its current one from now on).
-            At a place in the answer, or instead of an answer if no place is given: `close` (connection closed, the
-            body unfinished), `reset` (the same with a TCP reset), `stall` (silence for `seconds`, or for good).
-            At a place in the answer, else at its beginning: `end` (the body ends properly), `short` (less comes than
-            Content-Length said), `garbage` (`length` bytes are rubbish), `slow` (`length` bytes, or all, come
-            one by one, each after `seconds`), `throttle` (`length` bytes, or all, come at `rate` bytes a second).
-            In the answer: `json` (keys are replaced by `set`, numbers raised by `add`), `headers` (more headers),
-            `page_size` (lists have pages of `size`), `no_sentinel` (none, though asked for).
-            Of a session: `streams` (there are `count`), `overshoot` (`maxResults` is exceeded by `rows`), `columns`
-            (in reverse order), `retype` (columns come as other `types`).
+            refused for `seconds`), `expire` (the session of a read stream ends: 404), `refuse_offset` (400 for an
+            offset beyond 0), `release` (`version` becomes the current version of `dataset`).
+            At a position in the answer, or instead of an answer without a position: `close` (the connection is
+            closed), `reset` (TCP reset), `stall` (nothing is sent for `seconds`, or until the client disconnects).
+            At a position in the answer, by default at its start: `end` (the body ends as if it were complete),
+            `short` (fewer bytes than Content-Length promised), `garbage` (`length` random bytes), `slow` (`length`
+            bytes, or all, are sent one by one, each after `seconds`), `throttle` (`length` bytes, or all, are sent
+            at `rate` bytes a second).
+            In the answer: `json` (`set` replaces keys, `add` increases numbers), `headers` (more headers),
+            `page_size` (lists have pages of `size`), `no_sentinel` (the requested sentinel is omitted).
+            Of a session: `streams` (it has `count`), `overshoot` (`rows` more rows than `maxResults`), `columns`
+            (in reverse order), `retype` (columns have other `types`).
         status: HTTP status.
         body: Form of the error body.
-        error: Error code; None: the usual one of the status.
+        error: Error code; None: the usual code of the status.
         message: Error description.
         headers: Headers to add.
-        retry_after: `Retry-After` that many seconds from now; None: no such header.
-        retry_after_form: How it is spelled (redivis-api §1.7).
-        at_byte: Place: after so many bytes of this body.
-        at_row: Place: after so many rows of this body.
-        seconds: Duration, see `kind`; None: the kind's own.
-        length: Number of bytes, see `kind`; None: the kind's own.
+        retry_after: Seconds for the header `Retry-After`; None: no such header.
+        retry_after_form: Format of that header (redivis-api §1.7).
+        at_byte: Position: after this number of bytes of the body.
+        at_row: Position: after this number of rows of the body.
+        seconds: Duration, see `kind`; None: the default of the kind.
+        length: Number of bytes, see `kind`; None: the default of the kind.
         rate: Bytes a second.
-        set: JSON keys and their new values.
-        add: JSON keys and what is added to their numbers.
+        set: New values of JSON keys.
+        add: Numbers to add to the values of JSON keys.
         size: Items on a page.
         count: Number of streams.
         rows: Number of rows.
@@ -133,7 +134,7 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     version: str = ""
 
     def matches(self, method: str, path: str, query: Mapping[str, str]) -> bool:
-        """Return whether a request is one of those that are counted."""
+        """Return whether the fault counts a request."""
         if self.method not in {None, method}:
             return False
         if self.kind == "refuse_offset" and query.get("offset", "0") == "0":
@@ -143,24 +144,24 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return fnmatchcase(path, self.path)
 
     def hits(self, count: int) -> bool:
-        """Return whether the request with this number, from 1, is hit."""
+        """Return whether the fault hits the request with this number, counted from 1."""
         if self.nth == "every":
             return True
         return self.nth <= count and (self.times is None or count < self.nth + self.times)
 
     @property
     def leaves_unanswered(self) -> bool:
-        """True if it happens instead of an answer, or before it."""
+        """True if the fault happens instead of an answer, or before it."""
         has_place = self.at_byte is not None or self.at_row is not None
         return self.kind == "refuse" or (self.kind in {"close", "reset", "stall"} and not has_place)
 
     @property
     def breaks_body(self) -> bool:
-        """True if it happens at a place in the body of an answer."""
+        """True if the fault happens at a position in the body of an answer."""
         return self.kind in _BODY_KINDS and not self.leaves_unanswered
 
     def error_body(self) -> tuple[str, str]:
-        """Return content type and text of the error that `status` answers with (redivis-api §1.8)."""
+        """Return content type and text of the error answer of `status` (redivis-api §1.8)."""
         code = self.error or _ERRORS.get(self.status, "api_error")
         if self.body == "html":
             title = f"{self.status} {self.message}"
@@ -174,7 +175,7 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return "application/json", json.dumps(nested if self.body == "nested" else flat)
 
     def all_headers(self) -> dict[str, str]:
-        """Return the headers to add, with `Retry-After` as of now."""
+        """Return the headers to add; `Retry-After` is computed from the current time."""
         if self.retry_after is None:
             return self.headers
         return {**self.headers, "Retry-After": self._retry_after_text(self.retry_after, time.time())}
@@ -189,7 +190,7 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Faults:
-    """The faults that wait for their requests; for any thread to change."""
+    """The faults of an emulator, with their counts of requests. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -197,7 +198,7 @@ class Faults:
         self._counts: list[Counter[str]] = []
 
     def add(self, *faults: Fault) -> None:
-        """Add faults; each counts requests from now on."""
+        """Add faults; they count requests from now on."""
         with self._lock:
             self._faults += faults
             self._counts += [Counter() for _ in faults]

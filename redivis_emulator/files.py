@@ -28,7 +28,7 @@ class Download(FileResponse):
 
 
 def index(library: Library, call: Call, readable: Readable) -> Response:
-    """Answer with the files that a table or query names, as an Arrow stream; 304 if nothing changed since."""
+    """Answer with the files that a table or query refers to, as an Arrow stream; 304 if nothing changed."""
     if call.query.get("format", "arrow") != "arrow":
         raise invalid("format must be arrow.")
     updated_at = readable.table.updated_at if readable.table else 0
@@ -67,7 +67,7 @@ def _column(readable: Readable, name: str) -> list[str | None]:
 
 
 def download(call: Call, file: RawFile) -> Response:
-    """Answer with a file."""
+    """Answer with the content of a file; with its headers for HEAD."""
     headers = {"x-goog-hash": f"md5={file.md5}", "Last-Modified": formatdate(file.added_at / 1000, usegmt=True)}
     if call.method == "HEAD":
         headers["X-Redivis-Filename"] = file.name

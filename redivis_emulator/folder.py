@@ -4,12 +4,12 @@
 
     emulator.yml                         tokens, settings                          (optional)
     OWNER/owner.yml                      kind, full name                           (optional)
-    OWNER/DATASET/dataset.yml            what the table files cannot say           (optional)
+    OWNER/DATASET/dataset.yml            metadata of dataset, versions, tables     (optional)
     OWNER/DATASET/TABLE.csv              a dataset with one version, v1.0
     OWNER/DATASET/v1.0/TABLE.parquet     ... or with versions: v1.0, v1_1, ... and next, the draft
     OWNER/DATASET/next/TABLE/part.csv    uploads to a table of the draft
     OWNER/DATASET/v1.0/TABLE.files/...   a file-index table of the files in it
-    OWNER/WORKFLOW/workflow.yml          makes the folder a workflow; its tables lie beside it
+    OWNER/WORKFLOW/workflow.yml          makes the folder a workflow; its tables are files in the folder
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from redivis_emulator.variable_types import VariableType
 
 _FILES_SUFFIX = ".files"
-_CREATED_AT = 1_700_000_000_000  # every run tells the same story: no time of the day in metadata
+_CREATED_AT = 1_700_000_000_000  # constant: metadata must be the same in every run
 _DAY = 86_400_000
 
 
@@ -61,7 +61,7 @@ def read_library(folder: Path, shelf: Shelf) -> Library:
     """Read all owners, datasets and workflows of a folder.
 
     Raises:
-        FolderError: The folder is missing, or something in it cannot be served.
+        FolderError: The folder is missing, or a file in it cannot be served.
     """
     if not folder.is_dir():
         raise FolderError(folder, "no such folder")
@@ -173,7 +173,7 @@ def _version(tag: str, index: int, tables: dict[str, Table], note: VersionNote) 
 
 
 def _check_notes(path: Path, key: str, notes: dict[str, TableNote], made: Sequence[dict[str, Table]]) -> None:
-    """Raise if the YAML describes a table, or a column of one, that is in none of these sets of tables."""
+    """Raise `FolderError` if the YAML describes a table, or a column of one, that none of these sets of tables has."""
     for name, note in notes.items():
         tables = [tables[name] for tables in made if name in tables]
         if not tables:
@@ -199,9 +199,9 @@ def _by_id(tables: dict[str, Table]) -> tuple[Table, ...]:
 
 @dataclass(frozen=True)
 class _TableMaker:
-    """Makes tables of files, each by the name that it has in the YAML: that of its file.
+    """Makes tables from files; the results are keyed by the name of the file, as in the YAML.
 
-    `container` holds the names of owner and dataset; `notes` the YAML, first one first.
+    `container` holds the names of owner and dataset; of `notes` (the YAML), the first that names a table counts.
     """
 
     container: tuple[str, str]
@@ -215,7 +215,7 @@ class _TableMaker:
         return _by_name(folder, tables)
 
     def draft_tables(self, folder: Path, previous: Iterable[Table]) -> dict[str, Table]:
-        """Return the tables of a draft: those of `tables`, and one for each folder of uploads."""
+        """Return the tables of a draft: those of `tables`, and one table for each folder of uploads."""
         before = {table.name: table for table in previous}
         uploads = [p for p in _folders(folder) if p.suffix != _FILES_SUFFIX]
         tables = [(p.name, self._table(p.name, _table_files(p), before)) for p in uploads]
@@ -289,12 +289,12 @@ def _digest(sources: list[Source]) -> str:
 
 
 def _variables(parts: tuple[Part, ...], note: TableNote) -> tuple[Variable, ...]:
-    """Return the union of the parts' columns: the first part's order, then what later ones add."""
+    """Return the union of the columns of all parts: first those of the first part, then those that later parts add."""
     stored: dict[str, VariableType] = {}
     for part in parts:
         for field in part.schema:
             kind = variable_type(field.type) or "string"
-            # Uploads may disagree; what both fit in is text.
+            # Uploads may have different types for a column; text can hold all of them.
             stored[field.name] = kind if stored.get(field.name, kind) == kind else "string"
     return tuple(_variable(name, kind, note.variables.get(name, VariableNote())) for name, kind in stored.items())
 

@@ -1,4 +1,4 @@
-"""Work that takes a while, begun by POST and asked after by GET: what queries and exports have in common."""
+"""Jobs: work that a POST starts and a GET polls; queries and exports are jobs."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from redivis_emulator.access import Token
 
 Result = TypeVar("Result")
-# As many as a user of Redivis may run at once; more are queued (redivis-api §4.9).
+# Redivis runs this number of jobs of a user at once, and queues the others (redivis-api §4.9).
 _RUNNING_JOBS = 5
 
 
 @dataclass(frozen=True)
 class Job(Generic[Result]):
-    """Something being worked on.
+    """A job.
 
     Args:
-        id: Its id.
-        user: The user who alone may see it.
+        id: Id of the job.
+        user: The only user who may see the job.
         created_at: Seconds on the emulator's clock.
-        about: What it is about: the path of a table that is exported, the format.
-        future: What comes out.
+        about: The path of the exported table and the format; empty for a query.
+        future: The result.
     """
 
     id: str
@@ -48,11 +48,11 @@ class Job(Generic[Result]):
 
     @property
     def error(self) -> str | None:
-        """Return what went wrong."""
+        """Return the error message of a failed job, else None."""
         return str(self.future.exception()) if self.status == "failed" else None
 
     def result(self) -> Result:
-        """Return what came out.
+        """Return the result.
 
         Raises:
             ApiError: The job is not completed.
@@ -71,7 +71,7 @@ class Jobs(Generic[Result]):
         self._jobs: dict[str, Job[Result]] = {}
 
     def begin(self, user: str, now: float, about: tuple[str, ...], work: Callable[[], Result]) -> Job[Result]:
-        """Begin to work on something."""
+        """Start a job."""
         job = Job(uuid.uuid4().hex, user, now, about, self._executor.submit(work))
         self._jobs[job.id] = job
         return job
@@ -80,7 +80,7 @@ class Jobs(Generic[Result]):
         """Return a job of the caller.
 
         Raises:
-            ApiError: There is none with this id.
+            ApiError: The caller has no job with this id.
         """
         job = self._jobs.get(job_id)
         if job is None or caller is None or job.user != caller.user:
@@ -88,5 +88,5 @@ class Jobs(Generic[Result]):
         return job
 
     def close(self) -> None:
-        """Begin nothing more, and wait for what is running."""
+        """Cancel queued jobs, and wait for running ones."""
         self._executor.shutdown(cancel_futures=True)

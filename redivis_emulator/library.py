@@ -1,4 +1,4 @@
-"""What is served: owners, datasets, versions, tables and workflows, as values. Where they come from: `folder`."""
+"""The served content as values: owners, datasets, versions, tables and workflows; the module `folder` makes them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Owner:
 class Variable:
     """A column of a table.
 
-    `stored` is the type on the wire, which may differ from the declared one in tables of datasets (redivis-api §6.2).
+    `stored` is the type on the wire; it may differ from the declared type in tables of datasets (redivis-api §6.2).
     """
 
     name: str
@@ -55,7 +55,7 @@ class Part:
     Args:
         path: The file.
         source: Its rows.
-        rows: How many of them count, from the top: not all in samples.
+        rows: Number of rows to serve, from the first one on; a sample serves fewer than the file has.
     """
 
     path: Path
@@ -88,8 +88,8 @@ class RawFile:
 class Table:
     """A table of one version of a dataset, or of a workflow.
 
-    `parts` has one item where the table is released; a draft has one for each upload. `jsonl_nulls`, `arrow_strings`
-    and `arrow_compression` are for `render.Style`.
+    A released table has one item in `parts`; a table of a draft has one for each upload. `render.Style` uses
+    `jsonl_nulls`, `arrow_strings` and `arrow_compression`.
     """
 
     id: str
@@ -137,7 +137,7 @@ class Version:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset with all its versions, oldest first, the draft (if any) last; `current` is the tag of one of them."""
+    """A dataset with all its versions, oldest first, a draft last; `current` is the tag of the current version."""
 
     id: str
     name: str
@@ -159,21 +159,21 @@ class Dataset:
     updated_at: int = 0
 
     def version(self, tag: str | None) -> Version | None:
-        """Return the version that a reference means; without a tag, the current release (or the draft if no other)."""
+        """Return the version with a tag; without a tag, the current release, or the draft if nothing is released."""
         if tag is None or tag == "current":
             return self.version(self.current or "next")
         return next((v for v in self.versions if v.tag == tag and not v.is_deleted), None)
 
     @property
     def visible_versions(self) -> tuple[Version, ...]:
-        """The versions up to the current one, and the draft: later ones are not released yet."""
+        """The versions up to the current one, and the draft; later versions count as not yet released."""
         last = next((v.index for v in self.versions if v.tag == self.current), -1)
         return tuple(v for v in self.versions if v.index <= last or not v.is_released)
 
 
 @dataclass(frozen=True)
 class Workflow:
-    """A workflow: tables of its own, and datasets whose tables it inherits (as references)."""
+    """A workflow: its own tables, and references of the datasets whose tables it inherits."""
 
     id: str
     name: str
@@ -188,26 +188,26 @@ class Workflow:
 
 @dataclass(frozen=True)
 class Library:
-    """All that is served at one time."""
+    """The whole content that is served at one time."""
 
     owners: tuple[Owner, ...]
     datasets: tuple[Dataset, ...]
     workflows: tuple[Workflow, ...]
 
     def owner(self, name: str) -> Owner | None:
-        """Return an owner by name; upper and lower case are the same."""
+        """Return an owner by name, ignoring case."""
         return next((o for o in self.owners if escape(o.name) == escape(name)), None)
 
     def dataset(self, reference: Reference) -> Dataset | None:
-        """Return the dataset that a reference names by reference id, or else by name."""
+        """Return the dataset of a reference: by reference id if it has one, else by name."""
         return next((d for d in self.datasets if _names(reference, d)), None)
 
     def workflow(self, reference: Reference) -> Workflow | None:
-        """Return the workflow that a reference names by reference id, or else by name."""
+        """Return the workflow of a reference: by reference id if it has one, else by name."""
         return next((w for w in self.workflows if _names(reference, w)), None)
 
     def release(self, reference: Reference) -> Library | None:
-        """Return the library in which a reference's version is its dataset's current one; None: no such version."""
+        """Return a library in which the version of a reference is the current one; None if there is no such version."""
         dataset = self.dataset(reference)
         if dataset is None or reference.version is None or dataset.version(reference.version) is None:
             return None
@@ -215,7 +215,7 @@ class Library:
         return replace(self, datasets=tuple(released if d is dataset else d for d in self.datasets))
 
     def file(self, file_id: str) -> tuple[Dataset | Workflow, RawFile] | None:
-        """Return a raw file and where it belongs."""
+        """Return a raw file and its dataset or workflow."""
         containers: list[Dataset | Workflow] = [*self.datasets, *self.workflows]
         for container in containers:
             for table in all_tables(container):
@@ -239,14 +239,14 @@ def file_index(files: Sequence[RawFile], name_column: str = "file_name") -> pa.T
 
 
 def find_table(tables: tuple[Table, ...], name: TableName) -> Table | None:
-    """Return the table with this reference id, or else with this name."""
+    """Return the table with this reference id if there is one in the name, else with this name."""
     if name.ref_id:
         return next((t for t in tables if ref_id(t.id) == name.ref_id), None)
     return next((t for t in tables if escape(t.name) == name.name), None)
 
 
 def all_tables(container: Dataset | Workflow) -> tuple[Table, ...]:
-    """Return the tables of a workflow, or of all versions of a dataset."""
+    """Return the tables of a workflow, or the tables of all versions of a dataset."""
     if isinstance(container, Workflow):
         return container.tables
     return tuple(table for version in container.versions for table in version.tables)

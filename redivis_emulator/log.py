@@ -1,4 +1,4 @@
-"""What was asked of the emulator: tests look here."""
+"""The log of requests, for tests."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it came.
+    """A request as the emulator received it.
 
     Args:
         method: HTTP method.
         path: Path below the API prefix, percent-decoded: `/tables/demo.nycflights13.flights`.
         query: Query parameters.
         headers: Headers, names in lower case.
-        status: Status that was answered; None as long as, or where, nothing was answered.
+        status: Status of the answer; None without an answer.
         body: Request body.
     """
 
@@ -32,7 +32,7 @@ class Request:
 
 
 class RequestLog:
-    """The requests in order of arrival, for any thread to read."""
+    """The requests in order of arrival. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -40,13 +40,13 @@ class RequestLog:
         self._forgotten = 0
 
     def arrive(self, request: Request) -> int:
-        """Add a request; return the number under which its answer is noted."""
+        """Add a request; return its number for `answer`."""
         with self._lock:
             self._requests.append(request)
             return self._forgotten + len(self._requests) - 1
 
     def answer(self, number: int, status: int) -> None:
-        """Note the status of an answer."""
+        """Record the status of an answer."""
         with self._lock:
             index = number - self._forgotten
             if index >= 0:
@@ -58,7 +58,7 @@ class RequestLog:
             return list(self._requests)
 
     def forget(self) -> None:
-        """Drop all requests."""
+        """Remove all requests."""
         with self._lock:
             self._forgotten += len(self._requests)
             self._requests.clear()

@@ -1,4 +1,4 @@
-"""From a reference in a path to what it names, for callers who may see it."""
+"""Looks up the resource that a reference names, and checks the caller's access."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Found:
-    """A table and where it is."""
+    """A table and its dataset version or workflow."""
 
     place: Place
     table: Table
@@ -35,15 +35,15 @@ class Found:
 
     @property
     def read_level(self) -> AccessLevel:
-        """What it takes to read the rows."""
+        """The access level that is required to read the rows."""
         return "sample" if self.table.is_sample else "data"
 
 
 @dataclass(frozen=True)
 class Readable:
-    """Something with rows: a table, an upload or the result of a query.
+    """A resource with rows: a table, an upload or the result of a query.
 
-    `public` says whether anybody may read it.
+    `public` says whether the rows can be read without a token.
     """
 
     uri: str
@@ -61,23 +61,24 @@ class Readable:
 
 @dataclass(frozen=True)
 class Finder:
-    """Looks things up for one caller.
+    """Looks up resources for one caller.
 
-    All methods raise `ApiError`: 404 for what is not there or is invisible, 401 and 403 as `access.require` says.
+    All methods raise `ApiError`: 404 for a resource that does not exist or is invisible, 401 and 403 as in
+    `access.require`.
     """
 
     library: Library
     caller: Token | None
 
     def owner(self, kind: OwnerKind, name: str) -> Owner:
-        """Return an organization or a user: clients tell them apart by asking for both (redivis-api §10)."""
+        """Return an organization or a user; clients request both to learn the kind (redivis-api §10)."""
         owner = self.library.owner(name)
         if owner is None or owner.kind != kind:
             raise not_found(f"The {kind} {name}")
         return owner
 
     def visible(self, place: Place) -> bool:
-        """Return whether the caller may know of a workflow, or of a dataset at this version."""
+        """Return whether a workflow, or a dataset at this version, is visible to the caller."""
         level = access_level(self.caller, place.container)
         is_draft = isinstance(place, DatasetPlace) and not place.version.is_released
         return level == "edit" if is_draft else level != "none"
@@ -100,7 +101,7 @@ class Finder:
         return DatasetPlace(dataset, version, sample=True)
 
     def version(self, text: str, tag: str | None) -> DatasetPlace:
-        """Return a dataset at the version that a path names by itself; here an unknown one is an error."""
+        """Return a dataset at the version of the path `/versions/:tag`; an unknown version is an error here."""
         place = self.dataset(text)
         version = place.container.version(tag) if tag else None
         if version is None or version not in place.container.visible_versions:
@@ -111,7 +112,7 @@ class Finder:
     def _version(self, dataset: Dataset, tag: str | None, text: str) -> Version:
         known = {version.tag for version in dataset.visible_versions}
         if tag not in known and tag != "next":
-            # redivis-api §3.1: an unknown version silently means the current one.
+            # redivis-api §3.1: the API reads an unknown version as the current one, without an error.
             tag = None
         version = dataset.version(tag)
         if version is None:
@@ -132,7 +133,7 @@ class Finder:
         return WorkflowPlace(workflow)
 
     def table(self, text: str, level: AccessLevel = "metadata") -> Found:
-        """Return the table that a whole reference names."""
+        """Return the table that a complete reference names."""
         reference = _parse(text)
         if reference.table is None:
             msg = f"{text!r} is no reference to a table: owner.dataset.table is."
@@ -150,11 +151,11 @@ class Finder:
         return Found(place, table)
 
     def check_readable(self, found: Found) -> None:
-        """Let a caller pass who may read the rows of a table."""
+        """Check that the caller may read the rows of a table."""
         require(self.caller, found.place.container, found.read_level)
 
     def workflow_table(self, workflow: str, name: str) -> Found:
-        """Return a table of a workflow, its own or one of its data sources (redivis-api §3.2)."""
+        """Return a table of a workflow: its own, or one of its data sources (redivis-api §3.2)."""
         place = self.workflow(workflow)
         wanted = parse_table(name)
         for found in self.workflow_tables(place, inherited=True):
@@ -164,7 +165,7 @@ class Finder:
         raise not_found(f"The table {name} of {workflow}")
 
     def workflow_tables(self, place: WorkflowPlace, *, inherited: bool) -> list[Found]:
-        """Return the tables of a workflow, with those of its data sources if asked for."""
+        """Return the tables of a workflow; with `inherited`, also those of its data sources."""
         found = [Found(place, table) for table in place.container.tables]
         for text in place.container.data_sources if inherited else ():
             source = self.dataset(text)
@@ -172,7 +173,7 @@ class Finder:
         return found
 
     def upload(self, found: Found, name: str) -> Part:
-        """Return an upload of a table by its name, in which dots are underscores (redivis-api §3.2)."""
+        """Return an upload of a table by its name with underscores for dots (redivis-api §3.2)."""
         for part in uploads(found):
             if escape(part.path.name) == escape(name):
                 return part
@@ -189,12 +190,12 @@ class Finder:
 
 
 def wire_schema(variables: Sequence[Variable]) -> pa.Schema:
-    """Return the columns that variables have on the wire."""
+    """Return the wire schema of variables."""
     return pa.schema([(variable.name, ARROW_TYPES[variable.stored]) for variable in variables])
 
 
 def tables_at(place: Place) -> tuple[Table, ...]:
-    """Return the tables of a dataset's version, or their samples, or those of a workflow."""
+    """Return the tables of a dataset version (or their samples), or of a workflow."""
     if isinstance(place, WorkflowPlace):
         return place.container.tables
     ratio = place.container.sample_ratio
@@ -204,13 +205,13 @@ def tables_at(place: Place) -> tuple[Table, ...]:
 
 
 def uploads(found: Found) -> tuple[Part, ...]:
-    """Return the uploads of a table: only drafts show them (redivis-api §4.4)."""
+    """Return the uploads of a table; only tables of drafts list them (redivis-api §4.4)."""
     place = found.place
     return found.table.parts if isinstance(place, DatasetPlace) and not place.version.is_released else ()
 
 
 def readable_table(found: Found) -> Readable:
-    """Return a table as something to read."""
+    """Return a table as a resource with rows."""
     return Readable(
         uri=found.uri,
         variables=found.table.variables,
@@ -222,8 +223,9 @@ def readable_table(found: Found) -> Readable:
 
 
 def readable_upload(found: Found, part: Part) -> Readable:
-    """Return an upload as something to read: only the variables that it has, typed as its table's."""
-    variables = tuple(v for v in found.table.variables if v.name in part.schema.names)
+    """Return an upload as a resource with rows; its variables have the types of the table."""
+    stored = set(part.schema.names)
+    variables = tuple(v for v in found.table.variables if v.name in stored)
     return Readable(upload_uri(found, part), variables, (part,), part.source.num_bytes)
 
 

@@ -1,4 +1,4 @@
-"""Answers to GET requests for datasets, versions, tables, variables and the like (redivis-api §4.1 to §4.4)."""
+"""Answers to GET requests for metadata: datasets, versions, tables, variables, uploads (redivis-api §4.1 to §4.4)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 _PAGE_SIZE = 100
-# What larger wishes are cut to (redivis-api §2, §11.19).
+# The API reduces a larger `maxResults` to these (redivis-api §2, §11.19).
 _MAX_PAGE_SIZE = 1000
 _MAX_VARIABLES_PAGE_SIZE = 10000
 
@@ -28,10 +28,10 @@ _MAX_VARIABLES_PAGE_SIZE = 10000
 def page(
     call: Call, kind: str, items: Sequence[Item], key: Callable[[Item], str], to_json: Callable[[Item], Json]
 ) -> Json:
-    """Return one page of a list. Its token is the key of the last item, so that pages hold still (redivis-api §2).
+    """Return one page of a list. Its token is the key of the last item, so that pages are stable (redivis-api §2).
 
     Raises:
-        ApiError: `maxResults` or `pageToken` makes no sense.
+        ApiError: `maxResults` or `pageToken` is invalid.
     """
     size = whole_number("maxResults", call.query.get("maxResults")) or _PAGE_SIZE
     size = min(size, _MAX_VARIABLES_PAGE_SIZE if kind == "variable" else _MAX_PAGE_SIZE)
@@ -54,7 +54,7 @@ def me(finder: Finder) -> Json:
 
 
 def datasets(finder: Finder, call: Call, owner: Owner) -> Json:
-    """Answer with the datasets of an owner that the caller may see, by id."""
+    """Answer with the datasets of an owner that are visible to the caller, sorted by id."""
     wanted = {label.strip() for label in call.query.get("labels", "").split(",") if label.strip()}
     places = []
     for dataset in finder.library.datasets:
@@ -80,7 +80,7 @@ def dataset(finder: Finder, text: str) -> Json:
 
 
 def versions(finder: Finder, call: Call, text: str) -> Json:
-    """Answer with the versions of a dataset, newest first; drafts only to editors."""
+    """Answer with the versions of a dataset, newest first; only editors see drafts."""
     dataset = finder.dataset(text).container
     editor = access_level(finder.caller, dataset) == "edit"
     shown = [v for v in reversed(dataset.visible_versions) if v.is_released or editor]
@@ -94,7 +94,7 @@ def version(finder: Finder, text: str, tag: str) -> Json:
 
 
 def dataset_tables(finder: Finder, call: Call, text: str) -> Json:
-    """Answer with the tables of a dataset's version, by id."""
+    """Answer with the tables of a dataset version, sorted by id."""
     place = finder.dataset(text)
     return page(
         call, "table", tables_at(place), lambda table: table.id, lambda table: resources.table_item(place, table)
@@ -102,7 +102,7 @@ def dataset_tables(finder: Finder, call: Call, text: str) -> Json:
 
 
 def workflows(finder: Finder, call: Call, owner: Owner) -> Json:
-    """Answer with the workflows of an owner that the caller may see."""
+    """Answer with the workflows of an owner that are visible to the caller."""
     places = [WorkflowPlace(w) for w in finder.library.workflows if w.owner == owner]
     visible = [place for place in places if finder.visible(place)]
     return page(call, "workflow", visible, lambda place: place.container.id, resources.workflow_item)
@@ -121,7 +121,7 @@ def workflow_tables(finder: Finder, call: Call, text: str) -> Json:
 
 
 def data_sources(finder: Finder, call: Call, text: str) -> Json:
-    """Answer with the datasets that a workflow draws on."""
+    """Answer with the source datasets of a workflow."""
     places = [finder.dataset(source) for source in finder.workflow(text).container.data_sources]
     return page(
         call,
@@ -137,7 +137,7 @@ def data_sources(finder: Finder, call: Call, text: str) -> Json:
 
 
 def nothing(finder: Finder, call: Call, text: str, kind: str) -> Json:
-    """Answer with the empty list: the emulator's workflows have only tables."""
+    """Answer with an empty list: the emulator's workflows have only tables."""
     finder.workflow(text)
     no_items: list[Json] = []
     return page(call, kind.removesuffix("s"), no_items, str, dict)
@@ -149,7 +149,7 @@ def table(finder: Finder, found: Found) -> Json:
 
 
 def variables(call: Call, readable: Readable) -> Json:
-    """Answer with the variables of a table, upload or query, in their order."""
+    """Answer with the variables of a table, upload or query, in the order of the columns."""
     kind = call.query.get("type")
     shown = [(i, v) for i, v in enumerate(readable.variables) if kind in {None, v.type}]
     return page(
@@ -167,10 +167,10 @@ def variable(readable: Readable, name: str) -> Json:
 
 
 def find_variable(readable: Readable, name: str) -> tuple[int, Variable]:
-    """Return a variable and its index; upper and lower case are the same.
+    """Return a variable and its index by name, ignoring case.
 
     Raises:
-        ApiError: There is none with this name.
+        ApiError: There is no variable with this name.
     """
     for index, value in enumerate(readable.variables):
         if value.name.lower() == name.lower():

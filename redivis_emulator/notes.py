@@ -1,4 +1,4 @@
-"""What may stand in the YAML files of a served folder."""
+"""The YAML files of a served folder: their keys, and how they are read."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of what may stand in the YAML files."""
+    """Base of the YAML structures: unknown keys are errors."""
 
 
 class VariableNote(_Strict, frozen=True):
-    """A variable in `dataset.yml`; `stored: string` makes it a retyped one."""
+    """A variable in `dataset.yml`; `stored: string` makes it a retyped variable."""
 
     type: VariableType | None = None
     stored: VariableType | None = None
@@ -53,7 +53,7 @@ class TableNote(_Strict, frozen=True):
 
 
 class VersionNote(_Strict, frozen=True):
-    """A version in `dataset.yml`. `tables` says what differs from the dataset's tables."""
+    """A version in `dataset.yml`. A table in `tables` replaces the dataset's entry of the same name."""
 
     label: str | None = None
     release_notes: str | None = None
@@ -97,7 +97,7 @@ class WorkflowNote(_Strict, frozen=True):
 
 
 class EmulatorNote(_Strict, frozen=True):
-    """The file `emulator.yml`. `tokens` by the token itself."""
+    """The file `emulator.yml`. The keys of `tokens` are the bearer tokens."""
 
     tokens: dict[str, Token] = {}
     settings: Settings = Settings()
@@ -116,10 +116,10 @@ Note = TypeVar("Note")
 
 
 def read_yaml(path: Path, kind: type[Note]) -> Note:
-    """Read a YAML file as a value of type `kind`; an absent or empty file is its default.
+    """Read a YAML file as a value of type `kind`; a missing or empty file gives the default value.
 
     Raises:
-        FolderError: Broken YAML (with line), or something in it that is not known.
+        FolderError: The file is not valid YAML (with the line), or has an unknown key or a wrong value.
     """
     try:
         content = yaml.safe_load(path.read_text()) if path.exists() else None

@@ -1,4 +1,4 @@
-"""Queries: POST /queries and what can be asked of one (redivis-api §4.9)."""
+"""Queries: POST /queries, and GET of a query (redivis-api §4.9)."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _DEFAULT_WAIT_MS = 30_000
 
 @dataclass(frozen=True)
 class QueryResult:
-    """What came out of a query."""
+    """The result of a query."""
 
     source: Source
     variables: tuple[Variable, ...]
 
 
 async def begin(service: Service, finder: Finder, call: Call) -> Json:
-    """Begin a query; answer when it is done, or after `timeoutMs`."""
+    """Start a query; answer when it is done, or after `timeoutMs`."""
     if call.caller is None:
         raise ApiError(401, "invalid_token", "A query needs a valid access token.")
     body = call.json()
@@ -52,7 +52,7 @@ async def begin(service: Service, finder: Finder, call: Call) -> Json:
     def work() -> QueryResult:
         statement = sql.translate(text, lambda reference: _table(finder, reference, container))
         source = service.shelf.keep(sql.run(statement))
-        return QueryResult(source, tuple(_variable(field, statement) for field in source.schema))
+        return QueryResult(source, _variables(source.schema, statement))
 
     job = service.queries.begin(call.caller.user, service.clock.now(), (), work)
     seconds = (_DEFAULT_WAIT_MS if wait is None else wait) / 1000
@@ -79,27 +79,35 @@ def resource(job: Job[QueryResult]) -> Json:
 
 
 def readable(job: Job[QueryResult]) -> Readable:
-    """Return the result of a query as something to read.
+    """Return the result of a query as a resource with rows.
 
     Raises:
-        ApiError: It is not completed.
+        ApiError: The query is not completed.
     """
     result = job.result()
     parts = (Part(Path("result"), result.source, result.source.num_rows),)
     return Readable(f"/queries/{job.id}", result.variables, parts, result.source.num_bytes)
 
 
-def _variable(field: pa.Field, statement: Statement) -> Variable:
-    """Return a column of the result; what SQL does not know (geography, file ids) is taken from its namesake."""
-    namesakes = [v for table in statement.tables.values() for v in table.variables if v.name == field.name]
-    kind = stored = variable_type(field.type) or "string"
-    if stored == "string" and any(v.type == "geography" for v in namesakes):
-        kind = "geography"
-    return Variable(field.name, kind, stored, is_file_id=any(v.is_file_id for v in namesakes))
+def _variables(schema: pa.Schema, statement: Statement) -> tuple[Variable, ...]:
+    """Return the columns of a result.
+
+    SQL has no geographies and no file ids: a result column gets these from the column of the same name in a source.
+    """
+    sources = [variable for table in statement.tables.values() for variable in table.variables]
+    geographies = {variable.name for variable in sources if variable.type == "geography"}
+    file_ids = {variable.name for variable in sources if variable.is_file_id}
+    variables = []
+    for field in schema:
+        kind = stored = variable_type(field.type) or "string"
+        if stored == "string" and field.name in geographies:
+            kind = "geography"
+        variables.append(Variable(field.name, kind, stored, is_file_id=field.name in file_ids))
+    return tuple(variables)
 
 
 def _table(finder: Finder, reference: str, container: str | None) -> Readable:
-    """Return the table that a query names: in full, or by its name in the default dataset or workflow."""
+    """Return a table of a query: by a complete reference, or by its name in the default dataset or workflow."""
     try:
         if container and "." not in reference:
             reference = f"{container}.{reference}"

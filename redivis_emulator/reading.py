@@ -1,9 +1,8 @@
-"""Rows going out: whole in one answer, or through read sessions and their streams (redivis-api §4.5 to §4.7, §8.1)."""
+"""Answers with rows: `/rows`, read sessions and read streams (redivis-api §4.5 to §4.7, §8.1)."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
@@ -11,20 +10,20 @@ import pyarrow as pa
 from starlette.responses import Response
 
 from redivis_emulator import render, resources
-from redivis_emulator.breaking import CONNECTION
 from redivis_emulator.call import Call, whole_number
 from redivis_emulator.errors import ApiError, invalid, not_found
+from redivis_emulator.fault_injection import CONNECTION, Broken
 from redivis_emulator.lookups import wire_schema
 from redivis_emulator.render import MEDIA_TYPES, Format, Style
 from redivis_emulator.sessions import Run, Split, Stream, View, scattered, skip_rows, take_rows
 from redivis_emulator.variable_types import ARROW_TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from starlette.types import Receive, Scope, Send
 
-    from redivis_emulator.breaking import Connection
+    from redivis_emulator.fault_injection import Connection
     from redivis_emulator.library import Part, Table, Variable
     from redivis_emulator.lookups import Readable
     from redivis_emulator.resources import Json
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def rows(service: Service, call: Call, readable: Readable) -> Response:
-    """Answer with all rows of something in one body, without any mark of the end (redivis-api §4.5)."""
+    """Answer with all rows of a resource in one body, without an end-of-stream sentinel (redivis-api §4.5)."""
     if call.caller is None and (not readable.public or readable.num_bytes >= service.settings.anonymous_row_bytes):
         raise ApiError(401, "invalid_token", "Without an access token only small public tables can be read.")
     style = _style(service, readable, call.query.get("format") or "jsonl")
@@ -81,23 +80,23 @@ def stream(service: Service, call: Call, stream_id: str) -> Response:
 
 
 def _head(service: Service, schema: pa.Schema, style: Style, offset: int = 0) -> bytes:
-    """Return what a body begins with; whether CSV has the names, also on resume, is open (redivis-api §11.4)."""
+    """Return the start of a body; which CSV bodies have a header is a setting, as redivis-api §11.4 leaves it open."""
     has_names = {"each": True, "first": offset == 0, "none": False}[service.settings.csv_header]
     return render.head(schema, style) if has_names or style.format != "csv" else b""
 
 
 @dataclass(frozen=True)
 class Body:
-    """What a body of rows is made of.
+    """The parts of a body of rows.
 
     Args:
-        head: What it begins with.
+        head: Bytes before the rows.
         schema: Columns on the wire.
-        style: How the rows are written.
+        style: How the rows are rendered.
         runs: The rows.
-        tail: What comes after them.
-        stream: The read stream whose rows these are: those sent count as delivered from it.
-        mark: Row of this body before which an empty chunk is sent, so that a fault can happen there.
+        tail: Bytes after the rows.
+        stream: The read stream that counts the rows as delivered; None for `/rows`.
+        mark: Row of this body before which an empty chunk is sent, as the position of a fault.
     """
 
     head: bytes
@@ -110,7 +109,7 @@ class Body:
 
 
 class RowsResponse(Response):
-    """Sends a body of rows, chunk by chunk as the client takes it."""
+    """Sends a body of rows in chunks, at the speed of the client."""
 
     def __init__(self, service: Service, body: Body) -> None:
         super().__init__(media_type=MEDIA_TYPES[body.style.format])
@@ -120,61 +119,68 @@ class RowsResponse(Response):
         self._runs = list(body.runs)
         if body.mark is not None:
             self._runs = take_rows(body.runs, body.mark) + skip_rows(body.runs, body.mark)
-        # Row of the stream with which this body begins.
+        # Index of the body's first row in the stream.
         self._offset = body.stream.rows - sum(run.rows for run in body.runs) if body.stream else 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
-        """Send the body, until the client goes away."""
+        """Send the body.
+
+        Raises:
+            Broken: The client has disconnected.
+        """
         connection: Connection = scope["extensions"][CONNECTION]["connection"]
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async with aclosing(self._chunks()) as chunks:
-            async for chunk in chunks:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                if connection.is_gone:
-                    return
+
+        async def send_chunk(chunk: bytes) -> None:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            if connection.is_gone:
+                raise Broken
+
+        await self._send_chunks(send_chunk)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _chunks(self) -> AsyncGenerator[bytes, None]:
-        """Yield the bytes, rendering one run ahead of the one that is being sent."""
+    async def _send_chunks(self, send: Callable[[bytes], Awaitable[None]]) -> None:
+        """Send the body, while the next run is rendered in another thread.
+
+        Not an async generator: a task that is destroyed while it iterates over one cannot close it.
+        """
         if self._rows.head:
-            yield self._rows.head
+            await send(self._rows.head)
         row = 0
         ahead = self._render(0)
         try:
             for number, run in enumerate(self._runs):
                 if row == self._rows.mark:
-                    yield b""
+                    await send(b"")
                 data = await ahead
                 ahead = self._render(number + 1)
                 row += run.rows
                 self._deliver(row)
-                yield data
-        finally:  # the client may have gone away
+                await send(data)
+        finally:
             ahead.cancel()
-            await asyncio.gather(ahead, return_exceptions=True)
         if row == self._rows.mark:
-            yield b""
+            await send(b"")
         if self._rows.tail:
-            yield self._rows.tail
+            await send(self._rows.tail)
 
     def _deliver(self, rows: int) -> None:
-        """Count rows of this body as delivered: they are being handed to the socket (redivis-api §8.1.3)."""
+        """Count rows of this body as delivered: they are about to be written to the socket (redivis-api §8.1.3)."""
         stream = self._rows.stream
         if stream:
             stream.delivered = max(stream.delivered, self._offset + rows)
 
     def _render(self, number: int) -> asyncio.Future[bytes]:
-        runs = self._runs[number : number + 1]
-        return asyncio.ensure_future(_rendered(self._service, runs, self._rows.style))
-
-
-async def _rendered(service: Service, runs: Sequence[Run], style: Style) -> bytes:
-    """Return a run's bytes, from the cache or from another thread; of no run, none."""
-    if not runs:
-        return b""
-    if (data := service.cache.find(runs[0], style)) is not None:
-        return data
-    return await asyncio.get_running_loop().run_in_executor(service.executor, service.cache.render, runs[0], style)
+        """Return the bytes of a run, from the cache or from another thread; after the last run, no bytes."""
+        loop = asyncio.get_running_loop()
+        cache, style = self._service.cache, self._rows.style
+        run = self._runs[number] if number < len(self._runs) else None
+        data = cache.find(run, style) if run else b""
+        if run and data is None:
+            return loop.run_in_executor(self._service.executor, cache.render, run, style)
+        done: asyncio.Future[bytes] = loop.create_future()
+        done.set_result(data or b"")
+        return done
 
 
 def _style(service: Service, readable: Readable, name: object) -> Style:
@@ -207,7 +213,7 @@ def _row_limit(call: Call, value: object) -> int | None:
 
 
 def _selected(readable: Readable, names: Sequence[str] | None) -> list[Variable]:
-    """Return the variables asked for, in the order asked for; without names, all."""
+    """Return the selected variables in the order of the selection; without names, all."""
     if not names:
         return list(readable.variables)
     known = {variable.name.lower(): variable for variable in readable.variables}
@@ -219,19 +225,17 @@ def _selected(readable: Readable, names: Sequence[str] | None) -> list[Variable]
 
 
 def _views(call: Call, readable: Readable, names: Sequence[str] | None) -> list[View]:
-    """Return each file with the columns that it has: those of an upload may be fewer, or of other types."""
+    """Return a view of each file with its own columns: uploads may have fewer columns, or other types."""
     wanted = [variable.name for variable in _selected(readable, names)]
     return [View(part, _part_schema(call, part, wanted, selected=bool(names))) for part in readable.parts]
 
 
 def _part_schema(call: Call, part: Part, wanted: Sequence[str], *, selected: bool) -> pa.Schema:
-    own = part.schema.names
-    names = [name for name in wanted if name in own] if selected else [name for name in own if name in wanted]
+    types = {field.name: field.type for field in part.schema}
+    types |= {name: ARROW_TYPES[kind] for name, kind in call.tweaks.retype.items() if name in types}
+    # Without a selection, the columns come in the order of the file.
+    known = set(wanted)
+    names = [name for name in wanted if name in types] if selected else [name for name in types if name in known]
     if call.tweaks.reversed_columns:
         names.reverse()
-    return pa.schema([(name, _wire_type(call, part, name)) for name in names])
-
-
-def _wire_type(call: Call, part: Part, name: str) -> pa.DataType:
-    retyped = call.tweaks.retype.get(name)
-    return ARROW_TYPES[retyped] if retyped else part.schema.field(name).type
+    return pa.schema([(name, types[name]) for name in names])

@@ -10,7 +10,7 @@ _ID_LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _REF_LENGTH = 4
 _ID_TAIL_LENGTH = 9
 
-# A dataset's version may hold a dot (`:v1.0`), so a reference must not be split on dots blindly (redivis-api §10).
+# The version of a dataset may contain a dot (`:v1.0`), so a reference cannot be split at its dots (redivis-api §10).
 _SUFFIX = r":(?:v\d+\.\d+(?![^:.])|[^:.]*)"
 _SEGMENT = rf"(?P<{{0}}>[^:.]*)(?P<{{0}}_suffixes>(?:{_SUFFIX})*)"
 _CONTAINER = re.compile(rf"(?P<owner>[^:.]+)\.{_SEGMENT.format('name')}")
@@ -20,7 +20,7 @@ _REF_ID = re.compile(r"[0-9a-z]{4}")
 
 
 def escape(name: str) -> str:
-    """Return `name` in the form that references use: lower case, runs of other characters as one underscore."""
+    """Return `name` as references spell it: lower case, with one underscore for each run of other characters."""
     return re.sub(r"[^0-9a-z]+", "_", name.lower()).strip("_")
 
 
@@ -32,7 +32,7 @@ def make_id(*names: str) -> str:
         number, letter = divmod(number, len(_ID_LETTERS))
         letters.append(_ID_LETTERS[letter])
     text = "".join(letters)
-    # A leading digit keeps the reference id apart from the word `next` and from versions.
+    # A leading digit distinguishes the reference id from the word `next` and from versions.
     return f"{number % 10}{text[1:_REF_LENGTH]}-{text[_REF_LENGTH:]}"
 
 
@@ -42,7 +42,7 @@ def ref_id(resource_id: str) -> str:
 
 
 def version_tag(text: str) -> str | None:
-    """Return the tag (`v1.0`, `current`, `next`) that a version in a reference or path means, or None."""
+    """Return the tag (`v1.0`, `current`, `next`) of a version in a reference or path, None if it is no version."""
     if text in {"current", "next"}:
         return text
     match = _VERSION.fullmatch(text)
@@ -51,7 +51,7 @@ def version_tag(text: str) -> str | None:
 
 @dataclass(frozen=True)
 class TableName:
-    """The table part of a reference: escaped name (may be empty) and reference id, where given."""
+    """The table part of a reference: the escaped name (may be empty) and the reference id, if given."""
 
     name: str
     ref_id: str | None = None
@@ -61,8 +61,8 @@ class TableName:
 class Reference:
     """A parsed reference to a dataset, a workflow or one of their tables.
 
-    `version` is None for an unnamed version and for one that is no version at all: Redivis reads both as the
-    current release (redivis-api §3.1).
+    `version` is None if the reference has no version, or an invalid one: Redivis reads both as the current release
+    (redivis-api §3.1).
     """
 
     owner: str
@@ -74,7 +74,7 @@ class Reference:
 
 
 def parse(text: str) -> Reference | None:
-    """Parse a decoded reference; None where it has no owner and name. Suffixes may come in any order."""
+    """Parse a decoded reference; return None if it has no owner and name. Suffixes may have any order."""
     container = _CONTAINER.match(text)
     if not container:
         return None
@@ -97,7 +97,7 @@ def parse(text: str) -> Reference | None:
 
 
 def parse_table(text: str) -> TableName:
-    """Parse a table's own part of a reference: `name[:refId]`."""
+    """Parse the table part of a reference: `name[:refId]`."""
     name, *suffixes = text.lower().split(":")
     return TableName(escape(name), _first_ref_id(suffixes))
 

@@ -1,7 +1,7 @@
-"""Rows from Arrow into the bytes of the three wire formats (redivis-api §6.1, §7), a slice at a time.
+"""Renders Arrow rows as bytes of the three wire formats (redivis-api §6.1, §7), one slice at a time.
 
-Each function takes rows in storage types and returns bytes that can be put one after another. The text formats are
-made by Arrow's own kernels, column by column: the array of joined lines lies in one buffer, which is the answer.
+Each function takes rows in storage types; the bytes of consecutive slices can be concatenated. Arrow's kernels render
+the text formats column by column: the array of joined lines is one buffer, which is the result.
 """
 
 from __future__ import annotations
@@ -31,32 +31,32 @@ _STRING_TYPES: dict[ArrowStrings, pa.DataType] = {
     "dictionary": pa.dictionary(pa.int32(), pa.string()),
 }
 
-# The end mark of an IPC stream: the continuation marker and a length of zero.
+# The end-of-stream marker of Arrow IPC: the continuation marker and a length of zero.
 ARROW_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
-# What a JSON string must escape.
+# Bytes that a JSON string must escape.
 _JSON_SPECIAL = bytes(range(32)) + b'"\\'
-# What a CSV field without quotes must not have.
+# Characters that a CSV field without quotes must not contain.
 _CSV_SPECIAL = r'[",\r\n]'
 _LINE_ENDS: dict[CsvLineEnds, str] = {"crlf": "\r\n", "lf": "\n"}
 _WORDS = ("NaN", "Infinity", "-Infinity")
 _STRINGS = ('"NaN"', '"Infinity"', '"-Infinity"')
-# From here on Arrow writes floats with an exponent.
+# Arrow formats floats from this value on with an exponent.
 _FIRST_WITH_EXPONENT = 1e10
 
 
 @dataclass(frozen=True)
 class Style:
-    """How a body is written.
+    """How rows are rendered.
 
     Args:
         format: The wire format.
-        nulls: JSON Lines: nulls as the word or not at all (redivis-api §11.6).
-        integers: JSON Lines: integers as numbers, or as strings, which older documentation shows (§11.7).
+        nulls: JSON Lines: nulls as `null`, or keys omitted (redivis-api §11.6).
+        integers: JSON Lines: integers as numbers, or as strings as in older documentation (§11.7).
         non_finite: JSON Lines: NaN and infinities as bare words, as strings, or as null (redivis-api §11.7).
         strings: Arrow: how strings are encoded (redivis-api §11.12).
         compression: Arrow: how buffers are compressed (redivis-api §11.12).
-        quotes: CSV: what is in quotes (redivis-api §11.5): all strings, what would be misread without, or all values.
-        line_ends: CSV: how lines end.
+        quotes: CSV: which values have quotes (redivis-api §11.5): strings, only where needed, or all.
+        line_ends: CSV: the line ends.
     """
 
     format: Format
@@ -70,7 +70,7 @@ class Style:
 
 
 def head(schema: pa.Schema, style: Style) -> bytes:
-    """Return what every body begins with, also a resumed one: Arrow's schema, or the CSV header (§8.1.4, §8.1.7)."""
+    """Return the start of a body, also of a resumed one: the Arrow schema or the CSV header (§8.1.4, §8.1.7)."""
     if style.format == "arrow":
         message: bytes = _arrow_schema(schema, style).serialize().to_pybytes()
         return message
@@ -80,7 +80,7 @@ def head(schema: pa.Schema, style: Style) -> bytes:
 
 
 def tail(schema: pa.Schema, style: Style, *, sentinel: bool) -> bytes:
-    """Return what every body ends with: for Arrow the zero-row batch, if asked for, and the end mark (§8.1.6)."""
+    """Return the end of a body: for Arrow the zero-row batch, if requested, and the end-of-stream marker (§8.1.6)."""
     if style.format != "arrow":
         return b""
     return (arrow(schema.empty_table(), style) if sentinel else b"") + ARROW_END
@@ -94,13 +94,13 @@ def body(rows: pa.Table, style: Style) -> bytes:
 
 
 def arrow(rows: pa.Table, style: Style) -> bytes:
-    """Return the rows as one record batch message, with the messages of its dictionaries before it."""
+    """Return the rows as one record batch message, preceded by its dictionary messages."""
     schema = _arrow_schema(rows.schema, style)
     columns = [_arrow_column(c.combine_chunks(), f.type) for c, f in zip(rows.columns, schema, strict=True)]
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, schema, options=pa.ipc.IpcWriteOptions(compression=style.compression)) as writer:
         writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
-    # The schema and the end mark are for the whole body: `head` and `tail`.
+    # The schema and the end-of-stream marker belong to the whole body: `head` and `tail` add them.
     message: bytes = sink.getvalue()[schema.serialize().size : -len(ARROW_END)].to_pybytes()
     return message
 
@@ -115,7 +115,7 @@ def _arrow_column(array: pa.Array, to: pa.DataType) -> pa.Array:
 
 
 def csv(rows: pa.Table, style: Style) -> bytes:
-    """Return the rows by RFC 4180: a null is empty, and the empty string is in quotes whatever else is."""
+    """Return the rows as CSV (RFC 4180): a null is an empty field, and the empty string is always in quotes."""
     cells: list[pa.Array | str] = []
     for column in rows.columns:
         cells += [",", _csv_values(column.combine_chunks(), style)]
@@ -134,7 +134,7 @@ def _csv_values(array: pa.Array, style: Style) -> pa.Array:
 
 
 def jsonl(rows: pa.Table, style: Style) -> bytes:
-    """Return the rows as one JSON object a line, keys in the order of the columns."""
+    """Return the rows as JSON Lines; the keys have the order of the columns."""
     values = [_json_values(column.combine_chunks(), style) for column in rows.columns]
     keys = [f"{json.dumps(name, ensure_ascii=False)}:" for name in rows.column_names]
     if style.nulls == "absent":
@@ -153,7 +153,7 @@ def _csv_name(name: str, style: Style) -> str:
 
 
 def _joined(cells: list[pa.Array | str], null: str) -> bytes:
-    """Return the cells of all rows one after another, without a copy of each line."""
+    """Return the concatenated cells of all rows, without a copy of each line."""
     lines = pc.binary_join_element_wise(*cells, "", null_handling="replace", null_replacement=null)
     _, _, letters = lines.buffers()
     return letters.to_pybytes() if letters else b""
@@ -182,7 +182,7 @@ def _quoted(array: pa.Array) -> pa.Array:
 
 
 def _text(array: pa.Array, non_finite: tuple[str, str, str] | None) -> pa.Array:
-    """Return values as text; `non_finite` spells NaN, Infinity and -Infinity, or makes them null."""
+    """Return values as text; `non_finite` has the words for NaN, Infinity and -Infinity, None makes them null."""
     if pa.types.is_floating(array.type):
         return _float_text(array, non_finite)
     if pa.types.is_timestamp(array.type) or pa.types.is_time(array.type):
@@ -191,7 +191,7 @@ def _text(array: pa.Array, non_finite: tuple[str, str, str] | None) -> pa.Array:
 
 
 def _float_text(array: pa.Array, non_finite: tuple[str, str, str] | None) -> pa.Array:
-    """Return the shortest texts that read back as the same numbers; whole ones with `.0` (redivis-api §6.1)."""
+    """Return the shortest texts that parse to the same floats; whole numbers end with `.0` (redivis-api §6.1)."""
     text = array.cast(pa.string())
     bare = pc.and_(pc.equal(pc.floor(array), array), pc.less(pc.abs(array), _FIRST_WITH_EXPONENT))
     text = pc.if_else(bare, pc.binary_join_element_wise(text, ".0", ""), text)
@@ -203,6 +203,6 @@ def _float_text(array: pa.Array, non_finite: tuple[str, str, str] | None) -> pa.
 
 
 def _clock_text(array: pa.Array) -> pa.Array:
-    """Return `YYYY-MM-DD HH:MM:SS[.ffffff]` or `HH:MM:SS[.ffffff]`: a fraction only where there is one."""
+    """Return `YYYY-MM-DD HH:MM:SS[.ffffff]` or `HH:MM:SS[.ffffff]`, without a fraction of zero."""
     text = array.cast(pa.string())
     return pc.if_else(pc.ends_with(text, ".000000"), pc.utf8_slice_codeunits(text, 0, -len(".000000")), text)

@@ -1,4 +1,4 @@
-"""Resources as JSON objects: base, list and get forms, each holding the one before (redivis-api §5)."""
+"""Resources as JSON objects: base, list and get forms; each form extends the one before (redivis-api §5)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NO_EXTENT = {"temporalRange": None, "temporalPrecision": None, "geoBBox": None}
 
 @dataclass(frozen=True)
 class DatasetPlace:
-    """A dataset at one of its versions: what its tables' references are pinned to (redivis-api §3)."""
+    """A dataset at one version; the references of its tables contain that version (redivis-api §3)."""
 
     container: Dataset
     version: Version
@@ -38,12 +38,12 @@ class DatasetPlace:
 
     @property
     def url(self) -> str:
-        """Address for people, without the version."""
+        """URL of the web page, without the version."""
         return f"{_WEB}/datasets/{self.container.id}"
 
     @property
     def query(self) -> str:
-        """What the address says of the version."""
+        """The query of the web page's URL: the version."""
         return f"?v={self.version.tag.removeprefix('v')}"
 
 
@@ -66,7 +66,7 @@ class WorkflowPlace:
 
     @property
     def url(self) -> str:
-        """Address for people."""
+        """URL of the web page."""
         return f"{_WEB}/workflows/{self.container.id}"
 
 
@@ -78,12 +78,12 @@ def _scoped(resource: Dataset | Workflow | Table) -> str:
 
 
 def qualified_reference(place: Place) -> str:
-    """Return the whole reference of a dataset or workflow."""
+    """Return the complete reference of a dataset or workflow."""
     return f"{escape(place.container.owner.name)}.{place.scoped_reference}"
 
 
 def table_reference(place: Place, table: Table) -> str:
-    """Return the whole reference of a table."""
+    """Return the complete reference of a table."""
     return f"{qualified_reference(place)}.{_scoped(table)}"
 
 

@@ -1,4 +1,4 @@
-"""Which handler answers which path (redivis-api §4)."""
+"""Routes each path to its handler (redivis-api §4)."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from redivis_emulator.service import Service
 
 Path = tuple[str, ...]
-# What takes longer is computed in another thread, and waited for.
+# A handler that computes in another thread returns an awaitable.
 Answer = Union["Json", "Response", Awaitable["Json"]]
 
 
 @dataclass(frozen=True)
 class Router:
-    """Finds and calls the handler of one request."""
+    """Finds and calls the handler of a request."""
 
     service: Service
     call: Call
@@ -35,7 +35,7 @@ class Router:
         """Answer the request.
 
         Raises:
-            ApiError: Any answer other than success, and 404 for paths that there are not.
+            ApiError: Any error answer; 404 for an unknown path.
         """
         answer = self._route()
         return await answer if isinstance(answer, Awaitable) else answer
@@ -124,7 +124,7 @@ class Router:
             case _, ("uploads", name, *below):
                 return self._found_upload(found, name, tuple(below))
             case "GET", ("variables", *below):
-                # Who may see the table may see its variables; all else below it takes more.
+                # The variables need the same access as the table itself; all other paths below need more.
                 return self._variables(readable_table(found), tuple(below))
         self._finder.check_readable(found)
         return self._readable(readable_table(found), rest)

@@ -1,8 +1,9 @@
-"""A web server in a thread of its own: uvicorn's HTTP protocol on a loop and a socket that we hold."""
+"""A web server in a thread of its own: uvicorn's HTTP protocol on an event loop and a socket of this module."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import sys
 import threading
@@ -12,8 +13,8 @@ from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from redivis_emulator.breaking import CONNECTION, Connection
 from redivis_emulator.errors import StartError
+from redivis_emulator.fault_injection import CONNECTION, Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 _WRITE_BUFFER_BYTES = 1 << 20
 _BACKLOG = 1024
-# Longer than clients keep an idle connection, so that they never meet one that is just being closed.
+# Longer than clients keep an idle connection: else they may send a request while the server closes it.
 _KEEP_ALIVE_SECONDS = 300
 
 if sys.platform == "win32":  # uvloop has no Windows build
@@ -31,14 +32,33 @@ else:
     from uvloop import new_event_loop
 
 
+def _is_error(record: logging.LogRecord) -> bool:
+    """Return whether a log record of uvicorn reports an error of the application, not an answer that was cut off."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or not issubclass(kind, (asyncio.CancelledError, GeneratorExit))
+
+
+# A logger of its own: the filter must not touch other servers in the process.
+_LOGGER = logging.getLogger("redivis_emulator")
+_LOGGER.addFilter(_is_error)
+
+
 class _Protocol(HttpToolsProtocol):
-    """HTTP/1.1, with the connection itself within reach of the application."""
+    """HTTP/1.1; the application gets the connection in the scope of the request.
+
+    Attributes:
+        refuse: Makes the server refuse connections for some seconds.
+        stopping: Set when the server ends: connections that are made after it are broken.
+    """
 
     refuse: Callable[[float], None]
+    stopping: asyncio.Event
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
+        if self.stopping.is_set():
+            transport.abort()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -101,9 +121,12 @@ class Server:
 
     async def _end(self) -> None:
         self._abort_connections()
-        for task in self._state.tasks:
-            task.cancel()
-        await asyncio.gather(*self._state.tasks, return_exceptions=True)
+        # An answer that waits for its connection ends by itself; all other tasks are cancelled.
+        await asyncio.sleep(0)
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
     def _abort_connections(self) -> None:
         for connection in list(self._state.connections):
@@ -111,7 +134,9 @@ class Server:
 
     def _connect(self) -> asyncio.Protocol:
         protocol = _Protocol(self._config, self._state, {}, self._loop)
+        protocol.logger = _LOGGER
         protocol.refuse = self._refuse
+        protocol.stopping = self._stopping
         return protocol
 
     def _refuse(self, seconds: float) -> None:

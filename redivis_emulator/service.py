@@ -1,4 +1,4 @@
-"""What the handlers share: the library being served, open sessions, rendered blocks, the clock."""
+"""The state that all handlers share: library, settings, sessions, cache, clock, jobs."""
 
 from __future__ import annotations
 
@@ -25,21 +25,20 @@ if TYPE_CHECKING:
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
-    """How the service behaves where redivis-api leaves it open.
+    """Behaviour that redivis-api leaves open.
 
     Args:
-        session_seconds: How long a read session lives (§8.1.9).
-        min_rows_per_stream: A table with fewer rows than twice this has one read stream (§4.6).
-        streams: This many streams for every session, whatever was asked for; None: as Redivis does.
-        anonymous_row_bytes: Tables of this size and above are not for callers without a token (§1.3).
-        jsonl_non_finite: How JSON Lines spell NaN and infinities (§11.7).
-        jsonl_integers: How JSON Lines spell integers (§11.7).
-        csv_header: Which CSV bodies of a read stream begin with the names (§11.4): each, those from its first row on,
-            or none.
-        csv_quotes: What CSV has in quotes (§11.5); nulls never, empty strings always.
-        csv_line_ends: What CSV lines end with.
-        gone_status: What an unknown or expired read stream is answered with (§11.2).
-        cache_bytes: Rendered blocks kept at most.
+        session_seconds: Lifetime of a read session (§8.1.9).
+        min_rows_per_stream: A table with fewer than twice this number of rows has one read stream (§4.6).
+        streams: Number of streams of every session, instead of the requested one; None: as Redivis does.
+        anonymous_row_bytes: Tables of this size or more cannot be read without a token (§1.3).
+        jsonl_non_finite: Representation of NaN and infinities in JSON Lines (§11.7).
+        jsonl_integers: Representation of integers in JSON Lines (§11.7).
+        csv_header: Which CSV bodies of a read stream have a header (§11.4): each, those without an offset, or none.
+        csv_quotes: Which CSV values have quotes (§11.5); nulls never, empty strings always.
+        csv_line_ends: The line ends of CSV.
+        gone_status: Status of the answer for an unknown or expired read stream (§11.2).
+        cache_bytes: Maximum size of the cache of rendered rows.
     """
 
     session_seconds: float = 6 * 3600
@@ -57,7 +56,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass
 class Service:
-    """The running service. `library` is replaced when the folder is read again; open sessions keep the old one."""
+    """The shared state. `library` is replaced when the folder is read again; open sessions keep their old rows."""
 
     library: Library
     settings: Settings

@@ -1,8 +1,8 @@
-"""Read sessions: which rows each read stream holds, in which order, and how far a client may resume (redivis-api §8.1).
+"""Read sessions: the rows of each stream, their order, and the offsets that a client may use (redivis-api §8.1).
 
-A stream is a list of runs. A run is a slice of a file's rows in their own order (large tables: cheap, and its bytes
-can be kept for the next reader) or rows picked in any order (small tables, so that these too do not come in the order
-of the file). The session's id decides on the order: another session, another order and another split.
+A stream is a list of runs. In a large table, a run is a slice of a file in the order of the file: that is cheap, and
+the cache can keep its bytes for the next reader. In a small table, a run is a list of row numbers in random order. The
+session's id is the random seed: each session has another order and another split.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _JITTER = 0.1
 
 @dataclass(frozen=True)
 class View:
-    """The rows of one file as a reader gets them: `schema` has the names, order and types on the wire.
+    """The rows of one file with the columns of `schema`: names, order and types on the wire.
 
-    A column that the file does not have is null.
+    A column that the file lacks is null.
     """
 
     part: Part
@@ -44,11 +44,11 @@ class View:
 
     @property
     def period(self) -> int:
-        """Number of rows after which they come again; 1 if there are none."""
+        """Number of rows after which the rows repeat; 1 for an empty file."""
         return max(1, self.part.source.period)
 
     def blocks(self) -> list[tuple[int, int]]:
-        """Return where each block begins and ends: none holds the last rows of the file and the first ones again."""
+        """Return start and end of each block; no block spans two repetitions of the file."""
         rows, size, period = self.part.rows, self.block_rows, self.period
         return [
             (start, min(start + size, first + period, rows))
@@ -66,15 +66,15 @@ class View:
 
     @property
     def block_rows(self) -> int:
-        """Rows that make about half a MiB of text."""
+        """Number of rows whose text has about half a MiB."""
         row_bytes = self.part.source.num_bytes / max(1, self.part.source.num_rows) + 8 * len(self.schema)
         return max(_MIN_BLOCK_ROWS, min(_MAX_BLOCK_ROWS, int(_BLOCK_BYTES / row_bytes)))
 
     def _project(self, rows: pa.Table) -> pa.Table:
+        # A dictionary: Arrow's lookup of a column by name is linear in the number of columns.
+        stored = dict(zip(rows.column_names, rows.columns, strict=True))
         columns = [
-            convert(rows[field.name], field.type)
-            if field.name in rows.column_names
-            else pa.nulls(rows.num_rows, field.type)
+            convert(stored[field.name], field.type) if field.name in stored else pa.nulls(rows.num_rows, field.type)
             for field in self.schema
         ]
         return pa.Table.from_arrays(columns, schema=self.schema)
@@ -82,7 +82,7 @@ class View:
 
 @dataclass(frozen=True)
 class Run:
-    """Rows of a stream that are rendered at once: `start` to `stop` of the file, or of `order` where that is given."""
+    """Rows of a stream that are rendered at once: `start` to `stop` of the file, or of `order` if it is given."""
 
     view: View
     start: int
@@ -96,7 +96,7 @@ class Run:
 
     @property
     def is_whole(self) -> bool:
-        """True for a block that will come again, in other sessions: worth keeping when rendered."""
+        """True for a block that other sessions will have too: the cache keeps it."""
         size = self.view.block_rows
         full = self.rows == size or self.stop == self.view.part.rows or self.stop % self.view.period == 0
         return self.order is None and self.start % self.view.period % size == 0 and full
@@ -110,7 +110,7 @@ class Run:
 
 @dataclass
 class Stream:
-    """A read stream. `delivered` counts the rows handed out so far: no offset may be larger (redivis-api §8.1.3)."""
+    """A read stream. `delivered` is the number of rows sent so far: the largest valid offset (redivis-api §8.1.3)."""
 
     id: str
     schema: pa.Schema
@@ -126,7 +126,7 @@ class Stream:
         """Return the runs from row `offset` on.
 
         Raises:
-            ApiError: More rows would be skipped than were delivered.
+            ApiError: The offset is larger than the number of delivered rows.
         """
         if not 0 <= offset <= self.delivered:
             msg = f"The offset {offset} is beyond the {self.delivered} rows that have been read from this stream."
@@ -136,9 +136,9 @@ class Stream:
 
 @dataclass(frozen=True)
 class Session:
-    """An open read session: what its streams hold stays as it was when the session was opened.
+    """An open read session; the rows of its streams never change.
 
-    `reader` is the user that alone may read it, None for anybody; `opened_at` in seconds on the emulator's clock.
+    `reader` is the only user that may read it, None: any caller; `opened_at` in seconds on the emulator's clock.
     """
 
     id: str
@@ -155,12 +155,12 @@ class Session:
 
 @dataclass(frozen=True)
 class Split:
-    """How rows are dealt to streams.
+    """How rows are distributed to streams.
 
     Args:
-        requested: Streams asked for: a maximum, but for drafts (redivis-api §8.1.11).
-        forced: This many streams whatever the number of rows; None: up to `requested`.
-        min_rows: Fewer rows than this are not worth another stream.
+        requested: Requested number of streams: a maximum, except for drafts (redivis-api §8.1.11).
+        forced: Number of streams for any number of rows; None: up to `requested`.
+        min_rows: Minimum number of rows of a stream.
         max_rows: Rows in all streams; None: all.
     """
 
@@ -174,9 +174,9 @@ class Sessions:
     """All sessions that were opened.
 
     Args:
-        clock: Says when a session is over.
-        lifetime: Seconds that a session lives (redivis-api §8.1.9).
-        gone_status: What an unknown or expired stream is answered with.
+        clock: The emulator's clock.
+        lifetime: Seconds until a session expires (redivis-api §8.1.9).
+        gone_status: Status of the answer for an unknown or expired stream.
     """
 
     def __init__(self, clock: Clock, lifetime: float, gone_status: int) -> None:
@@ -214,12 +214,12 @@ class Sessions:
             del self._by_stream[stream.id]
 
     def expires_at(self, session: Session) -> float:
-        """Return when a session ends, in seconds on the emulator's clock."""
+        """Return when a session expires, in seconds on the emulator's clock."""
         return session.opened_at + self._lifetime
 
 
 def scattered(views: Sequence[View], max_rows: int | None) -> list[Run]:
-    """Return all rows of files, or the first `max_rows`, in another order each time."""
+    """Return all rows of files, or the first `max_rows`, in a new random order."""
     chance = random.Random()  # noqa: S311 - no secret
     wanted = zip(views, _rows_of_views(views, max_rows), strict=True)
     return [run for view, rows in wanted for run in take_rows(_ordered(view, chance), rows)]
@@ -246,7 +246,7 @@ def take_rows(runs: Sequence[Run], count: int) -> list[Run]:
 
 
 def _deal(views: Sequence[View], split: Split, chance: random.Random) -> Iterator[tuple[View, tuple[Run, ...]]]:
-    """Yield the streams: each holds rows of one file, as files may have different columns (redivis-api §8.1.12)."""
+    """Yield the streams; each has rows of one file, as files may have different columns (redivis-api §8.1.12)."""
     wanted = _rows_of_views(views, split.max_rows)
     total = sum(wanted)
     for view, rows in zip(views, wanted, strict=True):
@@ -260,7 +260,7 @@ def _deal(views: Sequence[View], split: Split, chance: random.Random) -> Iterato
 
 
 def _rows_of_views(views: Sequence[View], max_rows: int | None) -> list[int]:
-    """Return how many rows of each file are served: all, or from the first file on until there are enough."""
+    """Return the number of rows to serve of each file: all, or up to `max_rows` in total from the first file on."""
     rows = [view.part.rows for view in views]
     if max_rows is None:
         return rows
@@ -269,7 +269,7 @@ def _rows_of_views(views: Sequence[View], max_rows: int | None) -> list[int]:
 
 
 def _runs(view: View, rows: int, count: int, chance: random.Random) -> list[tuple[Run, ...]]:
-    """Return `count` streams with together `rows` rows of a file."""
+    """Return `count` streams that together have `rows` rows of a file."""
     runs = take_rows(_ordered(view, chance), rows)
     return [
         tuple(take_rows(skip_rows(runs, start), stop - start))
@@ -278,7 +278,7 @@ def _runs(view: View, rows: int, count: int, chance: random.Random) -> list[tupl
 
 
 def _ordered(view: View, chance: random.Random) -> list[Run]:
-    """Return all rows of a file in an order of chance: row by row if they are few, else block by block."""
+    """Return all rows of a file in random order: shuffled rows if the file is small, else shuffled blocks."""
     blocks = view.blocks()
     if len(blocks) > _SHUFFLED_BLOCKS:
         while blocks == sorted(blocks):
@@ -291,6 +291,6 @@ def _ordered(view: View, chance: random.Random) -> list[Run]:
 
 
 def _cuts(length: int, count: int, chance: random.Random) -> list[int]:
-    """Return where to cut `length` rows into `count` pieces of about the same size."""
+    """Return the offsets that split `length` rows into `count` parts of about the same size."""
     inner = [round(length * (i + chance.uniform(-_JITTER, _JITTER)) / count) for i in range(1, count)]
     return [0, *inner, length]

@@ -1,7 +1,7 @@
-"""The rows of one file, in the types in which they are stored, ready to be cut into slices.
+"""The rows of a table file in their storage types.
 
-The rows are copied once into an Arrow file in a temporary folder, which is mapped into memory: any slice is at hand
-at once, a table of many gigabytes costs no memory, and what is done to the file afterwards changes nothing.
+The rows are copied once to an Arrow file in a temporary folder, which is mapped into memory: slices are fast, a table
+of many gigabytes needs no memory, and later changes of the original file have no effect.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Source:
         rows: The rows, in storage types; mapped into memory.
         digest: MD5 of the file, as hexadecimal digits.
         file_bytes: Size of the file.
-        repeats: How often the rows of the file come, one time after another.
+        repeats: How many times the rows of the file are repeated.
     """
 
     rows: pa.Table
@@ -58,17 +58,17 @@ class Source:
 
     @cached_property
     def num_bytes(self) -> int:
-        """Size of the rows in memory; counted once, as each block of a read stream asks for it."""
+        """Size of the rows in memory; computed once, as each block of a read stream uses it."""
         return int(self.rows.nbytes)
 
     @property
     def period(self) -> int:
-        """Number of rows after which they come again."""
+        """Number of rows after which the rows repeat."""
         return self.num_rows // self.repeats
 
 
 class Shelf:
-    """Opens files; the same content is opened only once, whatever its name.
+    """Opens files; files with the same content are opened only once.
 
     Args:
         scratch: Folder for the copies.
@@ -83,8 +83,8 @@ class Shelf:
 
         Args:
             path: A file with one of `SUFFIXES`.
-            stored: Storage types by column name, where they shall not be guessed from the file.
-            repeats: How often the rows come; that takes no more memory.
+            stored: Storage types by column name; the types of other columns are taken from the file.
+            repeats: How many times the rows are repeated; repetitions need no memory.
 
         Raises:
             FolderError: The file cannot be read, or a value does not fit its storage type.
@@ -101,12 +101,12 @@ class Shelf:
         return self._known[key]
 
     def keep(self, rows: pa.Table) -> Source:
-        """Return rows that come from no file."""
+        """Store rows that come from no file."""
         copy = self._copy(rows.schema, [rows])
         return Source(_mapped(copy), md5(copy).hex(), copy.stat().st_size)
 
     def new_path(self, suffix: str) -> Path:
-        """Return the path of a temporary file that is not there yet."""
+        """Return the path of a temporary file that does not exist yet."""
         return self._scratch / f"{uuid.uuid4().hex}{suffix}"
 
     def _copy(self, schema: pa.Schema, pieces: Iterable[pa.Table]) -> Path:
@@ -153,7 +153,7 @@ def _read_text(path: Path, stored: Mapping[str, VariableType]) -> pa.Table:
         )
     rows = pa.json.read_json(path)
     if strings:
-        # An explicit schema puts its columns first, and those that the file does not have as well.
+        # An explicit schema puts its columns first, and adds columns that the file lacks.
         options = pa.json.ParseOptions(explicit_schema=pa.schema(strings))
         rows = pa.json.read_json(path, parse_options=options).select(rows.column_names)
     return rows

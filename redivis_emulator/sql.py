@@ -1,9 +1,10 @@
-"""Runs GoogleSQL on DuckDB: back-ticked references become views of tables, results become Redivis types."""
+"""Runs GoogleSQL on DuckDB: referenced tables become views, result columns get Redivis types."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -15,7 +16,7 @@ from redivis_emulator.sessions import View
 from redivis_emulator.variable_types import ARROW_TYPES, convert, variable_type
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from redivis_emulator.library import Variable
     from redivis_emulator.lookups import Readable
@@ -39,13 +40,18 @@ _MACROS = """
 """Functions of GoogleSQL that DuckDB does not have; geographies are kept as their text."""
 
 
+_DIALECT = sqlglot.Dialect.get_or_raise("bigquery")
+# Replaces a dot in a quoted name while the query is parsed; a private character that names do not contain.
+_DOT = "\ue000"
+
+
 class SqlError(Exception):
-    """A query that cannot be run; the message is for the person who wrote it."""
+    """A query that cannot be run; the message is for the author of the query."""
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A query in DuckDB's SQL, and the tables that it reads, by the name of their view."""
+    """A query in DuckDB's SQL, and the tables that it reads by the name of their view."""
 
     sql: str
     tables: dict[str, Readable]
@@ -59,15 +65,9 @@ def translate(sql: str, find: Callable[[str], Readable]) -> Statement:
         find: Returns the table that a reference names.
 
     Raises:
-        SqlError: It is not one SELECT.
+        SqlError: The text is not one SELECT.
     """
-    try:
-        tree = sqlglot.parse_one(sql, dialect="bigquery")
-    except sqlglot.ParseError as error:
-        raise SqlError(str(error).splitlines()[0]) from error
-    if not isinstance(tree, exp.Query):
-        msg = "Only SELECT statements can be run."
-        raise SqlError(msg)
+    tree = _parse(sql)
     _name_columns(tree)
     tables: dict[str, Readable] = {}
     ctes = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
@@ -76,21 +76,46 @@ def translate(sql: str, find: Callable[[str], Readable]) -> Statement:
         if isinstance(node.this, exp.Identifier) and reference.lower() not in ctes:
             view = f"table_{len(tables)}"
             tables[view] = find(reference)
-            _point_at(node, view)
+            _point_at(node, view, reference)
     return Statement(tree.sql("duckdb"), tables)
 
 
+def _parse(sql: str) -> exp.Query:
+    try:
+        tokens = _DIALECT.tokenize(sql)
+        # sqlglot splits a quoted name at its dots, which is right for a table and wrong for a column.
+        for token in tokens:
+            if token.token_type == sqlglot.TokenType.IDENTIFIER:
+                token.text = token.text.replace(".", _DOT)
+        trees = _DIALECT.parser().parse(tokens, sql)
+    except sqlglot.errors.SqlglotError as error:
+        raise SqlError(str(error).splitlines()[0]) from error
+    tree = trees[0] if len(trees) == 1 else None
+    if not isinstance(tree, exp.Query):
+        msg = "Only SELECT statements can be run."
+        raise SqlError(msg)
+    for name in tree.find_all(exp.Identifier):
+        name.set("this", name.name.replace(_DOT, "."))
+    return tree
+
+
 def _name_columns(tree: exp.Query) -> None:
-    """Name unnamed columns, those of subqueries too, as BigQuery does: f0_, f1_, ..."""
+    """Name unnamed columns, also those of subqueries, as BigQuery does: f0_, f1_, ..."""
     for select in tree.find_all(exp.Select):
-        unnamed = [e for e in select.selects if not isinstance(e, (exp.Alias, exp.Column, exp.Star))]
-        for number, expression in enumerate(unnamed):
-            expression.replace(exp.alias_(expression.copy(), f"f{number}_"))
+        numbers = count()
+        # All at once: sqlglot's replacement of one expression is linear in the number of expressions.
+        select.set("expressions", [_named(expression, numbers) for expression in select.expressions])
 
 
-def _point_at(node: exp.Table, view: str) -> None:
-    """Let a table node name a view, under the alias that the query knows it by."""
-    name = node.alias or node.parts[-1].name.partition(":")[0]
+def _named(expression: exp.Expr, numbers: Iterator[int]) -> exp.Expr:
+    if isinstance(expression, (exp.Alias, exp.Column, exp.Star)):
+        return expression
+    return exp.alias_(expression, f"f{next(numbers)}_", copy=False)
+
+
+def _point_at(node: exp.Table, view: str, reference: str) -> None:
+    """Make a table node refer to a view; its alias is the name that the query uses."""
+    name = node.alias or reference.rpartition(".")[2].partition(":")[0]
     node.set("this", exp.to_identifier(view))
     node.set("db", None)
     node.set("catalog", None)
@@ -98,10 +123,10 @@ def _point_at(node: exp.Table, view: str) -> None:
 
 
 def run(statement: Statement) -> pa.Table:
-    """Run a query; columns of the result have types that Redivis knows.
+    """Run a query; the columns of the result have Redivis types.
 
     Raises:
-        SqlError: DuckDB refuses it, or two columns of the result have one name.
+        SqlError: DuckDB rejects the query, or two columns of the result have the same name.
     """
     try:
         with duckdb.connect() as connection:
@@ -118,13 +143,13 @@ def run(statement: Statement) -> pa.Table:
     if len(set(names)) < len(names):
         msg = "Duplicate column names in the result are not supported."
         raise SqlError(msg)
-    return pa.table({name: _plain(result[name]) for name in result.column_names})
+    return pa.table([_plain(column) for column in result.columns], names=result.column_names)
 
 
 def column(readable: Readable, variable: Variable) -> pa.ChunkedArray:
-    """Return the values of a variable in its type, which they may not be stored in; what does not fit is null."""
-    statement = Statement(f"SELECT {_quoted(variable.name)} FROM rows", {"rows": readable})  # noqa: S608 - our own names
-    return run(statement).column(0)
+    """Return the values of a variable in its declared type; a stored value that does not fit is null."""
+    only = replace(readable, variables=(variable,))
+    return run(Statement("SELECT * FROM rows", {"rows": only})).column(0)
 
 
 def _create_view(connection: duckdb.DuckDBPyConnection, view: str, table: Readable) -> None:
@@ -138,7 +163,7 @@ def _column(variable: Variable) -> str:
     name = _quoted(variable.name)
     if _DUCKDB_TYPES[variable.type] == _DUCKDB_TYPES[variable.stored]:
         return name
-    # A retyped variable is stored as text, but a query sees its type (redivis-api §6.2).
+    # A retyped variable is stored as text, but a query gets its declared type (redivis-api §6.2).
     return f"TRY_CAST({name} AS {_DUCKDB_TYPES[variable.type]}) AS {name}"
 
 
@@ -147,7 +172,7 @@ def _quoted(name: str) -> str:
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column in a Redivis type: whole decimals (sums) as integers, nested values as JSON (§11.21)."""
+    """Return a column in a Redivis type: decimals of scale 0 (sums) as integers, nested values as JSON (§11.21)."""
     if pa.types.is_decimal(column.type) and column.type.scale == 0:
         return column.cast(pa.int64())
     kind = variable_type(column.type)

@@ -1,4 +1,4 @@
-"""Statistics of a variable (redivis-api §4.4), computed anew for each request, whole before it is answered."""
+"""Statistics of a variable (redivis-api §4.4), computed for each request before it is answered."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _NUMBERS = {"integer", "float"}
 _ORDERED = _NUMBERS | {"date", "dateTime", "time"}
 _NUMBER = r"([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)"
-# Longitude and latitude of each point of a WKT text; a height may follow.
+# Longitude and latitude of each point of a WKT text; an elevation may follow.
 _POINT = re.compile(rf"[(,]\s*{_NUMBER}\s+{_NUMBER}")
 
 
@@ -31,7 +31,7 @@ async def answer(readable: Readable, name: str) -> Json:
 
 
 def _statistics(readable: Readable, variable: Variable) -> Json:
-    """Return all statistics; those that a type does not have are null. Numbers that JSON lacks do not count as such."""
+    """Return all statistics; those that the type does not have are null. NaN and infinities do not count as numbers."""
     values = sql.column(readable, variable).drop_null()
     finite = values.filter(pc.is_finite(values)) if variable.type in _NUMBERS else values
     numbers = finite.cast(pa.float64(), safe=False) if variable.type in _NUMBERS else pa.array([], pa.float64())
@@ -50,7 +50,7 @@ def _statistics(readable: Readable, variable: Variable) -> Json:
 
 
 def _plain(scalar: pa.Scalar | None) -> Any:  # noqa: ANN401 - JSON
-    """Return a value as JSON has it: times as text, and null for a sum that grew beyond all floats."""
+    """Return a value for JSON: times as text, and null for a float that is not finite."""
     value = None if scalar is None else scalar.as_py()
     if isinstance(value, float):
         return value if math.isfinite(value) else None

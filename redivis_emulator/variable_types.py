@@ -41,9 +41,9 @@ def variable_type(arrow_type: pa.DataType) -> VariableType | None:
 
 
 def convert(column: pa.ChunkedArray | pa.Array, to: pa.DataType) -> pa.ChunkedArray | pa.Array:
-    """Cast a column, exactly: a value that does not fit raises `pyarrow.ArrowInvalid`.
+    """Cast a column without loss; a value that does not fit raises `pyarrow.ArrowInvalid`.
 
-    Times with a zone become the wall clock of UTC, as Redivis knows no zones; decimals become the nearest float.
+    Times with a zone become times in UTC, as Redivis has no time zones; decimals become the nearest float.
     """
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -51,6 +51,6 @@ def convert(column: pa.ChunkedArray | pa.Array, to: pa.DataType) -> pa.ChunkedAr
         column = column.cast(pa.timestamp(column.type.unit))
     if column.type == to:
         return column
-    # Nanoseconds lose their last three digits: Redivis counts microseconds.
+    # Nanoseconds lose their last three digits: Redivis has microseconds.
     exact = not (pa.types.is_temporal(column.type) and pa.types.is_temporal(to))
     return column.cast(to, safe=exact)

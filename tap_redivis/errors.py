@@ -24,13 +24,7 @@ from typing import Any
 
 
 class RedivisError(Exception):
-    """Root of the tree: one clear line for the user.
-
-    Args:
-        what: What happened.
-        where: The setting, file, reference or path that it happened at; empty if there is none.
-        hint: What the user can do about it.
-    """
+    """Root of the tree: one line for the user; ``where`` is a setting, file, reference or path, or empty."""
 
     def __init__(self, what: str, *, where: str = "", hint: str) -> None:
         self.what = what
@@ -39,8 +33,9 @@ class RedivisError(Exception):
         super().__init__(one_line(f"{where}: {what}. {hint}." if where else f"{what}. {hint}."))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Be pickled: what the constructor takes is not what an exception keeps as its arguments."""
-        return _restored, (type(self), self.args, vars(self))
+        """Let Dask carry errors from its workers to the tap."""
+        # Not by the constructor: pickle would call it with the text of the error, which is not one of its parameters.
+        return Exception.__new__, (type(self), *self.args), vars(self)
 
 
 class ConfigError(RedivisError):
@@ -96,18 +91,11 @@ class Incomplete(DataError):
 
 
 class InvalidValue(DataError):
-    """A value cannot be read as its variable's type.
-
-    Args:
-        what: What happened.
-        offset: Offset of the value's row in its read stream.
-        where: The table.
-        hint: What the user can do about it.
-    """
+    """A value cannot be read as its variable's type."""
 
     def __init__(self, what: str, *, offset: int, where: str, hint: str) -> None:
         super().__init__(what, where=where, hint=hint)
-        self.offset = offset
+        self.offset = offset  # of the value's row in its read stream
 
 
 class RowTooLarge(DataError):
@@ -118,13 +106,7 @@ class SchemaChanged(DataError):
     """The catalog names variables that the table no longer has, or has with another type."""
 
 
-def _restored(kind: type[RedivisError], args: tuple[Any, ...], values: dict[str, Any]) -> RedivisError:
-    error = kind.__new__(kind, *args)
-    vars(error).update(values)
-    return error
-
-
 def one_line(text: str, limit: int = 2000) -> str:
     """Fold a text into one line of at most ``limit`` characters."""
-    folded = " ".join(text.split())
+    folded = " ".join(text.split())  # what a server says may have lines, and be as long as a page
     return folded if len(folded) <= limit else f"{folded[: limit - 1]}…"

@@ -30,7 +30,7 @@ from tap_redivis.singer.catalog import streams_of
 from tap_redivis.singer.command_line import with_own_options
 from tap_redivis.singer.config_schema import CONFIG_SCHEMA
 from tap_redivis.singer.discovery import Discovery
-from tap_redivis.singer.messages import MessageWriter
+from tap_redivis.singer.messages import MessageWriter, widen_pipe
 from tap_redivis.singer.prefetch import Prefetcher, prefetch
 from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.sdk import ConfigInput, SdkStream, SdkTap
@@ -131,12 +131,12 @@ class TapRedivis(SdkTap):
         """The streams of the data dictionary, if the settings ask for it."""
         if not self.run.settings.include_dictionary:
             return []
-        from tap_redivis.singer.dictionary.entries import Described  # noqa: PLC0415 - few settings ask for it
+        from tap_redivis.singer.dictionary.dictionary import describe  # noqa: PLC0415 - few settings ask for it
         from tap_redivis.singer.dictionary.stream import DictionaryStream  # noqa: PLC0415 - the same
         from tap_redivis.singer.dictionary.topics import TOPICS  # noqa: PLC0415 - the same
 
-        described = Described(self.run, lambda: self._tables, self._name_in_target)
-        dictionary = cache(described.dictionary)  # one for all of its streams
+        # One for all of its streams, made when the first of them is read.
+        dictionary = cache(lambda: describe(self.run, self._tables, self._name_in_target))
         return [DictionaryStream(self, self.run, topic, dictionary) for topic in TOPICS]
 
     @property
@@ -298,6 +298,7 @@ class TapRedivis(SdkTap):
         Raises:
             Termination: A signal asked to end; STATE of what was written has been written.
         """
+        widen_pipe()
         try:
             with SHUTDOWN.signals_win():
                 self.sync_all()

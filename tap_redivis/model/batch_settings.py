@@ -20,7 +20,7 @@ COMPRESSIONS: dict[str, tuple[str, ...]] = {
 """What each encoding can be compressed with; the first is the default."""
 
 DEFAULT_ROWS: dict[str, int] = {"jsonl": 100_000, "parquet": 1_000_000, "arrow": 1_000_000}
-"""JsonRows of a file: targets hold one of JSON Lines in memory as a whole."""
+"""Rows of a file: targets hold one of JSON Lines in memory as a whole."""
 
 DEFAULT_PREFIX = "{stream}/{table_version}/"
 DEFAULT_BYTES = 128 * 1024 * 1024

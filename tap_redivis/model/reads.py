@@ -41,7 +41,7 @@ class ReadSession:
     Attributes:
         id: The session's id.
         streams: Ids of its read streams.
-        rows: JsonRows that it promises; None if it does not.
+        rows: Rows that it promises; None if it does not.
     """
 
     id: str
@@ -54,7 +54,7 @@ class StreamPosition:
     """How far a read stream has been written.
 
     Attributes:
-        offset: JsonRows written.
+        offset: Rows written.
         done: Whether its end was reached.
         last: Digest of the last row written; None before there was one.
     """
@@ -73,10 +73,10 @@ class ChangeCounts:
     """How many rows differ between two versions, as far as they have been written.
 
     Attributes:
-        inserted: JsonRows whose key is new.
-        changed: JsonRows whose key was there, with other values.
+        inserted: Rows whose key is new.
+        changed: Rows whose key was there, with other values.
         deleted: Keys that are gone.
-        repeated: JsonRows and keys that differ from a version in between, which may have been loaded in part.
+        repeated: Rows and keys that differ from a version in between, which may have been loaded in part.
     """
 
     inserted: int = 0
@@ -94,5 +94,5 @@ class ChangeCounts:
 
     @property
     def growth(self) -> int:
-        """JsonRows that the later version has more than the earlier one."""
+        """Rows that the later version has more than the earlier one."""
         return self.inserted - self.deleted

@@ -34,7 +34,7 @@ class PartialLoad:
         fingerprint: Digest of everything that a resumed load must have in common with this one.
         version_tag: Version being read; None for a workflow.
         table_version: Singer version of its RECORDs, in seconds since the epoch.
-        expected_rows: JsonRows that the session promised; None if it did not.
+        expected_rows: Rows that the session promised; None if it did not.
         streams: Position of each read stream by id, in the session's order.
         query: Id of the query whose result is read; None for a table.
         replication_key_value: Highest replication key written so far; None if there is none.
@@ -80,7 +80,7 @@ class PartialLoad:
 
     @property
     def rows(self) -> int:
-        """JsonRows written so far."""
+        """Rows written so far."""
         return sum(position.offset for position in self.streams.values())
 
 
@@ -93,7 +93,7 @@ class Bookmark:
         version_tag: Version of the last complete load; None before there was one, and for workflows.
         hash: The table's content hash then.
         updated_at: The table's time of change then, in milliseconds since the epoch; workflows only.
-        rows: JsonRows then.
+        rows: Rows then.
         selection: Digest of the columns and limit that were read then.
         completed_at: When it was completed, UTC; None before there was one.
         table_version: Singer version of that load.

@@ -8,20 +8,21 @@ _secrets: set[str] = set()
 
 
 def register_secret(secret: object) -> None:
-    """Never show a secret in a log line, wherever it comes from; in a config it may be of a wrong type."""
-    if secret:
+    """Never show a secret in a log line."""
+    if secret:  # a config may have it as another type than text
         _secrets.add(str(secret))
 
 
 def redacted(text: str) -> str:
-    """Put ``***`` where a secret stands."""
+    """Replace secrets by ``***``."""
     for secret in _secrets:
         text = text.replace(secret, "***")
     return text
 
 
 def redact_handlers() -> None:
-    """Make all handlers of the root logger redact what they write, tracebacks too."""
+    """Make all handlers of the root logger redact what they write."""
+    # A formatter sees the whole text, tracebacks too; a filter would see only the message.
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_RedactingFormatter(handler.formatter or logging.Formatter()))
 

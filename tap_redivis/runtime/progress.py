@@ -1,6 +1,6 @@
-"""What people see while tables are read: a bar a table on a terminal, else a line now and then; a summary at the end.
+"""What people see: a bar or log lines while a table is read, a summary of the run, a list of tables on request.
 
-All of it goes to stderr. ``TAP_REDIVIS_LOG_LEVEL=warning`` silences it.
+Bars, lines and the summary go to stderr; ``TAP_REDIVIS_LOG_LEVEL=warning`` silences them.
 """
 
 from __future__ import annotations
@@ -9,44 +9,107 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as RichProgress
+    from rich.progress import Progress
 
 logger = logging.getLogger("tap-redivis")
 
-_LINE_SECONDS = 5.0
-_BAR_SECONDS = 0.1
+Outcome = Literal["loaded", "unchanged", "left out", "failed"]
+"""How the load of one table ended."""
 
 
-class Reading(Protocol):
-    """What can be told of a table that is being read.
-
-    Attributes:
-        received: JsonRows so far, those of earlier runs included.
-        bytes: Bytes in this run.
-        resumes: Times that a read stream was taken up again.
-    """
-
-    @property
-    def received(self) -> int: ...  # noqa: D102 - said above
-
-    @property
-    def bytes(self) -> int: ...  # noqa: D102 - said above
-
-    @property
-    def resumes(self) -> int: ...  # noqa: D102 - said above
+# --- while a table is read -------------------------------------------------------------------------------------------
 
 
-class Display(Protocol):
-    """Shows how far one table is."""
+class Display:
+    """Shows how far one table is: a log line every five seconds."""
 
-    def show(self, reading: Reading) -> None:
-        """Show it, if the last time is long enough ago."""
+    _interval_seconds = 5.0
+
+    def __init__(self, stream: str, expected: int | None) -> None:
+        self._logger = logger.getChild(stream)
+        self._expected = expected
+        self._started = self._shown = time.monotonic()
+
+    def show(self, received: int, size: int, resumes: int) -> None:
+        """Show rows so far, earlier runs included, and bytes of this run, if the last time is long enough ago."""
+        now = time.monotonic()
+        if now - self._shown >= self._interval_seconds:
+            self._shown = now
+            self._show(received, size / 1e6 / (now - self._started), resumes)
+
+    def _show(self, received: int, rate: float, resumes: int) -> None:  # noqa: ARG002 - bars show the resumes
+        if self._expected:
+            share = 100 * received / self._expected
+            self._logger.info("%d of %d rows (%.0f %%), %.1f MB/s", received, self._expected, share, rate)
+        else:
+            self._logger.info("%d rows, %.1f MB/s", received, rate)
+
+
+class _Bar(Display):
+    _interval_seconds = 0.1  # rich draws ten times a second
+
+    def __init__(self, stream: str, expected: int | None, streams: int, progress: Progress) -> None:
+        super().__init__(stream, expected)
+        self._progress = progress
+        self._task = progress.add_task(stream, total=expected, rate="", resumes=0, streams=streams)
+
+    def _show(self, received: int, rate: float, resumes: int) -> None:
+        self._progress.update(self._task, completed=received, rate=f"{rate:.1f} MB/s", resumes=resumes)
+
+
+@contextmanager
+def display(stream: str, expected: int | None, streams: int) -> Iterator[Display]:
+    """Show the reading of a table with ``expected`` rows for as long as the context lasts."""
+    if not _on_terminal():
+        yield Display(stream, expected)
+        return
+    progress = _rich_progress()
+    with progress, _logging_above():
+        yield _Bar(stream, expected, streams, progress)
+
+
+def _on_terminal() -> bool:
+    return sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)
+
+
+def _rich_progress() -> Progress:
+    from rich import progress  # noqa: PLC0415 - only terminals need it
+    from rich.console import Console  # noqa: PLC0415 - the same
+
+    return progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TaskProgressColumn(),
+        progress.TextColumn("{task.fields[rate]}"),
+        progress.TimeRemainingColumn(),
+        progress.TextColumn("{task.fields[streams]} streams, {task.fields[resumes]} resumes"),
+        console=Console(stderr=True),
+        transient=True,  # the summary says it again
+        redirect_stdout=False,  # stdout is for Singer messages only
+    )
+
+
+@contextmanager
+def _logging_above() -> Iterator[None]:
+    # Handlers keep the stderr that they found; rich writes lines above the bar only if they go to its replacement.
+    handlers = [h for h in logging.getLogger().handlers if isinstance(h, logging.StreamHandler)]
+    before = [handler.setStream(sys.stderr) for handler in handlers]
+    try:
+        yield
+    finally:
+        for handler, stream in zip(handlers, before, strict=True):
+            if stream is not None:  # None: the handler had this one already
+                handler.setStream(stream)
+
+
+# --- tables for people -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -54,56 +117,24 @@ class Result:
     """How one table ended.
 
     Attributes:
-        stream: The stream's name.
         version: Version tag; empty for a workflow, or if it was not found out.
         mode: What was done, in a word or two.
-        outcome: How it ended.
-        rows: JsonRows in the target, as far as they are ours.
-        bytes: Bytes received in this run.
-        seconds: Wall time.
-        resumes: Times that a read stream was taken up again.
+        rows: Rows in the target, as far as this tap has written them.
     """
 
     stream: str
     version: str = ""
     mode: str = ""
-    outcome: Literal["loaded", "unchanged", "left out", "failed"] = "failed"
+    outcome: Outcome = "failed"
     rows: int = 0
     bytes: int = 0
     seconds: float = 0.0
     resumes: int = 0
 
 
-@contextmanager
-def display(stream: str, expected: int | None, streams: int) -> Iterator[Display]:
-    """Show the reading of a table for as long as the context lasts.
-
-    Args:
-        stream: The stream's name.
-        expected: JsonRows that there are in all, if that is known.
-        streams: Number of read streams.
-    """
-    if not _on_terminal():
-        yield _Lines(stream, expected)
-        return
-    progress = _rich_progress()
-    with progress, _logging_above():
-        yield _Bar(progress, stream, expected, streams)
-
-
 @dataclass(frozen=True)
 class TableView:
-    """A table as ``--discover=table`` lists it.
-
-    Attributes:
-        stream: The stream's name.
-        table: The table's reference.
-        rows: Row count, if known.
-        bytes: Size, if known.
-        columns: Number of variables.
-        access: Whether the rows can be read, or why not.
-        selected: Whether a run would read it.
-    """
+    """A table as ``--discover=table`` lists it; ``access`` is "readable", or why it is not."""
 
     stream: str
     table: str
@@ -116,25 +147,24 @@ class TableView:
 
 def show_tables(views: Sequence[TableView]) -> None:
     """List tables on stdout."""
-    from rich.console import Console  # noqa: PLC0415 - only people need it
-    from rich.table import Table  # noqa: PLC0415 - the same
-
-    listing = Table("stream", "table", "rows", "MB", "columns", "access", "selected")
+    rows = []
     for view in views:
-        rows = "?" if view.rows is None else f"{view.rows:,}"
+        count = "?" if view.rows is None else f"{view.rows:,}"
         size = "?" if view.bytes is None else f"{view.bytes / 1e6:,.1f}"
         selected = "yes" if view.selected else "no"
-        listing.add_row(view.stream, view.table, rows, size, str(view.columns), view.access, selected)
+        rows.append((view.stream, view.table, count, size, str(view.columns), view.access, selected))
+    # Where stdout is no terminal, rich would cut the rows at 80 characters.
     width = None if sys.stdout.isatty() else 200
-    Console(width=width).print(listing)
+    _print_table(["stream", "table", "rows", "MB", "columns", "access", "selected"], rows, width=width)
 
 
 def summarize(results: Sequence[Result]) -> None:
-    """Say how all tables ended: a table on a terminal, else a line for each, and one for all."""
+    """Say how all tables ended: a table on a terminal, else a line for each, and one with the sums."""
     if not results:
         return
     if _on_terminal():
-        _print_table(results)
+        heads = ["table", "version", "mode", "rows", "MB", "seconds", "resumes", "result"]
+        _print_table(heads, map(_cells, results), stderr=True)
         return
     for result in results:
         logger.info(
@@ -161,88 +191,16 @@ def summarize(results: Sequence[Result]) -> None:
     )
 
 
-def _on_terminal() -> bool:
-    return sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)
+def _cells(result: Result) -> list[str]:
+    numbers = (f"{result.rows:,}", f"{result.bytes / 1e6:.1f}", f"{result.seconds:.1f}", str(result.resumes))
+    return [result.stream, result.version, result.mode, *numbers, result.outcome]
 
 
-class _Lines:
-    def __init__(self, stream: str, expected: int | None) -> None:
-        self._logger = logger.getChild(stream)
-        self._expected = expected
-        self._started = self._said = time.monotonic()
-
-    def show(self, reading: Reading) -> None:
-        now = time.monotonic()
-        if now - self._said < _LINE_SECONDS:
-            return
-        self._said = now
-        rate = reading.bytes / 1e6 / (now - self._started)
-        if self._expected:
-            share = 100 * reading.received / self._expected
-            self._logger.info("%d of %d rows (%.0f %%), %.1f MB/s", reading.received, self._expected, share, rate)
-        else:
-            self._logger.info("%d rows, %.1f MB/s", reading.received, rate)
-
-
-class _Bar:
-    def __init__(self, progress: RichProgress, stream: str, expected: int | None, streams: int) -> None:
-        self._progress = progress
-        self._task = progress.add_task(stream, total=expected, rate="", resumes=0, streams=streams)
-        self._started = self._shown = time.monotonic()
-
-    def show(self, reading: Reading) -> None:
-        now = time.monotonic()
-        if now - self._shown < _BAR_SECONDS:
-            return
-        self._shown = now
-        rate = f"{reading.bytes / 1e6 / (now - self._started):.1f} MB/s"
-        self._progress.update(self._task, completed=reading.received, rate=rate, resumes=reading.resumes)
-
-
-def _rich_progress() -> RichProgress:
-    from rich.console import Console  # noqa: PLC0415 - only terminals need it
-    from rich.progress import (  # noqa: PLC0415 - the same
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[streams]} streams, {task.fields[resumes]} resumes"),
-        console=Console(stderr=True),
-        transient=True,
-        redirect_stdout=False,  # stdout is for Singer messages only
-    )
-
-
-@contextmanager
-def _logging_above() -> Iterator[None]:
-    """Write log lines above the bar instead of through it: to what rich has put in stderr's place."""
-    handlers = [h for h in logging.getLogger().handlers if isinstance(h, logging.StreamHandler)]
-    before = [handler.setStream(sys.stderr) for handler in handlers]
-    try:
-        yield
-    finally:
-        for handler, stream in zip(handlers, before, strict=True):
-            if stream is not None:
-                handler.setStream(stream)
-
-
-def _print_table(results: Sequence[Result]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - only terminals need it
+def _print_table(heads: Sequence[str], rows: Iterable[Sequence[str]], **console: Any) -> None:  # noqa: ANN401 - rich's
+    from rich.console import Console  # noqa: PLC0415 - only people need it
     from rich.table import Table  # noqa: PLC0415 - the same
 
-    table = Table("table", "version", "mode", "rows", "MB", "seconds", "resumes", "result")
-    for result in results:
-        numbers = (f"{result.rows:,}", f"{result.bytes / 1e6:.1f}", f"{result.seconds:.1f}", str(result.resumes))
-        table.add_row(result.stream, result.version, result.mode, *numbers, result.outcome)
-    Console(stderr=True).print(table)
+    table = Table(*heads)
+    for row in rows:
+        table.add_row(*row)
+    Console(**console).print(table)

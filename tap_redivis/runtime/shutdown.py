@@ -1,12 +1,10 @@
-"""SIGTERM and SIGINT: finish the line, write STATE, end within two seconds with 128 + the signal's number.
+"""SIGTERM and SIGINT → ``Termination`` in the main thread: the process ends within two seconds, with 128 + the number.
 
-Signals belong to the process, so there is one ``SHUTDOWN`` of it. A signal raises ``Termination`` in the main thread:
-at once where that thread waits or asks for metadata, at the end of a ``defer_signals()`` section where it writes.
+It is raised at once where the main thread waits, and at the end of a ``defer_signals()`` section where it writes.
 
-A watch-dog helps where that does not come to pass. It hears of a signal from the C library, at once; the main thread
-only when it is back in Python, and that can be never: a signal just before a system call does not interrupt it. So
-the watch-dog interrupts it again. A section that cannot end because nobody reads our output gets more room in the
-pipe, and in the end the end.
+The main thread handles a signal only when it is back in Python. A signal just before a system call does not interrupt
+that call, so this may never happen. The C library tells a watch-dog thread of each signal at once; the thread
+interrupts the main thread again, enlarges a pipe that nobody reads, and in the end ends the process.
 """
 
 from __future__ import annotations
@@ -17,26 +15,21 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 if sys.platform == "linux":
     import fcntl
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-"""What asks the process to end."""
 
-_PATIENCE_SECONDS = 0.7
+_PATIENCE_SECONDS = 0.7  # waited twice, before and after the pipe is enlarged: less than two seconds in all
 _SECONDS_BETWEEN_INTERRUPTIONS = 0.1
-_MOST_PIPE_BYTES = 1024 * 1024
+_MOST_PIPE_BYTES = 1024 * 1024  # what Linux allows users who are not root (pipe-max-size)
 
 
-class Termination(BaseException):  # no error, and nothing that catches errors may catch it
-    """The process was asked to end.
-
-    Attributes:
-        exit_code: 128 + the signal's number.
-    """
+class Termination(BaseException):  # not an Exception: nothing that catches errors may catch it
+    """The process was asked to end; ``exit_code`` is 128 + the signal's number."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
@@ -58,11 +51,11 @@ class Shutdown:
         if not self._is_watched:
             self._is_watched = True
             heard, told = os.pipe()
-            os.set_blocking(told, False)
-            # It waits from the beginning: a handler that starts a thread hangs where the main thread is starting one.
+            os.set_blocking(told, False)  # set_wakeup_fd takes no other
+            # Started now: a handler that starts a thread hangs if it interrupts the start of another thread.
             threading.Thread(target=self._watch, args=[heard], daemon=True).start()
             signal.set_wakeup_fd(told, warn_on_full_buffer=False)
-        sys.unraisablehook = _said_of_errors_only
+        sys.unraisablehook = _report_errors_only
         for number in SIGNALS:
             signal.signal(number, self._handle)
 
@@ -74,11 +67,7 @@ class Shutdown:
 
     @contextmanager
     def defer_signals(self) -> Iterator[None]:
-        """Hold a signal back until the section is done: its lines and its bookmark belong together.
-
-        Raises:
-            Termination: A signal came meanwhile.
-        """
+        """Raise ``Termination`` only at the end of the section: its lines and its bookmark belong together."""
         self._sections += 1
         try:
             yield
@@ -89,27 +78,24 @@ class Shutdown:
 
     @contextmanager
     def signals_win(self) -> Iterator[None]:
-        """Take errors after a signal for the end that it asked for: where it hit a lock being taken, the lock fails.
-
-        Raises:
-            Termination: A signal came, and an error after it.
-        """
+        """Raise ``Termination`` instead of an error that comes after a signal."""
         try:
             yield
         except Exception as error:
+            # A lock fails if the signal interrupts the thread that takes it.
             if self._received is None:
                 raise
             raise Termination(self._received) from error
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature of handlers
         if self._received is not None:
-            return  # we are ending, and the watch-dog sees to it
+            return  # the first signal decides; the watch-dog ends the process if the main thread does not
         self._received = signum
         if not self._sections:
             raise Termination(signum)
 
     def _watch(self, heard: int) -> None:
-        """End the process if the main thread does not; the process ends under this thread if it does."""
+        """Interrupt the main thread until it ends the process; end the process if it does not."""
         signum = _next_signal(heard)
         patience = threading.Event()
         until = time.monotonic() + _PATIENCE_SECONDS
@@ -119,31 +105,28 @@ class Shutdown:
                 signal.pthread_kill(threading.main_thread().ident or 0, signum)
         _widen_pipe()
         patience.wait(_PATIENCE_SECONDS)
-        os._exit(128 + signum)
+        os._exit(128 + signum)  # sys.exit would end only this thread
 
 
-def _said_of_errors_only(unraisable: sys.UnraisableHookArgs) -> None:
-    """Say nothing of a signal that hit a finalizer, where nothing can be raised: the next section raises it."""
+def _report_errors_only(unraisable: sys.UnraisableHookArgs) -> None:
+    # Nothing can be raised from a finalizer; the next section raises the Termination of a signal that came there.
     if unraisable.exc_type is not Termination:
         sys.__unraisablehook__(unraisable)
 
 
 def _next_signal(heard: int) -> int:
-    """Wait for one of our signals; what others have handlers for comes the same way."""
-    while True:
+    while True:  # signals that others handle arrive here too
         [number] = os.read(heard, 1)
         if number in SIGNALS:
             return number
 
 
 def _widen_pipe() -> None:
-    """Make room for what the main thread is writing to a pipe that nobody reads: it need not leave half a line."""
+    # Room for the line that the main thread is writing, so that the process does not end with half of it.
     if sys.platform == "linux":
-        try:
+        with suppress(AttributeError, OSError):  # F_SETPIPE_SZ may be missing; stdout may be no pipe
             fcntl.fcntl(1, fcntl.F_SETPIPE_SZ, _MOST_PIPE_BYTES)
-        except (AttributeError, OSError):  # F_SETPIPE_SZ is new in Python 3.10's fcntl; stdout may be no pipe
-            return
 
 
 SHUTDOWN = Shutdown()
-"""The one of this process."""
+"""The only one: signals belong to the process."""

@@ -310,7 +310,7 @@ CONFIG_SCHEMA: dict[str, Any] = th.PropertiesList(
         "state_interval_rows",
         th.IntegerType(minimum=1),
         default=Settings.state_interval_rows,
-        title="JsonRows between STATE messages",
+        title="Rows between STATE messages",
         description="STATE is written after this many rows of a table, or `state_interval_seconds`",
     ),
     th.Property(

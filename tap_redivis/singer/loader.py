@@ -155,7 +155,7 @@ class TableLoad:
                     self._write(message, writing)
                     if isinstance(message, Chunk):
                         self.count.increment(message.count)
-                        bar.show(progress)
+                        bar.show(progress.received, progress.bytes, progress.resumes)
                     del message  # it may be large, and must not be kept while the next one is awaited
             self._prove_changes()
         except RedivisError as error:
@@ -226,7 +226,7 @@ class _Measure:
 
     Attributes:
         plan: What was read.
-        before: JsonRows that earlier runs of the load have written.
+        before: Rows that earlier runs of the load have written.
         progress: What was received.
         started: When the run began, in seconds on the monotonic clock.
     """

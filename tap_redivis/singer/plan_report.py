@@ -61,7 +61,7 @@ class PlanRow:
         reason: Why, in words.
         version_before: Version tag of the last complete load, or None.
         version: Version tag that the server has now; ``next`` for a draft, None where there are no versions.
-        rows: JsonRows to read; None if nobody knows before.
+        rows: Rows to read; None if nobody knows before.
         rows_are: Whether their number is sure, the most that there can be, or a draft's, which may be wrong.
         bytes: Size of these rows as Redivis counts, all variables included; None if it is not known.
         access: ``readable``, or why it is not.

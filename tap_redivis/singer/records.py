@@ -1,4 +1,4 @@
-"""JsonRows → RECORD lines: by splicing where the record is the row, by the SDK where maps or flattening change it."""
+"""Rows → RECORD lines: by splicing where the record is the row, by the SDK where maps or flattening change it."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class SdkStream(Stream):
 
     @property
     def row_count(self) -> int | None:
-        """JsonRows, for the catalog; None if that is not known."""
+        """Rows, for the catalog; None if that is not known."""
         return None
 
     @property

@@ -72,7 +72,7 @@ class TableStream(SdkStream):
 
     @property
     def row_count(self) -> int | None:
-        """JsonRows, for the catalog."""
+        """Rows, for the catalog."""
         return self.source.table.rows if self.source.table else None
 
     @property

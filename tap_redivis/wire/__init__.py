@@ -13,7 +13,7 @@ from tap_redivis.wire.rows import Decoder
 def decoder_for(wire_format: WireFormat, codec: RowCodec, names: Sequence[str]) -> Decoder:
     """Make the decoder of one read stream; Arrow is imported only by those who need it.
 
-    JsonRows come as JSON lines, or as record batches if the codec's rules are for Arrow.
+    Rows come as JSON lines, or as record batches if the codec's rules are for Arrow.
 
     Args:
         wire_format: The format.

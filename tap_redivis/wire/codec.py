@@ -50,7 +50,7 @@ class RowCodec:
         self.table = table
         self.rules = rules
         self._bad_characters = rules.bad_characters
-        self._notices = issues
+        self._issues = issues
         self.keys = [msgspec.json.encode(column.name).decode() + ":" for column in columns]
         self.zone = "+00:00" if rules.append_utc else ""
         self._encoder = msgspec.json.Encoder()
@@ -68,7 +68,7 @@ class RowCodec:
             columns: The same columns, with what is known of them.
             all_must_come: Whether it is an error if a body lacks one of the others.
         """
-        codec = RowCodec(self.table, columns, self.rules, self._notices)
+        codec = RowCodec(self.table, columns, self.rules, self._issues)
         codec.all_must_come = all_must_come
         return codec
 
@@ -85,7 +85,7 @@ class RowCodec:
                     where=self.table,
                     hint="Run again; if it stays, deselect the variable, and tell Redivis",
                 )
-            self._notices.add(f"bodies without the column {name!r}, which is null there")
+            self._issues.add(f"bodies without the column {name!r}, which is null there")
 
     def with_column(self, column: Column) -> RowCodec:
         """Make the same codec for rows that end with one more column."""
@@ -117,7 +117,7 @@ class RowCodec:
     def note_unknown(self, names: Iterable[str]) -> None:
         """Count columns that arrive though the variable list does not have them."""
         for name in names:
-            self._notices.add(f"streams with the unknown column {name!r}, which is left out")
+            self._issues.add(f"streams with the unknown column {name!r}, which is left out")
 
     def encode_column(self, values: Sequence[Any], column: Column, offset: int) -> list[bytes]:
         """Cast and spell the values of one column, one by one.
@@ -138,7 +138,7 @@ class RowCodec:
 
     def note_not_finite(self, column: Column, count: int) -> None:
         """Count floats that are NaN or infinite."""
-        self._notices.add(f"NaN or infinite values of {column.name!r} written as null", count)
+        self._issues.add(f"NaN or infinite values of {column.name!r} written as null", count)
 
     def cast_row(self, row: dict[str, Any], names: Sequence[str], offset: int) -> list[Value]:
         """Cast one row.
@@ -159,7 +159,7 @@ class RowCodec:
         except ValueError as error:
             if not self.rules.invalid_as_null:
                 raise self._invalid(raw, column, offset, error) from None
-            self._notices.add(f"invalid values of {column.name!r} written as null")
+            self._issues.add(f"invalid values of {column.name!r} written as null")
             return None
         if not self.rules.for_arrow and not is_finite(value):
             self.note_not_finite(column, 1)
@@ -176,7 +176,7 @@ class RowCodec:
         if not isinstance(value, str) or not self._bad_characters or not self._bad_characters.search(value):
             return value
         cleaned, count = self._bad_characters.subn("\ufffd", value)
-        self._notices.add(f"invalid characters of {column.name!r} replaced by U+FFFD", count)
+        self._issues.add(f"invalid characters of {column.name!r} replaced by U+FFFD", count)
         return cleaned
 
     def _invalid(self, raw: Any, column: Column, offset: int, error: ValueError) -> InvalidValue:  # noqa: ANN401

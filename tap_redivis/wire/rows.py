@@ -1,4 +1,4 @@
-"""JsonRows as every wire decoder gives them: JSON lines in one spelling, checked against the columns.
+"""Rows as every wire decoder gives them: JSON lines in one spelling, checked against the columns.
 
 The spelling is msgspec's: shortest floats, integers without a fraction, dates and times in ISO 8601 without a zone,
 keys in the order of the columns, nulls written out. A decoder that finds a value of another type casts that row by

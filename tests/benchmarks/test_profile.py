@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from benchmarks.profile import MAIN, READERS, SERVER, SINK, THREADS, Spent, as_markdown, main
+from benchmarks.profile import MAIN, SERVER, SINK, THREADS, Spent, as_markdown, main
 from benchmarks.sampler import Sample
 
 _BURN = """
@@ -28,27 +28,21 @@ for seconds in [0.1] + [0.002] * 50:
     thread = threading.Thread(target=burn, args=[seconds])
     thread.start()
     thread.join()
-pid = os.fork()
-if not pid:
-    burn(0.3)
-    os._exit(0)
-os.waitpid(pid, 0)
 """
 
 
-def test_processor_time_goes_to_the_thread_and_the_process_that_used_it(tmp_path: Path) -> None:
-    """What is waited for, here threads and a process, does not count; short threads, which hardly anybody sees, do."""
+def test_processor_time_goes_to_the_thread_that_used_it(tmp_path: Path) -> None:
+    """What is waited for, here threads, does not count; short threads, which hardly anybody sees, do."""
     subprocess.run([sys.executable, "-c", _BURN, tmp_path / "samples"], check=True, cwd=Path(__file__).parents[2])
 
-    used: dict[tuple[bool, bool], float] = defaultdict(float)
+    used: dict[bool, float] = defaultdict(float)
     for line in (tmp_path / "samples").read_bytes().splitlines():
         sample = msgspec.json.decode(line, type=Sample)
-        used[sample.is_forked, sample.is_main] += sample.seconds
+        used[sample.is_main] += sample.seconds
 
     assert used == {
-        (False, True): pytest.approx(0.4, rel=0.3),
-        (False, False): pytest.approx(0.2, rel=0.3),
-        (True, True): pytest.approx(0.3, rel=0.3),
+        True: pytest.approx(0.4, rel=0.3),
+        False: pytest.approx(0.2, rel=0.3),
     }
 
 
@@ -60,10 +54,10 @@ def test_the_tables_say_who_computes_and_what() -> None:
         if text.startswith("class RedivisError")
     )
     samples = [
-        Sample(is_forked=True, is_main=True, seconds=6.0, file="errors.py", function="f", line=line),
-        Sample(is_forked=False, is_main=True, seconds=0.96, file="", function="import", line=0),
-        Sample(is_forked=False, is_main=False, seconds=0.03, file="", function="", line=0),
-        Sample(is_forked=False, is_main=False, seconds=0.01, file="retry.py", function="g", line=1),
+        Sample(is_main=False, seconds=6.0, file="errors.py", function="f", line=line),
+        Sample(is_main=True, seconds=0.96, file="", function="import", line=0),
+        Sample(is_main=False, seconds=0.03, file="", function="", line=0),
+        Sample(is_main=False, seconds=0.01, file="retry.py", function="g", line=1),
     ]
 
     rows = as_markdown(Spent(seconds=5.0, samples=samples, server=2.0, sink=1.0)).splitlines()
@@ -71,14 +65,13 @@ def test_the_tables_say_who_computes_and_what() -> None:
     assert [row for row in rows if row.startswith("| ")] == [
         "| Who | Share |",
         "| --- | --- |",
-        f"| {READERS} | 60% |",
+        f"| {THREADS} | 60% |",
         f"| {SERVER} | 20% |",
         f"| {SINK} | 10% |",
         f"| {MAIN} | 10% |",
-        f"| {THREADS} | 0% |",
-        "| Process | What it does | Share |",
+        "| Thread | What it does | Share |",
         "| --- | --- | --- |",
-        f"| {READERS} | `errors.py`, `f`: `class RedivisError(Exception):` | 86% |",
+        f"| {THREADS} | `errors.py`, `f`: `class RedivisError(Exception):` | 86% |",
         f"| {MAIN} | imports, at the start | 14% |",
         "| all | lines with less than 1% each | 1% |",
     ]

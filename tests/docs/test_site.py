@@ -18,7 +18,7 @@ from redivis_emulator import Emulator, Fault
 from tap_redivis.planning import bookmarks
 from tap_redivis.singer.config_schema import CONFIG_SCHEMA
 from tap_redivis.singer.dictionary.bookmark import DictionaryBookmark, PartMark, Writing
-from tap_redivis.singer.plan_report import Planned
+from tap_redivis.singer.plan_report import PlanRow
 from tap_redivis.tap import TapRedivis
 from tests.support.batches import batch_config
 from tests.support.pipes import Output, run, tap
@@ -117,7 +117,7 @@ def test_every_key_of_a_plan_is_there() -> None:
     plan = (_DOCS / "plan.md").read_text()
     own = {"made_at", "total", "streams"}
 
-    assert _first_column(_section(plan, "## JSON", "The exit code")) == own | {field.name for field in fields(Planned)}
+    assert _first_column(_section(plan, "## JSON", "The exit code")) == own | {field.name for field in fields(PlanRow)}
 
 
 def test_every_message_is_there(loaded: Output, loaded_as_files: Output, loaded_by_key: Output) -> None:

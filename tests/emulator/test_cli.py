@@ -109,3 +109,24 @@ def test_a_command_that_is_not_there(folder: Path) -> None:
         127,
         f"redivis-emulator: cannot run {command}: No such file or directory\n",
     )
+
+
+@pytest.mark.parametrize("module", ["duckdb", "httptools", "sqlglot", "starlette", "uvicorn", "uvloop", "yaml"])
+def test_without_the_extra(module: str) -> None:
+    """One line says what to install, whichever package of the extra is missing."""
+    script = f"import sys; sys.modules[{module!r}] = None; from redivis_emulator.cli import main; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", script, "serve"], capture_output=True, text=True, check=False)
+    message = "The emulator needs an extra: pip install 'tap-redivis[emulator]'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", message)
+
+
+def test_an_interrupt_while_the_folder_is_read(tmp_path: Path) -> None:
+    """No traceback: the folder holds a pipe, which takes for ever to read."""
+    fifo = tmp_path / "served" / "acme" / "slow" / "dataset.yml"
+    fifo.parent.mkdir(parents=True)
+    os.mkfifo(fifo)
+    with subprocess.Popen([*EMULATOR, "serve", str(tmp_path / "served")], stderr=subprocess.PIPE, text=True) as process:
+        with fifo.open("w"):
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=20)
+        assert (process.returncode, said) == (130, "")

@@ -151,4 +151,5 @@ def test_options(command: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_python_names() -> None:
+    assert all(getattr(emulator, name) for name in emulator.__all__)
     assert not [name for name in emulator.__all__ if name not in section("From Python")]

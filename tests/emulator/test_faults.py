@@ -358,7 +358,7 @@ def test_faults_of_other_answers(client: Client) -> None:
     ("fault", "problem"),
     [
         (Fault(kind="release", dataset="acme.nothing", version="v1.0"), "no version 'v1.0'"),
-        (Fault(kind="json", add={"name": 1}), "name is no number"),
+        (Fault(kind="json", add={"name": 1}), "name is not a number"),
     ],
 )
 def test_a_fault_that_cannot_happen_says_so(client: Client, fault: Fault, problem: str) -> None:

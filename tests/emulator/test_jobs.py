@@ -214,3 +214,31 @@ def test_raw_files(folder: Path, client: Client) -> None:
     assert [file["label"] for file in named] == ["x"]
     assert client.get("/rawFiles/none").status_code == 404
     assert client.get("/tables/acme.numbers.numbers/rawFiles").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("sql_text", "rows"),
+    [
+        ("SELECT `a.b` FROM `acme.dots.dots` WHERE `a.b` > 1", ['{"a.b":2}']),
+        ("SELECT t.`a.b` AS `c.d` FROM `acme.dots.dots` AS t ORDER BY t.`a.b` LIMIT 1", ['{"c.d":1}']),
+        ("SELECT dots.`a.b.c` FROM acme.dots.dots GROUP BY dots.`a.b.c`", ['{"a.b.c":"x"}']),
+        ("SELECT * EXCEPT (`a.b.c`) FROM `acme.dots:v1.0.dots` ORDER BY `a.b` DESC LIMIT 1", ['{"a.b":2}']),
+        ("WITH `w.x` AS (SELECT MAX(`a.b`) AS `m.n` FROM `acme.dots.dots`) SELECT `m.n` FROM `w.x`", ['{"m.n":2}']),
+        (
+            "SELECT `a.b` FROM `acme.dots.dots` AS s JOIN `acme.dots.dots` AS t USING (`a.b`) WHERE `a.b` = 1",
+            ['{"a.b":1}'],
+        ),
+        ("SELECT 'a.b' AS `x`, '`a.b`' AS `y` FROM `acme.dots.dots` LIMIT 1", ['{"x":"a.b","y":"`a.b`"}']),
+    ],
+)
+def test_names_with_dots(folder: Path, client: Client, sql_text: str, rows: list[str]) -> None:
+    """A quoted column is one name; a quoted table is cut at its dots."""
+    write(folder, "acme/dots/dots.csv", "a.b,a.b.c\n1,x\n2,x\n")
+    client.emulator.reload()
+    assert result(client, sql_text) == rows
+
+
+def test_statistics_of_a_name_with_dots(folder: Path, client: Client) -> None:
+    write(folder, "acme/dots/dots.csv", "a.b,a.b.c\n1,x\n2,x\n")
+    client.emulator.reload()
+    assert client.json("/tables/acme.dots.dots/variables/a.b/statistics")["max"] == 2

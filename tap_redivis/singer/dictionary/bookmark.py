@@ -6,17 +6,12 @@ from typing import Annotated, Any
 
 import msgspec
 
+# SQL targets keep Singer versions in 32 bits, and a higher one must remain possible.
 _Count = Annotated[int, msgspec.Meta(ge=0, lt=2**31 - 1)]
 
 
 class PartMark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What was written of one part.
-
-    Attributes:
-        signal: The part's signal then; None if it has none.
-        rows: Row count.
-        keys: Digest of the rows' keys, in their order.
-    """
+    """What was written of one part: its signal then, the number of rows, and a digest of their keys in their order."""
 
     signal: str | None
     rows: _Count
@@ -24,29 +19,16 @@ class PartMark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Writing(msgspec.Struct, frozen=True):
-    """A load of all rows that is under way.
-
-    Attributes:
-        table_version: Singer version of its RECORDs.
-        parts: What it has written, by part.
-    """
+    """A load of all rows that is under way: the Singer version of its RECORDs, and what it has written."""
 
     table_version: _Count
     parts: dict[str, PartMark]
 
 
 class DictionaryBookmark(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The bookmark of one stream of the dictionary.
+    """What the target holds of one stream, and the load of all rows that is under way; ``selection`` is a digest."""
 
-    Attributes:
-        parts: What the target holds, by part.
-        table_version: Singer version of its rows.
-        selection: Digest of the columns that were written.
-        completed_at: When the target last was brought up to date, UTC; None before it was.
-        writing: The load of all rows that is under way, if any.
-    """
-
-    parts: dict[str, PartMark] = {}
+    parts: dict[str, PartMark]  # without a default, so STATE always has it: such a bookmark is recognized by it
     table_version: _Count = 0
     selection: str | None = None
     completed_at: str | None = None
@@ -54,17 +36,10 @@ class DictionaryBookmark(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def readable(state: Any) -> dict[str, Any]:  # noqa: ANN401 - anything may stand in a state file
-    """Give a bookmark of STATE without what this version of the tap does not know.
+    """Give a bookmark of STATE without keys that this version of the tap does not know.
 
     Raises:
         ValueError: It is damaged; the message says where.
     """
-    try:
-        return to_state(msgspec.convert(state, DictionaryBookmark))
-    except msgspec.ValidationError as error:
-        raise ValueError(str(error)) from None
-
-
-def to_state(bookmark: DictionaryBookmark) -> dict[str, Any]:
-    """Write a bookmark as STATE has it; ``parts``, by which it is known, is always there."""
-    return {"parts": {}, **msgspec.to_builtins(bookmark)}
+    bookmark: dict[str, Any] = msgspec.to_builtins(msgspec.convert(state, DictionaryBookmark))
+    return bookmark

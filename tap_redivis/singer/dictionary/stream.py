@@ -1,4 +1,4 @@
-"""Singer semantics of the data dictionary: which of its rows to write, under which version, and what the state says."""
+"""The streams of the data dictionary: bookmark and parts → what to write, as which version → RECORDs and STATE."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
 
 import msgspec
 from singer_sdk import Tap, metrics
@@ -18,12 +17,11 @@ from tap_redivis.model.columns import BAD_CHARACTERS
 from tap_redivis.model.json_schema import DICTIONARY, schema_of
 from tap_redivis.planning.bookmarks import Bookmark, is_of_dictionary
 from tap_redivis.planning.decision import Decision, next_table_version
-from tap_redivis.runtime.progress import Result
+from tap_redivis.runtime.progress import Outcome, Result
 from tap_redivis.runtime.shutdown import SHUTDOWN
-from tap_redivis.singer.dictionary.bookmark import DictionaryBookmark, PartMark, Writing, to_state
+from tap_redivis.singer.dictionary.bookmark import DictionaryBookmark, PartMark, Writing
 from tap_redivis.singer.dictionary.dictionary import Dictionary, Part, digest
-from tap_redivis.singer.dictionary.rows import Row
-from tap_redivis.singer.dictionary.topics import TOPICS, Topic
+from tap_redivis.singer.dictionary.topics import TOPICS, Row, Topic
 from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.sdk import SdkStream
 
@@ -32,14 +30,7 @@ logger = logging.getLogger("tap-redivis")
 
 @dataclass(frozen=True)
 class DictionaryStep:
-    """What is to be written of one stream.
-
-    Attributes:
-        decision: Whether something is, and why.
-        before: The bookmark.
-        parts: All parts that there are.
-        changed: Those to write again; None if all rows are to be written.
-    """
+    """What is to be written of one stream: the parts that changed, or all rows if ``changed`` is None."""
 
     decision: Decision
     before: DictionaryBookmark
@@ -50,14 +41,8 @@ class DictionaryStep:
 class DictionaryStream(SdkStream):
     """One stream of the data dictionary.
 
-    What changed since the last run is written again, under the same Singer version; where rows may have vanished, all
-    rows are, under a new one, and ACTIVATE_VERSION removes the others.
-
-    Args:
-        tap: The tap, which the SDK's own class wants.
-        run: What the streams of a run share.
-        topic: What it describes.
-        dictionary: Gives the data dictionary, which is made when the first row is needed.
+    What changed since the last run is written again, under the same Singer version. Where rows may have vanished, all
+    rows are written under a new version, and ACTIVATE_VERSION removes the others.
     """
 
     def __init__(self, tap: Tap, run: RunContext, topic: Topic, dictionary: Callable[[], Dictionary]) -> None:
@@ -66,17 +51,14 @@ class DictionaryStream(SdkStream):
         self.topic = topic
         self.sync_order = 1 + TOPICS.index(topic)  # after everything that it describes
         self.primary_keys = list(topic.keys)
-        self.forced_replication_method = "FULL_TABLE"
+        self.forced_replication_method = "FULL_TABLE"  # signals show what changed, and no column does
         self._dictionary = dictionary
+        self._activates = run.settings.emit_activate_version_messages
         self._last_state = time.monotonic()
         self._count = 0
 
     def apply_catalog(self, catalog: Catalog) -> None:
-        """Apply a catalog.
-
-        Raises:
-            ConfigError: It asks for a replication method that this stream does not have.
-        """
+        """Apply a catalog; the only replication method is FULL_TABLE."""
         super().apply_catalog(catalog)
         if self.selected and self.replication_method != "FULL_TABLE":
             raise ConfigError(
@@ -90,27 +72,20 @@ class DictionaryStream(SdkStream):
         started = time.monotonic()
         try:
             outcome = self._load()
-            counter.increment(self._count)
-            seconds = time.monotonic() - started
-            self.run.results.append(
-                Result(self.name, mode=DICTIONARY, outcome=outcome, rows=self._count, seconds=seconds)
-            )
         except RedivisError as error:
             self.run.note_failure(self.name, error)
             self.run.results.append(Result(self.name, mode=DICTIONARY, outcome="failed"))
             self._write_state()
+            return
+        counter.increment(self._count)
+        seconds = time.monotonic() - started
+        self.run.results.append(Result(self.name, mode=DICTIONARY, outcome=outcome, rows=self._count, seconds=seconds))
 
     def probe(self) -> None:
-        """Check that there is something to describe.
-
-        Raises:
-            RedivisError: The server refused.
-        """
+        """Check that there is something to describe."""
         logger.info("%s: %d parts to describe", self.name, len(self._dictionary().parts(self.topic)))
 
-    # --- one run -----------------------------------------------------------------------------------------------------
-
-    def _load(self) -> Any:  # noqa: ANN401 - one of the outcomes of a Result
+    def _load(self) -> Outcome:
         if self.is_left_out:
             logger.info("not read: a stream map removes all its records")
             return "left out"
@@ -123,87 +98,83 @@ class DictionaryStream(SdkStream):
         return "loaded"
 
     def next_step(self) -> DictionaryStep:
-        """Find out what is to be written, for a run as for a plan.
-
-        Raises:
-            RedivisError: The server refused.
-        """
+        """Find out what is to be written, for a run as for a plan."""
         before, parts = self._bookmark(), self._dictionary().parts(self.topic)
+        if reason := self._why_all(before, parts):
+            return DictionaryStep(Decision("start", f"all rows are written: {reason}"), before, parts, None)
         changed = [part for part in parts if _is_new(part, before.parts.get(part.name))]
-        gone = before.parts.keys() - {part.name for part in parts}
+        if not changed:
+            return DictionaryStep(Decision("skip", "unchanged since the last run"), before, parts, [])
+        words = f"what changed is written: {len(changed):,} of {len(parts):,} parts"
+        return DictionaryStep(Decision("start", words), before, parts, changed)
+
+    def _why_all(self, before: DictionaryBookmark, parts: Sequence[Part]) -> str:
+        """Say why all rows have to be written; empty if those that changed are enough."""
         if before.completed_at is None:
-            decision, some = Decision("start", "all rows are written: they never were"), None
-        elif before.selection != self._selection():
-            decision, some = Decision("start", "all rows are written: the selected columns changed"), None
-        elif not self.run.settings.skip_unchanged:
-            decision, some = Decision("start", "all rows are written: skip_unchanged is off"), None
-        elif gone or before.writing is not None:
-            decision, some = Decision("start", "all rows are written: some may be gone"), None
-        elif changed:
-            words = f"what changed is written: {len(changed):,} of {len(parts):,} parts"
-            decision, some = Decision("start", words), changed
-        else:
-            decision, some = Decision("skip", "unchanged since the last run"), []
-        return DictionaryStep(decision, before, parts, some)
+            return "they never were"
+        if before.selection != self._selection():
+            return "the selected columns changed"
+        if not self.run.settings.skip_unchanged:
+            return "skip_unchanged is off"
+        is_gone = before.parts.keys() - {part.name for part in parts}
+        return "some may be gone" if is_gone or before.writing is not None else ""
 
     def _write_some(self, before: DictionaryBookmark, changed: Sequence[Part]) -> bool:
-        """Write the rows of some parts again, unless one of them may have lost rows, which only all rows can tell."""
-        self.set_version(before.table_version if self.run.settings.emit_activate_version_messages else None)
+        """Write the rows of some parts again, unless one of them may have lost rows."""
+        # The same version as before: the rows of the other parts stay valid.
+        self.set_version(before.table_version if self._activates else None)
         written = dict(before.parts)
         for part, rows in self._dictionary().rows(self.topic, changed):
             mark = before.parts.get(part.name)
+            # Targets keep a row until a new version is activated: only all rows can remove one.
             if mark and self._keys(rows[: mark.rows]) != mark.keys:
                 logger.info("rows of %s may be gone: all rows are written anew", part.name)
                 return False
             self._write_rows(rows)
             written[part.name] = self._mark(part, rows)
-        self._keep(self._complete(written, before.table_version))
-        self._write_state()
+        self._complete(written, before.table_version)
         return True
 
     def _write_all(self, before: DictionaryBookmark, parts: Sequence[Part]) -> None:
-        """Write all rows, but for those that a run which was interrupted has written; then activate their version."""
+        """Write all rows except those that an interrupted run has written; then activate their version."""
         version, done = self._begun(before, parts)
-        self.set_version(version if self.run.settings.emit_activate_version_messages else None)
+        self.set_version(version if self._activates else None)
         try:
             for part, rows in self._dictionary().rows(self.topic, [part for part in parts if part.name not in done]):
-                with SHUTDOWN.defer_signals():
+                with SHUTDOWN.defer_signals():  # rows and their mark belong together
                     self._write_rows(rows)
                     done[part.name] = self._mark(part, rows)
                     if time.monotonic() - self._last_state >= self.run.settings.state_interval_seconds:
-                        self._keep_writing(before, Writing(version, done))
+                        self._keep(before, writing=Writing(version, done))
                         self._write_state()
-        finally:
-            self._keep_writing(before, Writing(version, done))
+        finally:  # the last STATE of an interrupted run says what was written
+            self._keep(before, writing=Writing(version, done))
         with SHUTDOWN.defer_signals():
-            if self.run.settings.emit_activate_version_messages:
+            if self._activates:
                 self.write_activate_version(version)
-            self._keep(self._complete(done, version))
-            self._write_state()
+            self._complete(done, version)
 
     def _begun(self, before: DictionaryBookmark, parts: Sequence[Part]) -> tuple[int, dict[str, PartMark]]:
-        """Choose the version of a writing of all rows, and find what is written of it."""
-        writing, names = before.writing, {part.name: part for part in parts}
-        if writing and before.selection == self._selection() and writing.parts.keys() <= names.keys():
-            done = {name: mark for name, mark in writing.parts.items() if not _is_new(names[name], mark)}
-            if len(done) == len(writing.parts):
-                return writing.table_version, done
+        """Give the version of a load of all rows, and what an interrupted run has written of it."""
+        writing, by_name = before.writing, {part.name: part for part in parts}
+        if writing and before.selection == self._selection() and writing.parts.keys() <= by_name.keys():
+            is_stale = any(_is_new(by_name[name], mark) for name, mark in writing.parts.items())
+            if not is_stale:
+                return writing.table_version, dict(writing.parts)
+        # A target may hold rows of the interrupted load, which only a higher version removes.
         last = max(before.table_version, writing.table_version if writing else 0)
         return next_table_version(Bookmark(table_version=last), datetime.now(timezone.utc)), {}
 
     def _write_rows(self, rows: Sequence[Row]) -> None:
-        known = self.effective_schema.get("properties", {}).keys()
-        lines = [
-            self.run.writer.format_message(message)
-            for row in rows
-            for message in self.record_messages(self._record(row, known))
-        ]
+        writer = self.run.writer
+        messages = (message for row in rows for message in self.record_messages(self._record(row)))
+        lines = b"".join(map(writer.format_message, messages))
         self._count += len(rows)
         if lines:
-            self.run.writer.write_lines(b"".join(lines), "RECORD")
+            writer.write_lines(lines, "RECORD")
 
-    def _record(self, row: Row, known: Any) -> Row:  # noqa: ANN401 - a view of keys
-        settings = self.run.settings
+    def _record(self, row: Row) -> Row:
+        settings, known = self.run.settings, self.effective_schema.get("properties", {})
         record = {name: value for name, value in row.items() if name in known}
         for column in self.topic.columns:
             value = record.get(column.name)
@@ -215,15 +186,14 @@ class DictionaryStream(SdkStream):
                 record[column.name] = BAD_CHARACTERS.sub("\ufffd", value)
         return record
 
-    # --- bookmark and STATE ------------------------------------------------------------------------------------------
-
     def _bookmark(self) -> DictionaryBookmark:
         state = self.run.states.raw(self.name)
-        return msgspec.convert(state, DictionaryBookmark) if is_of_dictionary(state) else DictionaryBookmark()
+        # A table's stream may have had this name before.
+        return msgspec.convert(state, DictionaryBookmark) if is_of_dictionary(state) else DictionaryBookmark({})
 
     def _selection(self) -> str:
-        properties = self.effective_schema.get("properties", {})
-        return digest(sorted(name for name in properties if self.mask["properties", name]))
+        names = self.effective_schema.get("properties", {})
+        return digest(sorted(name for name in names if self.mask["properties", name]))
 
     def _mark(self, part: Part, rows: Sequence[Row]) -> PartMark:
         return PartMark(part.signal, len(rows), self._keys(rows))
@@ -231,15 +201,14 @@ class DictionaryStream(SdkStream):
     def _keys(self, rows: Sequence[Row]) -> str:
         return digest([[row[key] for key in self.topic.keys] for row in rows])
 
-    def _complete(self, parts: dict[str, PartMark], version: int) -> DictionaryBookmark:
+    def _complete(self, parts: dict[str, PartMark], version: int) -> None:
         now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return DictionaryBookmark(parts, table_version=version, selection=self._selection(), completed_at=now)
+        self._keep(DictionaryBookmark(parts, version, completed_at=now), writing=None)
+        self._write_state()
 
-    def _keep_writing(self, before: DictionaryBookmark, writing: Writing) -> None:
-        self._keep(msgspec.structs.replace(before, writing=writing, selection=self._selection()))
-
-    def _keep(self, written: DictionaryBookmark) -> None:
-        self.run.states.put(self.name, to_state(written))
+    def _keep(self, bookmark: DictionaryBookmark, writing: Writing | None) -> None:
+        bookmark = msgspec.structs.replace(bookmark, writing=writing, selection=self._selection())
+        self.run.states.put(self.name, msgspec.to_builtins(bookmark))
 
     def _write_state(self) -> None:
         self._last_state = time.monotonic()

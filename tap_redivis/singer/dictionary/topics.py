@@ -1,47 +1,66 @@
-"""The streams of the data dictionary, with the names, types and descriptions of their columns."""
+"""The streams of the data dictionary: their columns, and their rows, made of the server's answers. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any, Literal
 
-from tap_redivis.model.tables import Variable
+from tap_redivis.client.answers import count_of, object_of, text_of
+from tap_redivis.model.tables import Container, Json, TableInfo, Variable
+from tap_redivis.planning.bookmarks import Bookmark
+
+Row = dict[str, Any]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True)
+class TopicColumn(Variable):
+    """A column, and the path to its value in a row's subject (see ``_row``), such as ``body.owner.kind``; or none."""
+
+    path: str = ""
 
 
 @dataclass(frozen=True)
 class Topic:
-    """One stream of the dictionary.
-
-    Attributes:
-        stream: Its name.
-        description: What its rows are.
-        keys: Columns that identify a row among all rows of the stream.
-        columns: All columns.
-    """
+    """One stream of the dictionary; ``keys`` identify a row among all of its rows."""
 
     stream: str
     description: str
     keys: tuple[str, ...]
-    columns: tuple[Variable, ...]
+    columns: tuple[TopicColumn, ...]
 
 
-def _columns(**columns: str) -> tuple[Variable, ...]:
-    """Make columns of ``name="type: description"``."""
-    parts = {name: text.partition(": ") for name, text in columns.items()}
-    return tuple(Variable(name, kind, description=text) for name, (kind, _, text) in parts.items())
+def _columns(**specs: str) -> tuple[TopicColumn, ...]:
+    """Make columns of ``name="type path: description"``; the path may be left out."""
+    return tuple(_column(name, *spec.split(": ", 1)) for name, spec in specs.items())
 
 
-_STREAM = "string: Name that the rows have in the target: the stream, or what a stream map calls it"
+def _column(name: str, head: str, description: str) -> TopicColumn:
+    kind, _, path = head.partition(" ")
+    return TopicColumn(name, kind, description=description, path=path)
+
+
+_STREAM = "string entry.stream: Name that the rows have in the target: the stream, or what a stream map calls it"
 _OWNER = "string: Name of the user or organization"
-_DATASET = "string: Name of the dataset or workflow"
-_VERSION_TAG = "string: Version that this row speaks of, such as v1.0; next for a draft; null for a workflow"
+_DATASET = "string container.reference.name: Name of the dataset or workflow"
+_VERSION_TAG = (
+    "string container.version_tag: Version that this row speaks of, such as v1.0; next for a draft; null for a workflow"
+)
 _DATASET_REFERENCE = "string: reference of the row in redivis_datasets"
 _PLACE = {
     "owner": _OWNER,
     "dataset": _DATASET,
     "version_tag": _VERSION_TAG,
-    "table_name": "string: Name of the table, upload or query",
+    "table_name": "string entry.table.name: Name of the table, upload or query",
 }
-_VARIABLE = {"stream": _STREAM, "variable": "string: Name of the variable, and so of the column", **_PLACE}
+_VARIABLE = {
+    "stream": _STREAM,
+    "variable": "string variable.name: Name of the variable, and so of the column",
+    **_PLACE,
+}
 
 DATASETS = Topic(
     "redivis_datasets",
@@ -51,35 +70,35 @@ DATASETS = Topic(
         reference="string: How the tap finds it: with a version only if the settings pin one",
         kind="string: dataset or workflow",
         owner=_OWNER,
-        owner_kind="string: organization or user",
-        owner_full_name="string: Full name of the owner",
-        owner_ror="string: ROR identifier of the owner",
+        owner_kind="string body.owner.kind: organization or user",
+        owner_full_name="string body.owner.fullName: Full name of the owner",
+        owner_ror="string body.owner.ror: ROR identifier of the owner",
         dataset=_DATASET,
-        id="string: Persistent id",
-        qualified_reference="string: Reference of exactly this version",
+        id="string body.id: Persistent id",
+        qualified_reference="string body.qualifiedReference: Reference of exactly this version",
         version_tag=_VERSION_TAG,
-        is_sample="boolean: Whether its sample is meant",
-        doi="string: DOI",
-        url="string: Address for people",
-        description="string: Description",
-        methodology="string: Methodology, in Markdown",
-        usage_notes="string: Usage notes, in Markdown",
-        contact="string: Whom to ask",
+        is_sample="boolean container.reference.sample: Whether its sample is meant",
+        doi="string body.doi: DOI",
+        url="string body.url: Address for people",
+        description="string body.description: Description",
+        methodology="string body.methodologyMarkdown: Methodology, in Markdown",
+        usage_notes="string body.usageMarkdown: Usage notes, in Markdown",
+        contact="string body.contactInfo: Whom to ask",
         tags="string: Tags, separated by commas",
         labels="string: Labels, which only administrators see, separated by commas",
         links="string: Title and address of each link, one a line",
-        access_level="string: What this token may do: none, overview, metadata, sample, data or edit",
-        public_access_level="string: What everybody may do",
-        table_count="integer: Number of tables",
-        size_bytes="integer: Size of this version",
-        total_size_bytes="integer: Size of all versions and files",
+        access_level="string body.accessLevel: What this token may do: none, overview, metadata, sample, data or edit",
+        public_access_level="string body.publicAccessLevel: What everybody may do",
+        table_count="integer body.tableCount: Number of tables",
+        size_bytes="integer body.numBytes: Size of this version",
+        total_size_bytes="integer body.totalNumBytes: Size of all versions and files",
         temporal_start="dateTime: First time that the data speaks of, UTC",
         temporal_end="dateTime: Last time that the data speaks of, UTC",
-        west="float: Western border of the area, in degrees",
-        east="float: Eastern border",
-        south="float: Southern border",
-        north="float: Northern border",
-        created_at="dateTime: UTC",
+        west="float body.geoBBox.westLongitude: Western border of the area, in degrees",
+        east="float body.geoBBox.eastLongitude: Eastern border",
+        south="float body.geoBBox.southLatitude: Southern border",
+        north="float body.geoBBox.northLatitude: Northern border",
+        created_at="dateTime body.createdAt: UTC",
         updated_at="dateTime: Last change, of the documentation too, UTC",
     ),
 )
@@ -90,21 +109,21 @@ VERSIONS = Topic(
     ("dataset_reference", "version_tag"),
     _columns(
         dataset_reference=_DATASET_REFERENCE,
-        version_tag="string: Version, such as v1.0; next for a draft",
+        version_tag="string body.tag: Version, such as v1.0; next for a draft",
         owner=_OWNER,
         dataset=_DATASET,
-        position="integer: 0 for the first version",
-        label="string: Label",
+        position="integer body.index: 0 for the first version",
+        label="string body.label: Label",
         is_current="boolean: Whether it is the current release",
         is_read="boolean: Whether it is the version that this tap reads",
-        is_released="boolean: False for a draft",
-        is_deleted="boolean: Whether it can no longer be read",
-        doi="string: DOI of the dataset",
-        url="string: Address for people",
-        release_notes="string: What is new in it",
-        created_at="dateTime: UTC",
-        updated_at="dateTime: UTC",
-        released_at="dateTime: UTC; null for a draft",
+        is_released="boolean body.isReleased: False for a draft",
+        is_deleted="boolean body.isDeleted: Whether it can no longer be read",
+        doi="string container.body.doi: DOI of the dataset",
+        url="string body.url: Address for people",
+        release_notes="string body.releaseNotes: What is new in it",
+        created_at="dateTime body.createdAt: UTC",
+        updated_at="dateTime body.updatedAt: UTC",
+        released_at="dateTime body.releasedAt: UTC; null for a draft",
     ),
 )
 
@@ -114,27 +133,27 @@ TABLES = Topic(
     ("stream",),
     _columns(
         stream=_STREAM,
-        kind="string: table, upload or query",
+        kind="string entry.kind: table, upload or query",
         **_PLACE,
         dataset_reference=f"{_DATASET_REFERENCE}; null for a query",
         reference="string: How the tap finds it",
         qualified_reference="string: Reference of exactly this version",
-        id="string: Persistent id",
-        url="string: Address for people",
-        description="string: Description",
-        query="string: SQL of a query",
-        content_hash="string: What the server gives as a digest of the content",
-        row_count="integer: JsonRows at the source; not to be trusted for a draft",
-        size_bytes="integer: Size at the source",
-        variable_count="integer: Number of variables",
-        is_sample="boolean: Whether it is a sample",
-        is_file_index="boolean: Whether its rows are files",
-        upload_merge_strategy="string: append or replace",
-        unreadable="string: Why this token cannot read the rows; null if it can",
-        created_at="dateTime: UTC",
-        updated_at="dateTime: UTC",
+        id="string body.id: Persistent id",
+        url="string body.url: Address for people",
+        description="string entry.table.description: Description",
+        query="string entry.sql: SQL of a query",
+        content_hash="string entry.table.hash: What the server gives as a digest of the content",
+        row_count="integer entry.table.rows: Rows at the source; not to be trusted for a draft",
+        size_bytes="integer entry.table.bytes: Size at the source",
+        variable_count="integer body.variableCount: Number of variables",
+        is_sample="boolean body.isSample: Whether it is a sample",
+        is_file_index="boolean body.isFileIndex: Whether its rows are files",
+        upload_merge_strategy="string body.uploadMergeStrategy: append or replace",
+        unreadable="string entry.table.unreadable: Why this token cannot read the rows; null if it can",
+        created_at="dateTime body.createdAt: UTC",
+        updated_at="dateTime entry.table.updated_at: UTC",
         loaded_version_tag="string: Version of the last complete load: what the target holds",
-        loaded_row_count="integer: JsonRows of the last complete load",
+        loaded_row_count="integer: Rows of the last complete load",
         loaded_at="dateTime: End of the last complete load, UTC",
     ),
 )
@@ -146,11 +165,11 @@ VARIABLES = Topic(
     _columns(
         **_VARIABLE,
         position="integer: 0 for the first variable of the table",
-        type="string: string, integer, float, boolean, date, dateTime, time or geography",
+        type="string variable.type: string, integer, float, boolean, date, dateTime, time or geography",
         label="string: Short description",
         description="string: Long description",
-        is_file_id="boolean: Whether the values are ids of files",
-        value_label_count="integer: JsonRows of it in redivis_value_labels",
+        is_file_id="boolean body.isFileId: Whether the values are ids of files",
+        value_label_count="integer: Rows of it in redivis_value_labels",
     ),
 )
 
@@ -161,10 +180,166 @@ VALUE_LABELS = Topic(
     _columns(
         **_VARIABLE,
         value="string: The value as text",
-        label="string: What it means",
+        label="string body.label: What it means",
         position="integer: 0 for the first label of the variable",
     ),
 )
 
 TOPICS = (DATASETS, VERSIONS, TABLES, VARIABLES, VALUE_LABELS)
 """All topics, in the order in which they are written."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A stream of the tap that the dictionary describes.
+
+    Attributes:
+        stream: The name that its rows have in the target.
+        table: The table; for an upload or a query, its description in the same form.
+        container: Its dataset or workflow; None for a query.
+        variables: Its columns if they are known without a request, else None.
+        loaded: Its bookmark.
+    """
+
+    stream: str
+    kind: Literal["table", "upload", "query"]
+    table: TableInfo
+    container: Container | None = None
+    variables: Sequence[Variable] | None = None
+    sql: str | None = None
+    loaded: Bookmark = field(default_factory=Bookmark)
+
+
+# --- rows ------------------------------------------------------------------------------------------------------------
+
+
+def dataset_row(container: Container) -> Row:
+    """Make the row of a dataset or workflow."""
+    body = container.body
+    start, end, *_ = [*_list(body.get("temporalRange")), None, None]
+    links = (filter(None, (text_of(item, "title"), text_of(item, "url"))) for item in _objects(body.get("links")))
+    own = {
+        "reference": str(container.reference),
+        "kind": "workflow" if container.version_tag is None else "dataset",
+        "tags": _names(body.get("tags")),
+        "labels": _names(body.get("labels")),
+        "links": "\n".join(map(" ".join, links)) or None,
+        "temporal_start": _time(start),
+        "temporal_end": _time(end),
+        "updated_at": _time(changed_at(container)),
+    }
+    return _row(DATASETS, body, container, own)
+
+
+def version_row(container: Container, body: Json) -> Row:
+    """Make the row of one version of a dataset."""
+    current = text_of(object_of(container.body, "currentVersion"), "tag")
+    own = {
+        "dataset_reference": str(container.reference),
+        "is_current": None if current is None else body["tag"] == current,
+        "is_read": body["tag"] == container.version_tag,
+    }
+    return _row(VERSIONS, body, container, own)
+
+
+def table_row(entry: Entry) -> Row:
+    """Make the row of a stream."""
+    table, loaded = entry.table, entry.loaded
+    is_query = entry.kind == "query"
+    own = {
+        "dataset_reference": entry.container and str(entry.container.reference),
+        "reference": None if is_query else ".".join(filter(None, (str(table.reference), table.upload))),
+        "qualified_reference": None if is_query else table.pinned,
+        # Rows of a load under way are not proved yet: they count when it is complete.
+        "loaded_version_tag": loaded.version_tag if loaded.completed_at else None,
+        "loaded_row_count": loaded.rows if loaded.completed_at else None,
+        "loaded_at": loaded.completed_at and _time_text(loaded.completed_at),
+    }
+    return _row(TABLES, table.body, entry.container, own, entry=entry)
+
+
+def variable_row(entry: Entry, position: int, variable: Variable, body: Json, label_count: int) -> Row:
+    """Make the row of a variable; ``body`` is the server's answer about it alone, or empty."""
+    own = {
+        "position": position,
+        "label": text_of(body, "label") or variable.label,
+        "description": text_of(body, "description") or variable.description,
+        "value_label_count": label_count,
+    }
+    return _row(VARIABLES, body, entry.container, own, entry=entry, variable=variable)
+
+
+def value_label_rows(entry: Entry, variable: Variable, body: Json) -> list[Row]:
+    """Make the rows of a variable's value labels."""
+    rows: dict[str, Row] = {}
+    for item in _objects(body.get("valueLabels")):
+        value = _value_text(item.get("value"))
+        if value is not None and value not in rows:  # the value is a part of the key: only its first label counts
+            own = {"value": value, "position": len(rows)}
+            rows[value] = _row(VALUE_LABELS, item, entry.container, own, entry=entry, variable=variable)
+    return list(rows.values())
+
+
+def changed_at(container: Container) -> Any:  # noqa: ANN401 - any JSON value
+    """Give when a dataset or workflow last changed, its documentation included, as the server says it."""
+    # A workflow's answer has no updatedAt (redivis-api §5).
+    return container.body.get("lastActive" if container.version_tag is None else "updatedAt")
+
+
+def _row(topic: Topic, body: Mapping[str, Any], container: Container | None, own: Row, **more: Entry | Variable) -> Row:
+    # Names that paths begin with.
+    subject = {"body": body, "container": container, **more}
+    own["owner"] = container and (text_of(object_of(container.body, "owner"), "name") or container.reference.owner)
+    return {
+        column.name: _CASTS[column.type](_value_at(subject, column.path)) if column.path else own[column.name]
+        for column in topic.columns
+    }
+
+
+def _value_at(value: Any, path: str) -> Any:  # noqa: ANN401 - any JSON value
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, dict) else getattr(value, name, None)
+    return value
+
+
+def _value_text(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
+    """Write a labelled value as the text that a database casts the value to; None for what is no value."""
+    if isinstance(value, bool):
+        return str(value).lower()  # as PostgreSQL and DuckDB write it, not as Python does
+    return str(value) if isinstance(value, (str, int, float)) else None
+
+
+def _names(items: Any) -> str | None:  # noqa: ANN401 - any JSON value
+    # Tags are objects with a name, and labels are texts (redivis-api §5).
+    names = (item.get("name") if isinstance(item, dict) else item for item in _list(items))
+    return ", ".join(name for name in names if isinstance(name, str)) or None
+
+
+def _objects(items: Any) -> Iterator[Json]:  # noqa: ANN401 - any JSON value
+    return (item for item in _list(items) if isinstance(item, dict))
+
+
+def _list(items: Any) -> list[Any]:  # noqa: ANN401 - any JSON value
+    return items if isinstance(items, list) else []
+
+
+def _time(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
+    milliseconds = count_of(value)  # since the epoch (redivis-api §5)
+    try:
+        return None if milliseconds is None else _time_text(_EPOCH + timedelta(milliseconds=milliseconds))
+    except OverflowError:
+        return None
+
+
+def _time_text(moment: datetime) -> str:
+    return moment.astimezone(timezone.utc).replace(tzinfo=None).isoformat()
+
+
+# A value of another type than documented becomes null: a RECORD has to obey its SCHEMA.
+_CASTS: Mapping[str, Callable[[Any], Any]] = {
+    "string": lambda value: value if isinstance(value, str) and value else None,
+    "integer": count_of,
+    "boolean": lambda value: value if isinstance(value, bool) else None,
+    "float": lambda value: value if isinstance(value, (int, float)) and not isinstance(value, bool) else None,
+    "dateTime": _time,
+}

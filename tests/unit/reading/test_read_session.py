@@ -355,7 +355,7 @@ def test_a_session_goes_on_in_the_next_run_where_the_last_one_stopped(api: Api) 
 def test_a_stream_that_has_another_row_where_it_was_left_is_gone(
     api: Api, wire_format: WireFormat, change: dict[str, Any]
 ) -> None:
-    """JsonRows are not at their offsets: to go on would lose or repeat some."""
+    """Rows are not at their offsets: to go on would lose or repeat some."""
     request = _request(wire_format)
     stream, *_ = open_session(api, request).streams
     lines = _all(_reader(api, request, {stream: StreamPosition()}, expected=None)).lines

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 
 import pytest
 
 from tap_redivis.runtime import progress
 from tap_redivis.runtime.progress import Result, display, summarize
-
-
-@dataclass(frozen=True)
-class _Reading:
-    received: int
-    bytes: int = 50_000_000
-    resumes: int = 0
 
 
 @pytest.mark.parametrize(
@@ -31,7 +23,7 @@ def test_a_line_every_five_seconds(
 
     with display("visits", expected, 4) as shown:
         for received in (100, 250, 500):
-            shown.show(_Reading(received))
+            shown.show(received, 50_000_000, 0)
 
     assert [(record.name, record.getMessage()) for record in caplog.records] == [("tap-redivis.visits", words)]
 

@@ -160,7 +160,7 @@ def _assert_read_alike(kind: ColumnType, text: str) -> None:
     for wire_format in _FORMATS:
         lenient = codec(columns, invalid_as_null=True)
         rows = _decoded(decoder_for(wire_format, lenient, ["id", "v"]), [_sent(table, wire_format)])
-        found[wire_format] = rows.lines, lenient._notices.counts  # noqa: SLF001 - why a value is null
+        found[wire_format] = rows.lines, lenient._issues.counts  # noqa: SLF001 - why a value is null
 
     assert found == dict.fromkeys(_FORMATS, found["jsonl"])
 
@@ -191,7 +191,7 @@ def test_retyped_values_are_cast_alike_in_all_formats(body: Body, kind: ColumnTy
     for wire_format in _FORMATS:
         lenient = codec(columns, invalid_as_null=True)
         decoder = decoder_for(wire_format, lenient, [column.name for column in columns])
-        found[wire_format] = _decoded(decoder, [_sent(table, wire_format)]).lines, lenient._notices.counts  # noqa: SLF001
+        found[wire_format] = _decoded(decoder, [_sent(table, wire_format)]).lines, lenient._issues.counts  # noqa: SLF001
 
     assert found == dict.fromkeys(_FORMATS, found["jsonl"])
 
@@ -209,7 +209,7 @@ def test_a_body_without_a_column_is_found_out(wire_format: WireFormat) -> None:
         _decoded(decoder_for(wire_format, strict, ["id", "lost"]), sent)
 
     assert rows.lines == b'{"id":1,"gone":null,"lost":null}\n{"id":2,"gone":null,"lost":null}\n'
-    assert list(lenient._notices.counts) == ["bodies without the column 'lost', which is null there"]  # noqa: SLF001
+    assert list(lenient._issues.counts) == ["bodies without the column 'lost', which is null there"]  # noqa: SLF001
 
 
 @pytest.mark.parametrize("wire_format", _FORMATS)
@@ -280,7 +280,7 @@ def test_lone_surrogates_are_read_alike_in_all_formats(wire_format: WireFormat, 
 
     assert replaced.lines.decode() == '{"v":"first"}\n{"v":"a\ufffdb"}\n'
     assert kept.lines == b'{"v":"first"}\n{"v":"a\\ud800b"}\n'
-    assert list(replacing._notices.counts) == ["invalid characters of 'v' replaced by U+FFFD"]  # noqa: SLF001
+    assert list(replacing._issues.counts) == ["invalid characters of 'v' replaced by U+FFFD"]  # noqa: SLF001
 
 
 @pytest.mark.parametrize(("wire_format", "make"), _WITH_TEXT.values(), ids=_WITH_TEXT)

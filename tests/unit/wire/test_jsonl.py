@@ -135,7 +135,7 @@ def test_unknown_columns_are_left_out_and_counted() -> None:
     plain = codec([_ID])
 
     assert decoded(plain, [b'{"extra":[1],"id":1}\n']).lines == b'{"id":1}\n'
-    assert [kind for kind in plain._notices.counts if "'extra'" in kind]  # noqa: SLF001 - nobody else tells
+    assert [kind for kind in plain._issues.counts if "'extra'" in kind]  # noqa: SLF001 - nobody else tells
 
 
 def test_names_of_another_case_are_the_same_column() -> None:
@@ -195,7 +195,7 @@ def test_an_invalid_value_may_become_null() -> None:
     assert decoded(lenient, [b'{"id":"x","name":"a"}\n{"id":2}\n']).lines == (
         b'{"id":null,"name":"a"}\n{"id":2,"name":null}\n'
     )
-    assert lenient._notices.counts == Counter({"invalid values of 'id' written as null": 1})  # noqa: SLF001
+    assert lenient._issues.counts == Counter({"invalid values of 'id' written as null": 1})  # noqa: SLF001
 
 
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity", '"NaN"', '"inf"'])
@@ -203,7 +203,7 @@ def test_what_json_has_no_number_for_is_null(word: str) -> None:
     plain = codec([Column("v", "float")])
 
     assert decoded(plain, [f'{{"v":{word}}}\n{{"v":1}}\n'.encode()]).lines == b'{"v":null}\n{"v":1.0}\n'
-    assert plain._notices.counts == Counter({"NaN or infinite values of 'v' written as null": 1})  # noqa: SLF001
+    assert plain._issues.counts == Counter({"NaN or infinite values of 'v' written as null": 1})  # noqa: SLF001
 
 
 @pytest.mark.parametrize("bad", [r"\u0000", r"\ud800", r"\udfff"])
@@ -212,7 +212,7 @@ def test_characters_that_abort_targets_are_replaced(bad: str) -> None:
     plain = codec([Column("v", "geography")])
 
     assert decoded(plain, [f'{{"v":"a{bad}b"}}\n'.encode()]).lines == '{"v":"a\ufffdb"}\n'.encode()
-    assert plain._notices.counts == Counter({"invalid characters of 'v' replaced by U+FFFD": 1})  # noqa: SLF001
+    assert plain._issues.counts == Counter({"invalid characters of 'v' replaced by U+FFFD": 1})  # noqa: SLF001
 
 
 @pytest.mark.parametrize("character", ["\x00", "\ud800"])

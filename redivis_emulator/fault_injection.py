@@ -1,4 +1,4 @@
-"""Breaks answers on purpose: stands between a response and the connection, and lets a fault happen at its place."""
+"""Injects faults into connections and bodies: wraps the ASGI `send` and triggers a fault at its position."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _MISSING_BYTES = 1 << 20
 _UNKNOWN_BYTES = 1 << 31
 _REFUSE_SECONDS = 1.0
 
-# Where a request's connection is found in the extensions of its ASGI scope.
-CONNECTION = "tap_redivis.connection"
+# Key of the request's connection in the extensions of its ASGI scope.
+CONNECTION = "redivis_emulator.connection"
 
 
 class Broken(Exception):
-    """The answer is over: its connection is gone, or it ended before its rows did."""
+    """The answer cannot go on: its connection is closed, or a fault ended its body early."""
 
 
 @dataclass(frozen=True)
@@ -53,22 +53,23 @@ class Connection:
         return self.transport.is_closing()
 
     async def close(self) -> None:
-        """Close the connection after all that was written."""
+        """Close the connection after all written bytes are sent."""
         self.transport.close()
         raise Broken
 
     async def reset(self) -> None:
-        """Break the connection by a TCP reset, after all that was written has reached the client's machine."""
-        while not self.is_gone and self._unsent():  # noqa: ASYNC110 - the kernel tells nobody
+        """Reset the TCP connection after the client's machine has received all written bytes."""
+        while not self.is_gone and self._unsent():  # noqa: ASYNC110 - the kernel has no event for it
             await asyncio.sleep(_POLL_SECONDS)
-        # With a linger time of zero, closing a socket resets the connection.
-        linger = struct.pack("ii", 1, 0)
-        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        self.transport.abort()
+        if not self.is_gone:
+            # With a linger time of zero, closing a socket resets the connection.
+            linger = struct.pack("ii", 1, 0)
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self.transport.abort()
         raise Broken
 
     async def stall(self, seconds: float | None) -> None:
-        """Be silent for some time, or until the client goes away."""
+        """Wait for some time; without `seconds`, until the client disconnects."""
         loop = asyncio.get_running_loop()
         end = math.inf if seconds is None else loop.time() + seconds
         while (left := end - loop.time()) > 0:
@@ -83,16 +84,16 @@ class Connection:
         import fcntl  # noqa: PLC0415 - not on Windows
         import termios  # noqa: PLC0415
 
-        # Bytes that the kernel has not yet seen acknowledged.
+        # Bytes that the client's machine has not acknowledged.
         queue = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
         return int.from_bytes(queue, sys.byteorder)
 
 
 async def leave_unanswered(fault: Fault, connection: Connection) -> None:
-    """Let a fault happen that leaves a request without an answer.
+    """Trigger a fault that leaves a request without an answer.
 
     Raises:
-        Broken: Always, but for a `stall` that ends.
+        Broken: Always, except after a `stall` that ends.
     """
     if fault.kind == "close":
         await connection.close()
@@ -106,25 +107,25 @@ async def leave_unanswered(fault: Fault, connection: Connection) -> None:
 
 
 class BrokenSend:
-    """An ASGI `send` that lets one fault happen at its place in the body.
+    """An ASGI `send` that triggers one fault at its position in the body.
 
-    The place is `at_byte`, or the empty chunk with which a body marks the row `at_row`.
+    The position is `at_byte`, or the empty chunk by which a body marks the row `at_row`.
     """
 
     def __init__(self, send: Send, fault: Fault, connection: Connection) -> None:
         self._send = send
         self._fault = fault
         self._connection = connection
-        # Bytes until the fault; None: until the mark.
+        # Bytes before the fault; None: the position is the empty chunk.
         self._before = None if fault.at_row is not None else fault.at_byte or 0
-        # Bytes that the fault spoils or slows down; None: all that come.
+        # Bytes that the fault changes or slows down; None: all that follow.
         self._spoilt = _GARBAGE_BYTES if fault.length is None and fault.kind == "garbage" else fault.length
         self._over = False
-        # When the next bytes are due, in seconds on the loop's clock.
+        # When the next bytes may be sent, in seconds on the loop's clock.
         self._due = 0.0
 
     async def __call__(self, message: Message) -> None:
-        """Send a message of ASGI, up to the fault."""
+        """Send an ASGI message, up to the fault."""
         if message["type"] == "http.response.start":
             await self._send({**message, "headers": self._headers(message["headers"])})
             return
@@ -144,11 +145,11 @@ class BrokenSend:
         if self._fault.kind == "short":
             promised = _MISSING_BYTES + (_UNKNOWN_BYTES if self._before is None else self._before)
             return [*rest, (b"content-length", str(promised).encode())]
-        # A body that ends early, but properly, must not have said its length.
+        # A body that ends early in a regular way must not have a Content-Length.
         return rest if self._fault.kind == "end" else headers
 
     async def _reach(self, data: bytes, *, more: bool) -> bytes:
-        """Send what comes before the fault, let it happen if its place is reached, and return what is left to send."""
+        """Send the bytes before the fault, trigger it at its position, and return the bytes that remain."""
         is_end_of_short = self._fault.kind == "short" and not more
         if self._before is None:
             self._over = (more and not data) or is_end_of_short
@@ -176,10 +177,10 @@ class BrokenSend:
 
     def _garble(self, data: bytes) -> bytes:
         count = self._share(data)
-        return random.Random(count).randbytes(count) + data[count:]  # noqa: S311 - rubbish, the same in every run
+        return random.Random(count).randbytes(count) + data[count:]  # noqa: S311 - garbage, the same in every run
 
     async def _trickle(self, data: bytes) -> bytes:
-        """Send bytes one by one; return those that are sent at full speed."""
+        """Send bytes one by one; return the bytes to send at full speed."""
         count = self._share(data)
         for position in range(count):
             await self._write(data[position : position + 1], more=True)
@@ -187,9 +188,9 @@ class BrokenSend:
         return data[count:]
 
     async def _throttle(self, data: bytes) -> bytes:
-        """Send bytes in small pieces, each as long after the one before as its bytes take at the rate; return the rest.
+        """Send bytes in small pieces at the given rate; return the bytes to send at full speed.
 
-        A client that was slow gets nothing faster for it.
+        Time that a slow client lost is not made up for.
         """
         loop = asyncio.get_running_loop()
         count = self._share(data)
@@ -202,7 +203,7 @@ class BrokenSend:
         return data[count:]
 
     def _share(self, data: bytes) -> int:
-        """Return how many bytes of a chunk the fault takes, and count them."""
+        """Return how many bytes of a chunk the fault applies to, and count them."""
         if self._spoilt is None:
             return len(data)
         count = min(self._spoilt, len(data))
