@@ -1,1 +1,1 @@
-"""Rows as files, for BATCH messages."""
+"""The rows of a load as files, which BATCH messages name."""

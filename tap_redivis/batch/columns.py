@@ -1,4 +1,4 @@
-"""What a stream's files and their SCHEMA hold beside the table's columns, and which stream maps they can honour."""
+"""What the files of a load hold beside the table's columns, for the encoders and for SCHEMA messages."""
 
 from __future__ import annotations
 
@@ -10,35 +10,32 @@ from tap_redivis.model.added_columns import LOAD, ROW_KEY, TABLE, VERSION, VERSI
 from tap_redivis.model.batch_settings import BatchSettings
 from tap_redivis.planning.bookmarks import PartialLoad
 
-Constant = str | int | None
-"""What all rows of a file have in a column: text or a whole number."""
-
 
 @dataclass(frozen=True)
 class FileColumns:
-    """What a load's files hold beside the table's columns.
+    """The columns that a load's files hold beside the table's.
 
     Attributes:
-        load: Singer version of the load, of which row keys are made.
+        load: Singer version of the load, a part of each row key.
         row_key: Whether each row has its row key.
-        constants: Columns that have one value in all rows.
+        constants: Columns with one value in all rows, by name.
     """
 
     load: int
     row_key: bool
-    constants: Mapping[str, Constant]
+    constants: Mapping[str, str | int | None]
 
 
 def file_columns(names: Sequence[str], table: str, reading: PartialLoad, *, versions: bool) -> FileColumns:
-    """Say what a load's files hold beside the table's columns.
+    """Choose the columns of a load's files.
 
     Args:
-        names: Columns that are added to records too.
+        names: Columns that RECORD messages would have too.
         table: Reference of the table, pinned to its version.
         reading: The load.
-        versions: Whether the version columns are added.
+        versions: Whether the files hold the version columns.
     """
-    values: dict[str, Constant] = {TABLE: table, VERSION: reading.version_tag}
+    values: dict[str, str | int | None] = {TABLE: table, VERSION: reading.version_tag}
     constants = {name: values[name] for name in names if name in values}
     if versions:
         constants |= {LOAD: reading.table_version, VERSION: reading.version_tag}

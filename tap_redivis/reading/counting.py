@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass, field
 
 from tap_redivis.wire.rows import Rows
 
 
 class RowBudget:
-    """How many rows may still be read; shared by all read streams of a table.
-
-    Args:
-        rows: Number of rows; None: no limit.
-    """
+    """How many rows all read streams of a table together may still give; None: no limit."""
 
     def __init__(self, rows: int | None) -> None:
         self.left = rows
@@ -33,8 +30,9 @@ class RowBudget:
         return rows
 
 
+@dataclass
 class ReadProgress:
-    """How far the reading of a table is; counted by the workers and by the session.
+    """How far the reading of a table is.
 
     Attributes:
         received: Rows so far, those of earlier runs included.
@@ -42,11 +40,10 @@ class ReadProgress:
         resumes: How often a broken read stream was resumed in this run.
     """
 
-    def __init__(self) -> None:
-        self.received = 0
-        self.bytes = 0
-        self.resumes = 0
-        self._lock = threading.Lock()
+    received: int = 0
+    bytes: int = 0
+    resumes: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, *, size: int = 0, resumes: int = 0) -> None:
         """Count bytes and resumes; called by several threads."""

@@ -13,53 +13,72 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+from tap_redivis.client.http import Api
 from tap_redivis.errors import ClusterError, ConfigError, RedivisError, one_line
 from tap_redivis.reading.counting import ReadProgress, RowBudget
-from tap_redivis.reading.jobs import Chunk, ReadJob, StreamEnd, Unwanted
-from tap_redivis.reading.remote_job import JobResult, run_job
+from tap_redivis.reading.jobs import TAP_VERSION, Chunk, LocalWorker, ReadJob, StreamEnd, Unwanted
+from tap_redivis.reading.read_stream import SessionGone
 from tap_redivis.runtime.logs import redacted, register_secret
+from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.rows import ValueIssues
 
 logger = logging.getLogger("tap-redivis")
 
 _CONNECT_SECONDS = 20.0
 _SECONDS_BETWEEN_LOOKS = 0.5
+_SECONDS_A_JOB = 2.0  # then it ends with the next complete file, so that its files get their messages
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _TOKEN = "REDIVIS_API_TOKEN"  # noqa: S105 - the name of a variable
 
 
+@dataclass(frozen=True)
 class Secret:
-    """A text that may be sent, but not shown.
+    """A text that may be sent, but not shown: workers log the arguments of jobs that fail."""
 
-    Args:
-        text: The secret.
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What came of a job.
+
+    Attributes:
+        chunks: Its files, in the stream's order, complete and not published.
+        end: The end of the read stream; None where there are more rows.
+        bytes: Bytes received.
+        resumes: How often the read stream was resumed.
+        issues: What had to be changed, by words.
+        logged: Lines for the log, by level.
+        error: What ended the job after these files.
+        cause: The cause of the error, which pickle would lose.
     """
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    chunks: tuple[Chunk, ...]
+    end: StreamEnd | None
+    bytes: int
+    resumes: int
+    issues: Counter[str]
+    logged: tuple[tuple[int, str], ...]
+    error: Exception | None
+    cause: BaseException | None
 
-    def __repr__(self) -> str:
-        """Show nothing of it."""
-        return "***"
+
+# --- in the tap ------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
 class Cluster:
-    """A Dask cluster.
+    """A Dask cluster, by the address of its scheduler and Dask's client."""
 
-    Args:
-        address: Address of its scheduler.
-        timeout: Seconds to wait for the scheduler.
-    """
-
-    def __init__(self, address: str, timeout: float) -> None:
-        self.address = address
-        self._client: Any = _connected(address, timeout)
+    address: str
+    client: Any = field(repr=False)
 
     @property
     def is_private(self) -> bool:
@@ -70,12 +89,7 @@ class Cluster:
     @property
     def workers(self) -> int:
         """How many workers it has now."""
-        return len(self._client.scheduler_info(n_workers=-1)["workers"])
-
-    def submit(self, name: str, job: ReadJob, max_rows: int | None, secret: Secret | None) -> Any:  # noqa: ANN401
-        """Submit a job; Dask keeps the result for as long as the returned future is kept."""
-        key = f"{name}-{uuid.uuid4().hex}"
-        return self._client.submit(run_on_worker, job, max_rows, secret, key=key, pure=False, retries=0)
+        return len(self.client.scheduler_info(n_workers=-1)["workers"])
 
 
 @functools.cache
@@ -86,10 +100,6 @@ def cluster_at(address: str, max_retry_seconds: float) -> Cluster:
         ConfigError: The extra ``dask`` is not installed.
         ClusterError: The scheduler cannot be reached.
     """
-    return Cluster(address, min(_CONNECT_SECONDS, max_retry_seconds))
-
-
-def _connected(address: str, timeout: float) -> Any:  # noqa: ANN401 - a client of Dask
     try:
         from distributed import Client  # noqa: PLC0415 - takes a second, and few users have a cluster
     except ImportError as error:
@@ -102,14 +112,126 @@ def _connected(address: str, timeout: float) -> Any:  # noqa: ANN401 - a client 
     for name in ("distributed", "tornado.application"):
         logging.getLogger(name).handlers = []
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    timeout = min(_CONNECT_SECONDS, max_retry_seconds)
     try:
-        return cast("Any", Client)(address, timeout=timeout, set_as_default=False, name="tap-redivis")
+        client = cast("Any", Client)(address, timeout=timeout, set_as_default=False, name="tap-redivis")
     except Exception as error:
         raise ClusterError(
             f"the Dask scheduler cannot be reached ({type(error).__name__})",
             where=address,
             hint="Check batch_config.scheduler, and that the scheduler runs",
         ) from error
+    return Cluster(address, client)
+
+
+@dataclass
+class DaskWorker:
+    """Runs the jobs of one load on a cluster (see ``Worker``).
+
+    Attributes:
+        cluster: The cluster.
+        name: Name of the load, for the names of its jobs.
+        token: The bearer token; None: public data only.
+        issues: Where it is counted what had to be changed.
+        budget: How many rows may still be read.
+        progress: Where bytes and resumes are counted.
+        stop: Set when nobody takes chunks any more.
+    """
+
+    cluster: Cluster
+    name: str
+    token: str | None = field(repr=False)
+    issues: ValueIssues
+    budget: RowBudget
+    progress: ReadProgress
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        """Warn when nobody could run a job now."""
+        self._secret = Secret(self.token) if self.token and self.cluster.is_private else None
+        # Files cannot be cut once they are written: with a limit of rows only one job runs at a time.
+        self._turn = nullcontext() if self.budget.left is None else threading.Lock()
+        if not self.cluster.workers:
+            logger.warning("%s: the cluster has no workers yet; waiting for some", self.cluster.address)
+
+    def run(self, job: ReadJob) -> Iterator[Chunk | StreamEnd]:
+        """Run a job; a job of the cluster writes files for some seconds, then the next one goes on.
+
+        Raises:
+            ClusterError: The cluster has lost a job, or could not run it.
+        """
+        position = job.position
+        while True:
+            result = self._run_some(ReadJob(job.spec, job.stream, position))
+            for chunk in result.chunks:
+                position = position.advance(chunk.count, chunk.last_digest)
+                yield chunk
+            if result.error is not None:
+                raise result.error from result.cause
+            if self.budget.is_used_up:
+                return
+            if result.end is not None:
+                yield result.end
+                return
+
+    def _run_some(self, job: ReadJob) -> JobResult:
+        key = f"{self.name}-{job.position.offset:012}-{uuid.uuid4().hex}"
+        with self._turn:
+            # Not pure: else Dask would answer a job that is repeated with the files of the first.
+            future = self.cluster.client.submit(
+                run_on_worker, job, self.budget.left, self._secret, key=key, pure=False, retries=0
+            )
+            result = self._result(future, job.spec.server.max_retry_seconds)
+            if self.budget.left is not None:
+                self.budget.left -= sum(chunk.count for chunk in result.chunks)
+        self.progress.add(size=result.bytes, resumes=result.resumes)
+        for level, text in result.logged:
+            logger.log(level, "%s", text)
+        for kind, count in result.issues.items():
+            self.issues.add(kind, count)
+        return result
+
+    def _result(self, future: Any, patience: float) -> JobResult:  # noqa: ANN401 - a future of Dask
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
+        until = time.monotonic() + patience
+        try:
+            while not done.wait(_SECONDS_BETWEEN_LOOKS):
+                if self.stop.is_set():
+                    raise Unwanted
+                if self.cluster.workers:
+                    until = time.monotonic() + patience
+                elif time.monotonic() > until:
+                    raise self._failed(f"it has had no workers for {patience:.0f} seconds", "Start workers")
+            return self._taken(future)
+        finally:
+            future.release()  # Dask keeps the result, and goes on with the job, for as long as somebody has the future
+
+    def _taken(self, future: Any) -> JobResult:  # noqa: ANN401 - a future of Dask
+        from concurrent.futures import CancelledError  # noqa: PLC0415 - few users have a cluster
+
+        from distributed import KilledWorker  # noqa: PLC0415 - the same
+
+        try:
+            result: JobResult = future.result()
+        except RedivisError:
+            raise
+        except CancelledError as error:
+            raise self._failed("the connection to the scheduler was lost", "Run again: the load goes on") from error
+        except KilledWorker as error:
+            hint = "Look at the workers' logs: is their memory short? Then run again: the load goes on"
+            raise self._failed("the workers that had a job were ended, one after another", hint) from error
+        except Exception as error:
+            words = one_line(redacted(f"{type(error).__name__}: {error}"), 300).rstrip(".")
+            hint = "Are scheduler and workers of the same versions of Python, Dask and tap-redivis as the tap?"
+            raise self._failed(f"a job failed on it ({words})", hint) from error
+        return result
+
+    def _failed(self, what: str, hint: str) -> ClusterError:
+        return ClusterError(f"the Dask cluster: {what}", where=self.cluster.address, hint=hint)
+
+
+# --- on a worker of the cluster --------------------------------------------------------------------------------------
 
 
 def run_on_worker(job: ReadJob, max_rows: int | None, secret: Secret | None) -> JobResult:
@@ -139,104 +261,80 @@ def run_on_worker(job: ReadJob, max_rows: int | None, secret: Secret | None) -> 
     return run_job(job, max_rows, None if job.spec.server.is_anonymous else token, is_cancelled)
 
 
-@dataclass
-class DaskWorker:
-    """Runs the jobs of one load on a cluster.
+def run_job(job: ReadJob, max_rows: int | None, token: str | None, is_cancelled: Callable[[], bool]) -> JobResult:
+    """Run a job for some seconds.
 
-    Attributes:
-        cluster: The cluster.
-        name: Name of the load, for the names of its jobs.
-        token: The bearer token; None: public data only.
-        issues: Where it is counted what had to be changed.
-        budget: How many rows may still be read.
-        progress: Where bytes and resumes are counted.
-        stop: Set when nobody takes chunks any more.
+    Raises:
+        ConfigError: This is another version of the tap than the one that submitted the job.
+        Unwanted: The tap has cancelled the job.
     """
-
-    cluster: Cluster
-    name: str
-    token: str | None = field(repr=False)
-    issues: ValueIssues
-    budget: RowBudget
-    progress: ReadProgress
-    stop: threading.Event = field(default_factory=threading.Event)
-
-    def __post_init__(self) -> None:
-        """Warn when nobody could run a job now."""
-        self._secret = Secret(self.token) if self.token and self.cluster.is_private else None
-        # Files cannot be cut once they are written: with a limit of rows only one job runs at a time.
-        self._turn = nullcontext() if self.budget.left is None else threading.Lock()
-        if not self.cluster.workers:
-            logger.warning("%s: the cluster has no workers yet; waiting for some", self.cluster.address)
-
-    def run(self, job: ReadJob) -> Iterator[Chunk | StreamEnd]:
-        """Run a job (see ``Worker``); a job of the cluster writes files for some seconds, then the next one goes on.
-
-        Raises:
-            ClusterError: The cluster has lost a job, or could not run it.
-        """
-        position = job.position
-        while True:
-            result = self._run_some(ReadJob(job.spec, job.stream, position))
-            for chunk in result.chunks:
-                position = position.advance(chunk.count, chunk.last_digest)
-                yield chunk
-            if result.error is not None:
-                raise result.error from result.cause
-            if self.budget.is_used_up:
-                return
-            if result.end is not None:
-                yield result.end
-                return
-
-    def _run_some(self, job: ReadJob) -> JobResult:
-        with self._turn:
-            future = self.cluster.submit(f"{self.name}-{job.position.offset:012}", job, self.budget.left, self._secret)
-            result = self._result(future, job.spec.server.max_retry_seconds)
-            if self.budget.left is not None:
-                self.budget.left -= sum(chunk.count for chunk in result.chunks)
-        self.progress.add(size=result.bytes, resumes=result.resumes)
-        for level, text in result.logged:
-            logger.log(level, "%s", text)
-        for kind, count in result.issues.items():
-            self.issues.add(kind, count)
-        return result
-
-    def _result(self, future: Any, patience: float) -> JobResult:  # noqa: ANN401 - a future of Dask
-        done = threading.Event()
-        future.add_done_callback(lambda _: done.set())
-        until = time.monotonic() + patience
+    spec, server, issues = job.spec, job.spec.server, ValueIssues()
+    if server.tap_version != TAP_VERSION:
+        raise ConfigError(
+            f"a worker has tap-redivis {TAP_VERSION}, and the tap is {server.tap_version}",
+            where="batch_config.scheduler",
+            hint="Install the same version on all workers",
+        )
+    api = Api(server.endpoint, token, timeout=server.timeout, max_retry_seconds=server.max_retry_seconds)
+    codec = RowCodec(spec.request.table, spec.columns, spec.rules, issues)
+    codec = codec.fitted(spec.columns, all_must_come=spec.all_must_come)
+    worker = LocalWorker(api, codec, RowBudget(max_rows), ReadProgress())
+    chunks: list[Chunk] = []
+    end: StreamEnd | None = None
+    error: Exception | None = None
+    with _logged() as lines, _set_when(worker.stop, is_cancelled):
         try:
-            while not done.wait(_SECONDS_BETWEEN_LOOKS):
-                if self.stop.is_set():
-                    raise Unwanted
-                if self.cluster.workers:
-                    until = time.monotonic() + patience
-                elif time.monotonic() > until:
-                    raise self._failed(f"it has had no workers for {patience:.0f} seconds", "Start workers")
-            return self._taken(future)
-        finally:
-            future.release()
-
-    def _taken(self, future: Any) -> JobResult:  # noqa: ANN401 - a future of Dask
-        from concurrent.futures import CancelledError  # noqa: PLC0415 - few users have a cluster
-
-        from distributed import KilledWorker  # noqa: PLC0415 - the same
-
-        try:
-            result: JobResult = future.result()
-        except RedivisError:
+            until = time.monotonic() + _SECONDS_A_JOB
+            for message in worker.run(job):
+                if isinstance(message, StreamEnd):
+                    end = message
+                    break
+                chunks.append(message)
+                if time.monotonic() >= until:
+                    break  # the generator is closed when it is forgotten: it removes the file under way
+        except (RedivisError, SessionGone) as caught:
+            error = caught  # the files before it are good
+        except BaseException:
+            for chunk in chunks:
+                if spec.output:
+                    spec.output.discard(chunk)  # the tap does not know of it
             raise
-        except CancelledError as error:
-            raise self._failed("the connection to the scheduler was lost", "Run again: the load goes on") from error
-        except KilledWorker as error:
-            hint = "Look at the workers' logs: is their memory short? Then run again: the load goes on"
-            raise self._failed("the workers that had a job were ended, one after another", hint) from error
-        except Exception as error:
-            words = one_line(redacted(f"{type(error).__name__}: {error}"), 300).rstrip(".")
-            hint = "Are scheduler and workers of the same versions of Python, Dask and tap-redivis as the tap?"
-            raise self._failed(f"a job failed on it ({words})", hint) from error
-        return result
+    cause = error and error.__cause__
+    counts = worker.progress
+    return JobResult(tuple(chunks), end, counts.bytes, counts.resumes, issues.counts, tuple(lines), error, cause)
 
-    def _failed(self, what: str, hint: str) -> ClusterError:
-        return ClusterError(f"the Dask cluster: {what}", where=self.cluster.address, hint=hint)
+
+@contextmanager
+def _set_when(stop: threading.Event, condition: Callable[[], bool]) -> Iterator[None]:
+    # A reader that waits before another try looks at the event only.
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(_SECONDS_BETWEEN_LOOKS):
+            if condition():
+                stop.set()
+                return
+
+    threading.Thread(target=look, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+@contextmanager
+def _logged() -> Iterator[list[tuple[int, str]]]:
+    # A worker may run other jobs in other threads: only this one's lines are for the tap.
+    lines: list[tuple[int, str]] = []
+    thread = threading.get_ident()
+
+    def keep(record: logging.LogRecord) -> bool:
+        if record.thread == thread:
+            lines.append((record.levelno, record.getMessage()))
+        return True
+
+    logger.addFilter(keep)
+    try:
+        yield lines
+    finally:
+        logger.removeFilter(keep)

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Protocol
+from typing import Any, Protocol
 
 from tap_redivis.client.http import Api, Body
 from tap_redivis.model.columns import Column, KeyValue, ValueRules
@@ -21,13 +21,8 @@ from tap_redivis.wire.rows import Rows
 TAP_VERSION = version("tap-redivis")
 
 
-class Content(Protocol):
-    """What a chunk holds: rows, or a file of rows that nobody can see yet."""
-
-    @property
-    def size(self) -> int:
-        """Bytes, about."""
-        ...
+class Unwanted(Exception):
+    """Nobody takes rows any more: the table failed, or has as many rows as it may have."""
 
 
 @dataclass(frozen=True)
@@ -38,41 +33,30 @@ class Chunk:
         stream: Id of the read stream.
         count: Number of rows.
         last_digest: Digest of the last row.
-        content: The rows, or the file that holds them.
+        content: The rows, or the unpublished file that holds them; its ``size`` is in bytes.
         highest: The highest replication key in them; None without a replication key, or if all are null.
     """
 
     stream: str
     count: int
     last_digest: str
-    content: Content
+    content: Any
     highest: KeyValue | None = None
 
 
 @dataclass(frozen=True)
 class StreamEnd:
-    """A read stream ended properly.
-
-    Attributes:
-        stream: Id of the read stream.
-        has_sentinel: Whether a sentinel proved the end; without one, only the count of rows can.
-    """
+    """A read stream ended properly; without a sentinel, only the count of rows can prove it."""
 
     stream: str
     has_sentinel: bool
 
 
 class Output(Protocol):
-    """Turns the rows of a read stream into something else where they are read; it can be pickled."""
+    """Turns rows into files where they are read; it can be pickled. The room ``batch``, above this one, has it."""
 
     def chunks(self, stream: str, offset: int, blocks: Iterator[Rows]) -> Iterator[Chunk]:
-        """Turn rows into chunks.
-
-        Args:
-            stream: Id of the read stream.
-            offset: Offset of the first row in it.
-            blocks: The rows.
-        """
+        """Turn the rows of a read stream, from an offset on, into chunks."""
         ...
 
     def discard(self, chunk: Chunk) -> None:
@@ -109,7 +93,7 @@ class JobSpec:
         columns: The columns, in the order that rows have them.
         rules: What to do with values that targets cannot take.
         all_must_come: Whether a body that lacks a column is an error.
-        key: The replication key; None if there is none.
+        key: The replication key.
         output: What the rows become; None: they stay rows.
     """
 
@@ -124,13 +108,7 @@ class JobSpec:
 
 @dataclass(frozen=True)
 class ReadJob:
-    """One read stream, from a position on.
-
-    Attributes:
-        spec: What the job has in common with the others of its load.
-        stream: Id of the read stream.
-        position: The position to read from.
-    """
+    """One read stream, from a position on."""
 
     spec: JobSpec
     stream: str
@@ -155,6 +133,7 @@ class Worker(Protocol):
 
         Raises:
             SessionGone: The read stream is not there any more, or does not continue where it stopped.
+            Unwanted: Nobody takes rows any more.
             RedivisError: It failed; the chunks before that have been given.
         """
         ...
@@ -162,7 +141,7 @@ class Worker(Protocol):
 
 @dataclass
 class LocalWorker:
-    """Runs jobs in the thread that asks for their chunks.
+    """Runs jobs in the thread that asks for their chunks (see ``Worker``).
 
     Attributes:
         api: The server.
@@ -181,7 +160,7 @@ class LocalWorker:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self, job: ReadJob) -> Iterator[Chunk | StreamEnd]:
-        """Run a job (see ``Worker``)."""
+        """Run a job."""
         request = job.spec.request
         names = request.variables or [column.name for column in self.codec.columns]
         decoder = decoder_for(request.wire_format, self.codec, names)
@@ -196,11 +175,6 @@ class LocalWorker:
             yield StreamEnd(job.stream, decoder.has_sentinel)
 
     def _wanted(self, blocks: Iterator[Rows]) -> Iterator[Rows]:
-        """Pass rows on until nobody takes them, or as many as allowed have been read.
-
-        Raises:
-            Unwanted: Nobody takes rows any more.
-        """
         for block in blocks:
             if self.stop.is_set():
                 raise Unwanted
@@ -213,10 +187,6 @@ class LocalWorker:
                 return
         if self.stop.is_set():  # which may be why there are no more rows
             raise Unwanted
-
-
-class Unwanted(Exception):
-    """Nobody takes rows any more: the table failed, or has as many rows as it may have."""
 
 
 def _row_chunks(job: ReadJob, blocks: Iterator[Rows]) -> Iterator[Chunk]:

@@ -1,4 +1,7 @@
-"""Read the streams of one read session side by side, and prove that all rows came."""
+"""The read streams of one session, read side by side → chunks for the thread that writes, and the proof of all rows.
+
+Reading threads put chunks into a bounded queue, so that memory stays flat however slowly the target takes them.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,20 @@ import logging
 import queue
 import threading
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 
 from tap_redivis.errors import Incomplete
 from tap_redivis.model.reads import ROWS_STREAM, StreamPosition
-from tap_redivis.reading.chunk_queue import ChunkQueue
-from tap_redivis.reading.counting import ReadProgress
 from tap_redivis.reading.jobs import Chunk, JobSpec, ReadJob, StreamEnd, Unwanted, Worker
 from tap_redivis.reading.read_stream import SessionGone
 
 logger = logging.getLogger("tap-redivis")
 
-_LOOKS_FOR_MISSING_ROWS = 2  # in vain, one after another
+_LOOKS_FOR_MISSING_ROWS = 2  # in vain, one after another: then the table ends with an error (design §7.11)
+_WAITING_BYTES = 4 * 1024 * 1024
+_SECONDS_BETWEEN_LOOKS = 0.2
+
+_Message = Chunk | StreamEnd | BaseException
 
 
 class SessionReader:
@@ -27,7 +32,7 @@ class SessionReader:
         worker: Runs the jobs.
         spec: What all jobs have in common.
         positions: Where each stream stands, by id, in the session's order.
-        expected: Rows that there are in all; None if nobody says.
+        expected: Number of all rows; None if the server does not say.
     """
 
     def __init__(
@@ -37,18 +42,14 @@ class SessionReader:
         self._spec = spec
         self._positions = dict(positions)
         self._expected = expected
-        self._queue = ChunkQueue(worker.stop)
+        self._queue = _ChunkQueue(worker.stop)
         self._ends: Counter[bool] = Counter()
-        worker.progress.received = self._received
-
-    @property
-    def progress(self) -> ReadProgress:
-        """How far the reading is."""
-        return self._worker.progress
+        self.progress = worker.progress
+        self.progress.received = self._received
 
     @property
     def proof(self) -> str:
-        """Say in words what proves that all rows came."""
+        """What proves that all rows came, in words."""
         with_sentinel = f"{self._ends[True]} of {self._ends.total()} streams ended with a sentinel"
         return f"{with_sentinel}, {'nobody said how many rows' if self._expected is None else 'the count agrees'}"
 
@@ -69,7 +70,7 @@ class SessionReader:
             self._worker.stop.set()
 
     def _look_for_missing_rows(self) -> Iterator[Chunk | StreamEnd]:
-        """Read on at each stream's end: a body that ends early at a row's end shows only in the count (§8.1.6)."""
+        # redivis-api §8.1.6: a body without a sentinel that ends early, at a row's end, shows only in the count.
         looks = 0
         while self._expected is not None and self._received < self._expected and looks < _LOOKS_FOR_MISSING_ROWS:
             if ROWS_STREAM in self._positions:
@@ -118,10 +119,9 @@ class SessionReader:
     def _count(self, chunk: Chunk) -> None:
         position = self._positions[chunk.stream]
         self._positions[chunk.stream] = position.advance(chunk.count, chunk.last_digest)
-        self._worker.progress.received += chunk.count
+        self.progress.received += chunk.count
 
     def _work(self, waiting: queue.SimpleQueue[str]) -> None:
-        """Read waiting streams one after another, in a thread of its own."""
         try:
             while not self._worker.stop.is_set():
                 stream = waiting.get_nowait()
@@ -133,3 +133,41 @@ class SessionReader:
         except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that writes
             if not self._worker.stop.is_set():  # else nobody hears of it, and it would keep the body open
                 self._queue.put(error)
+
+
+class _ChunkQueue:
+    """Holds at most ``_WAITING_BYTES``, or one chunk that is larger; the chunk that is being written counts too."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+        self._messages: queue.SimpleQueue[_Message] = queue.SimpleQueue()
+        self._room = threading.Condition()
+        self._waiting = 0
+        self._taken = 0
+
+    def put(self, message: _Message) -> None:
+        size = _size(message)
+        with self._room:
+            self._wait_while(lambda: self._waiting and self._waiting + size > _WAITING_BYTES)
+            self._waiting += size
+        self._messages.put(message)
+        del message  # a large chunk must not be kept by the thread that waits below
+        if size > _WAITING_BYTES:  # the thread would decode its next rows beside the large chunk
+            with self._room:
+                self._wait_while(lambda: self._waiting)
+
+    def get(self) -> _Message:
+        with self._room:
+            self._waiting -= self._taken  # who asks for the next message has written the one before
+            self._room.notify_all()
+        message = self._messages.get()
+        self._taken = _size(message)
+        return message
+
+    def _wait_while(self, condition: Callable[[], object]) -> None:
+        while condition() and not self._stop.is_set():
+            self._room.wait(_SECONDS_BETWEEN_LOOKS)
+
+
+def _size(message: _Message) -> int:
+    return message.content.size if isinstance(message, Chunk) else 0

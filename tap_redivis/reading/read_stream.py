@@ -1,4 +1,4 @@
-"""Read one read stream to its end: bytes in pieces → rows, taken up again at the offset after every break."""
+"""One read stream, from an offset to its end: bytes in pieces → rows, resumed at the offset after every break."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 
 from tap_redivis.client.http import Api, Body
 from tap_redivis.client.read_sessions import address_of
@@ -22,10 +23,11 @@ class SessionGone(Exception):
     """The read session, or a stream of it, is not there any more: what was read of the table cannot be continued."""
 
 
+@dataclass
 class StreamReader:
     """Reads one read stream, in whatever thread asks for the rows.
 
-    Args:
+    Attributes:
         api: The server.
         request: What the stream is part of.
         stream: The stream's id, or ``ROWS_STREAM``.
@@ -35,24 +37,13 @@ class StreamReader:
         body: The answer with all of its rows, if it was opened ahead.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what it needs to know
-        self,
-        api: Api,
-        request: ReadRequest,
-        stream: str,
-        decoder: Decoder,
-        stop: threading.Event,
-        progress: ReadProgress,
-        body: Body | None = None,
-    ) -> None:
-        self._api = api
-        self._request = request
-        self._stream = stream
-        self._decoder = decoder
-        self._stop = stop
-        self._progress = progress
-        self._opened = body
-        self._watch = Watch(request.timeout)
+    api: Api
+    request: ReadRequest
+    stream: str
+    decoder: Decoder
+    stop: threading.Event
+    progress: ReadProgress
+    body: Body | None = None
 
     def rows(self, position: StreamPosition) -> Iterator[Rows]:
         """Give all rows from a position on.
@@ -62,10 +53,11 @@ class StreamReader:
             ApiError: The server refused, or the retry budget is used up.
             DataError: A row is damaged twice, too large, or not of its type.
         """
-        budget = RetryBudget(self._api.max_retry_seconds)
+        budget = RetryBudget(self.api.max_retry_seconds)
+        self._watch = Watch(self.request.timeout)
         offset, last = position.offset, position.last
         damaged_at: int | None = None
-        while not self._stop.is_set():
+        while not self.stop.is_set():
             begin = offset
             try:
                 for rows in self._go_on(offset, last):
@@ -86,24 +78,21 @@ class StreamReader:
             self._wait(offset, budget, failure)
 
     def _cut_off(self, *, rows_read: int) -> bool:
-        """Whether a body that ended cleanly was cut off at the border of a record batch (redivis-api §8.1.6).
-
-        One without a sentinel, but without rows too, may be the end as a server tells it that knows no sentinel: that
-        is for the count to prove.
-        """
-        is_session_arrow = self._request.wire_format == "arrow" and self._stream != ROWS_STREAM
-        return is_session_arrow and not self._decoder.has_sentinel and rows_read > 0
+        # redivis-api §8.1.6: no sentinel means that the body was cut off at the border of a record batch. Without rows
+        # too, it may be the end as a server tells it that knows no sentinel: that is for the count to prove.
+        is_session_arrow = self.request.wire_format == "arrow" and self.stream != ROWS_STREAM
+        return is_session_arrow and not self.decoder.has_sentinel and rows_read > 0
 
     def _wait(self, offset: int, budget: RetryBudget, failure: TransientError) -> None:
-        if self._stream == ROWS_STREAM and offset:
+        if self.stream == ROWS_STREAM and offset:
             raise SessionGone(f"/rows cannot resume: {failure}")
         delay = budget.next_delay(failure.wait)
         if delay is None:
-            raise self._api.unavailable(self._request.table, failure)
-        self._progress.add(resumes=1)
+            raise self.api.unavailable(self.request.table, failure)
+        self.progress.add(resumes=1)
         text = "%s: %s; read stream %s goes on at row %d in %.1f s"
-        logger.warning(text, self._request.table, failure, self._stream, offset, delay)
-        self._stop.wait(delay)
+        logger.warning(text, self.request.table, failure, self.stream, offset, delay)
+        self.stop.wait(delay)
 
     def _go_on(self, offset: int, last: str | None) -> Iterator[Rows]:
         """Read from an offset on, by way of the row before it, which must be the one that was read last.
@@ -117,7 +106,7 @@ class StreamReader:
         blocks = self._open(offset - 1)
         for rows in blocks:
             if rows.first(1).last_digest != last:
-                raise SessionGone(f"read stream {self._stream} does not go on at row {offset} where it was left")
+                raise SessionGone(f"read stream {self.stream} does not go on at row {offset} where it was left")
             if rows.count > 1:
                 yield rows.without_first(1)
             del rows
@@ -125,7 +114,6 @@ class StreamReader:
         yield from blocks
 
     def _open(self, offset: int) -> Iterator[Rows]:
-        """Read one body from an offset; where the server refuses the offset, from the start, and skip."""
         try:
             yield from self._body(offset)
         except QuotaExceeded:
@@ -133,13 +121,13 @@ class StreamReader:
         except (Refused, Forbidden, NotFound) as refusal:
             if not offset or not isinstance(refusal, Refused):
                 raise SessionGone(refusal.what) from refusal
+            # redivis-api §8.1.3: an offset may be refused, the start never (§8.1.16).
             text = "%s: %s; reading stream %s again from its start"
-            logger.warning(text, self._request.table, refusal, self._stream)
+            logger.warning(text, self.request.table, refusal, self.stream)
             yield from self._skipping(offset)
 
     def _skipping(self, offset: int) -> Iterator[Rows]:
-        """Read from the start and leave out what was read before: rows of a stream keep their order (§8.1.10)."""
-        skip = offset
+        skip = offset  # redivis-api §8.1.10: rows of a stream keep their order
         try:
             for rows in self._body(0):
                 if skip < rows.count:
@@ -151,19 +139,19 @@ class StreamReader:
             raise SessionGone(refusal.what) from refusal
 
     def _body(self, offset: int) -> Iterator[Rows]:
-        opened, self._opened = self._opened, None
-        with closing(opened or self._api.open(*address_of(self._request, self._stream, offset))) as body:
+        opened, self.body = self.body, None
+        with closing(opened or self.api.open(*address_of(self.request, self.stream, offset))) as body:
             self._watch.restart()
-            yield from self._decoder.rows(self._watch.over(self._counted(body.pieces())), offset)
+            yield from self.decoder.rows(self._watch.over(self._counted(body.pieces())), offset)
 
     def _counted(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         for piece in pieces:
-            self._progress.add(size=len(piece))
+            self.progress.add(size=len(piece))
             yield piece
 
     def _damaged(self, offset: int, error: DamagedRow) -> DataError:
         return DataError(
-            f"read stream {self._stream} is damaged at row {offset}, twice in the same way: {error}",
-            where=self._request.table,
+            f"read stream {self.stream} is damaged at row {offset}, twice in the same way: {error}",
+            where=self.request.table,
             hint="Run again; if it stays, tell Redivis",
         )

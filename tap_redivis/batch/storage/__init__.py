@@ -1,4 +1,4 @@
-"""Where BATCH files go: a folder or a bucket; each file appears complete, at once, or not at all."""
+"""Where BATCH files go, found by its URL: a folder or a bucket; each file appears complete, at once, or not at all."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from tap_redivis.batch.storage.common import Closed, FinishedFile, PendingFile, Storage
-from tap_redivis.errors import ConfigError
 
 __all__ = ["Closed", "FinishedFile", "PendingFile", "Storage", "storage_at"]
-
-_ROOT = "batch_config.storage.root"
 
 
 def storage_at(root: str, prefix: str, file_bytes: int) -> Storage:
@@ -25,22 +22,11 @@ def storage_at(root: str, prefix: str, file_bytes: int) -> Storage:
         ConfigError: There is none, or it needs something that is not installed.
     """
     parts = urlsplit(root)
+    # Each kind imports what the others do without: locks of Unix, or fsspec.
     if parts.scheme == "file" or "://" not in root:
-        from tap_redivis.batch.storage.folder import Folder  # noqa: PLC0415 - one kind is enough
+        from tap_redivis.batch.storage.folder import Folder  # noqa: PLC0415 - see above
 
         return Folder(Path(unquote(parts.path) if parts.scheme == "file" else root), prefix)
-    from tap_redivis.batch.storage.buckets import KINDS, bucket_at  # noqa: PLC0415 - one kind is enough
+    from tap_redivis.batch.storage.buckets import bucket_at  # noqa: PLC0415 - see above
 
-    if parts.scheme not in KINDS:
-        raise ConfigError(
-            f"{parts.scheme}:// is no storage that this tap knows",
-            where=_ROOT,
-            hint=f"Name a folder, or a URL that begins with {', '.join(f'{kind}://' for kind in KINDS)}",
-        )
-    if parts.query or parts.username or parts.password or not parts.netloc:
-        raise ConfigError(
-            "it must be a bucket and a path, without credentials",
-            where=_ROOT,
-            hint="Credentials come from the environment or from profiles",
-        )
     return bucket_at(root, prefix, file_bytes)

@@ -10,28 +10,114 @@ import logging
 import re
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from importlib import import_module
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import fsspec
 from fsspec.asyn import sync
 from fsspec.spec import AbstractBufferedFile
 
-from tap_redivis.batch.storage.bucket_errors import NoAccount, NoSuchUpload, bucket_errors, is_denied
-from tap_redivis.batch.storage.common import FinishedFile, Storage
+from tap_redivis.batch.storage.common import Closed, FinishedFile, Storage
 from tap_redivis.errors import ConfigError, StorageError
 
 logger = logging.getLogger("tap-redivis")
 
-_ABANDONED_AFTER = timedelta(hours=24)
-"""Age from which on an upload cannot be of a load that goes on: a read session lives for six hours."""
-
+_ROOT = "batch_config.storage.root"
+_ABANDONED_AFTER = timedelta(hours=24)  # of a load that goes on no upload is as old: a read session lives for six hours
 _PART_BYTES = 8 * 1024 * 1024
 _PARTS = 5000  # S3 has 10,000; a file may become larger than it should be by one block of rows
 _NUMBERS = re.compile(r"-\d+-\d{2,}-\d{12}\.(?:jsonl|jsonl\.gz|parquet|arrow)$")
 _TALKATIVE = ("aiobotocore", "azure", "boto3", "botocore", "fsspec", "gcsfs", "google", "s3fs")
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+_CREDENTIALS = "Check the credentials in the environment or the profile"
+_ACCESS = "Let the tap's credentials write there, or set batch_config.storage.root to another place"
+_BUCKET = "Create it, or set batch_config.storage.root to another one"
+_NETWORK = "Check the endpoint and the network, and run again: the load goes on after its last complete file"
+_AGAIN = "Run again: the load goes on after its last complete file"
+_OTHER_RUN = "End the other run that loads the same there, and run again"
+_ACCOUNT = "Set AZURE_STORAGE_ACCOUNT_NAME, or AZURE_STORAGE_CONNECTION_STRING, and run again"
+_CHECK = "Check batch_config.storage.root and the credentials, and run again"
+
+
+class NoAccount(Exception):
+    """The environment does not say which account of Azure it is."""
+
+
+class NoSuchUpload(Exception):
+    """The upload that should be completed is gone."""
+
+
+_DENIED = "access is denied"
+_KNOWN: list[tuple[str, str, str]] = [
+    (_DENIED, _ACCESS, "AccessDenied AllAccessDisabled AuthorizationFailure AuthorizationPermissionMismatch"),
+    (_DENIED, _ACCESS, "403 PermissionError"),
+    ("the bucket does not exist", _BUCKET, "NoSuchBucket 404 FileNotFoundError"),
+    ("the container does not exist", _BUCKET, "ContainerNotFound ContainerBeingDeleted"),
+    ("that is no name of a bucket", _CHECK, "InvalidBucketName ParamValidationError"),
+    ("the region is not valid", "Check AWS_DEFAULT_REGION", "InvalidRegionError"),
+    ("the upload was aborted by another run", _OTHER_RUN, "NoSuchUpload 410"),
+    ("the upload was overwritten by another run", _OTHER_RUN, "InvalidBlockList"),
+    ("the credentials are not valid", _CREDENTIALS, "InvalidAccessKeyId SignatureDoesNotMatch InvalidToken 401"),
+    ("the credentials are not valid", _CREDENTIALS, "AuthenticationFailed ClientAuthenticationError GoogleAuthError"),
+    ("the credentials have expired", _CREDENTIALS, "ExpiredToken TokenRetrievalError RefreshError"),
+    ("the credentials are not complete", _CREDENTIALS, "PartialCredentialsError"),
+    ("the profile is not in the configuration of AWS", _CREDENTIALS, "ProfileNotFound"),
+    ("there are no credentials", _CREDENTIALS, "NoCredentialsError DefaultCredentialsError CredentialUnavailableError"),
+    ("no account is named, or the connection string is not valid", _ACCOUNT, "NoAccount"),
+    ("the server is not able to answer", _AGAIN, "SlowDown ServiceUnavailable InternalError ServerBusy 429 500 503"),
+    ("the server cannot be reached", _NETWORK, "ServiceRequestError EndpointConnectionError ClientConnectorError"),
+    ("the server cannot be reached", _NETWORK, "ConnectTimeoutError ReadTimeoutError FSTimeoutError TimeoutError"),
+    ("the server cannot be reached", _NETWORK, "ClientConnectorDNSError ServerDisconnectedError"),
+]
+"""What an error is, what to do, and its signs: codes of the stores, statuses, and names of exceptions."""
+
+_SAID = {sign: (what, hint) for what, hint, signs in _KNOWN for sign in signs.split()}
+
+
+@contextmanager
+def bucket_errors(where: str) -> Iterator[None]:
+    """Turn errors of an object store's library into one ``StorageError``, with nothing of credentials in it."""
+    try:
+        yield
+    except (StorageError, Closed):
+        raise
+    except Exception as error:
+        what, hint = _said(error)
+        raise StorageError(f"a BATCH file cannot be written: {what}", where=where, hint=hint) from error
+
+
+def _said(error: BaseException) -> tuple[str, str]:
+    signs = [sign for each in _chain(error) for sign in _signs(each)]
+    return next((_SAID[sign] for sign in signs if sign in _SAID), (signs[0], _CHECK))
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    # The first error knows most: the libraries turn what the store says into what Python says.
+    if (cause := error.__cause__ or (None if error.__suppress_context__ else error.__context__)) is not None:
+        yield from _chain(cause)
+    yield error
+
+
+def _signs(error: BaseException) -> Iterator[str]:
+    # Texts of errors are left out, since they may hold what was sent.
+    response = getattr(error, "response", None)
+    if isinstance(response, dict):  # botocore
+        yield str(response.get("Error", {}).get("Code"))
+    for name in ("error_code", "code", "status_code"):
+        value = getattr(error, name, None)
+        if isinstance(value, (str, int)):
+            yield str(getattr(value, "value", value))  # Azure's codes are enums
+    if str(error).startswith("Forbidden: "):  # gcsfs says 403 in no other way
+        yield "403"
+    yield from (kind.__name__ for kind in type(error).__mro__)
+
+
+# --- buckets ---------------------------------------------------------------------------------------------------------
 
 
 class Bucket(Storage):
@@ -49,7 +135,7 @@ class Bucket(Storage):
     def __init__(self, root: str, prefix: str, file_bytes: int) -> None:
         super().__init__(prefix)
         self._root = root
-        self._bucket = root.partition("://")[2].partition("/")[0]
+        self._bucket = urlsplit(root).netloc
         self._part_bytes = part_bytes(file_bytes)
         self._fs: Any = self._connect()
 
@@ -63,12 +149,13 @@ class Bucket(Storage):
             with self.errors(self._root):
                 self._abort_unfinished(of_others=True)
         except StorageError as error:
-            if not is_denied(error.__cause__):
+            # Who may write need not have the right to list; then a rule of the bucket has to abort them.
+            if error.__cause__ is None or _said(error.__cause__)[0] != _DENIED:
                 raise
             logger.debug("%s: unfinished uploads cannot be listed", self._root, exc_info=True)
 
     def url(self, name: str) -> str:
-        """Say where a file is once it is published."""
+        """Return where a file is once it is published."""
         return f"{self._root.rstrip('/')}/{name}"
 
     def _open(self, name: str) -> Any:  # noqa: ANN401 - a file of fsspec
@@ -100,7 +187,7 @@ class Bucket(Storage):
         return self.url(name).partition("://")[2]
 
     def _connect(self) -> Any:  # noqa: ANN401 - a file system of fsspec
-        return fsspec.filesystem(self._root.partition("://")[0], skip_instance_cache=True)
+        return fsspec.filesystem(urlsplit(self._root).scheme, skip_instance_cache=True)
 
     def _abort_unfinished(self, *, of_others: bool) -> None:
         """Abort unfinished uploads of the load, and old ones of others; where none are listed, ask for the bucket."""
@@ -128,7 +215,7 @@ class S3(Bucket):
                     self._fs.abort_mpu(self._bucket, key, each["UploadId"])
 
     def _unfinished(self) -> Iterator[dict[str, Any]]:
-        """List the uploads below the root; s3fs itself lists a thousand of the bucket."""
+        # s3fs itself lists no more than a thousand, of the whole bucket.
         folder = self._path("").removeprefix(f"{self._bucket}/")
         place: dict[str, str] = {}
         while True:
@@ -191,7 +278,6 @@ class _AzureFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no t
         return True
 
     def commit(self) -> None:
-        """Let the blob appear."""
         self._of_blob("commit_block_list", self.blocks)
 
     def _of_blob(self, method: str, *arguments: object) -> None:
@@ -200,8 +286,7 @@ class _AzureFile(AbstractBufferedFile):  # type: ignore[misc]  # fsspec has no t
 
 
 def _call(azure: Any, client: Any, method: str, *arguments: object) -> None:  # noqa: ANN401 - adlfs and its clients
-    """Let a client of Azure do something, in the thread of adlfs."""
-
+    # The clients are bound to the event loop that adlfs runs in a thread.
     async def call() -> None:
         async with client:
             await getattr(client, method)(*arguments)
@@ -209,24 +294,31 @@ def _call(azure: Any, client: Any, method: str, *arguments: object) -> None:  # 
     sync(azure.loop, call)
 
 
-KINDS: dict[str, type[Bucket]] = {"s3": S3, "gs": GoogleStorage, "az": Azure}
-"""Object stores by the scheme of their URLs."""
+_KINDS: dict[str, type[Bucket]] = {"s3": S3, "gs": GoogleStorage, "az": Azure}
 
 
 def bucket_at(root: str, prefix: str, file_bytes: int) -> Bucket:
-    """Find the bucket that a URL means (see ``storage_at``).
-
-    Raises:
-        ConfigError: What it needs is not installed.
-    """
-    scheme = root.partition("://")[0]
-    kind = KINDS[scheme]
+    """Find the bucket that a URL means (see ``storage_at``)."""
+    parts = urlsplit(root)
+    kind = _KINDS.get(parts.scheme)
+    if kind is None:
+        raise ConfigError(
+            f"{parts.scheme}:// is no storage that this tap knows",
+            where=_ROOT,
+            hint=f"Name a folder, or a URL that begins with {', '.join(f'{each}://' for each in _KINDS)}",
+        )
+    if parts.query or parts.username or parts.password or not parts.netloc:
+        raise ConfigError(
+            "it must be a bucket and a path, without credentials",
+            where=_ROOT,
+            hint="Credentials come from the environment or from profiles",
+        )
     try:
         import_module(kind.module)
     except ImportError as error:
         raise ConfigError(
-            f"{scheme}:// needs the extra {kind.extra}, which is not installed ({error})",
-            where="batch_config.storage.root",
+            f"{parts.scheme}:// needs the extra {kind.extra}, which is not installed ({error})",
+            where=_ROOT,
             hint=f"pip install 'tap-redivis[{kind.extra}]'",
         ) from error
     for name in _TALKATIVE:  # what they say of requests may hold credentials; gcsfs tells errors too that it raises
@@ -236,10 +328,10 @@ def bucket_at(root: str, prefix: str, file_bytes: int) -> Bucket:
 
 
 def part_bytes(file_bytes: int) -> int:
-    """Say how large the parts of files of some size are."""
+    """Return the bytes of the parts of a file."""
     return max(_PART_BYTES, file_bytes // _PARTS)
 
 
 def is_a_file_of_ours(name: str) -> bool:
-    """Whether a name is one that this tap gives to files: it ends with load, read stream and row."""
+    """Whether a name ends as this tap ends those of files: with load, read stream and row."""
     return _NUMBERS.search(name) is not None

@@ -17,7 +17,7 @@ _WRITE_BYTES = 1024 * 1024  # fsspec would hold a large write beside the part th
 
 
 class Closed(Exception):
-    """The load has ended: no file of it is wanted any more."""
+    """The load has ended, and its files are not wanted any more."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,12 @@ class FinishedFile:
     """A complete file that readers do not see yet; any process of the load can publish it.
 
     Attributes:
-        url: Where it is once it is published.
         name: Its name below the root.
         size: Its bytes.
-        id: What tells it from other attempts at the same file.
-        state: What its storage needs to publish or discard it. Whoever has it may write that file.
+        id: Tells it from other attempts at the same file.
+        state: What its storage needs to publish or discard it, which lets its holder write the file: it is not shown.
     """
 
-    url: str
     name: str
     size: int
     id: str
@@ -40,54 +38,77 @@ class FinishedFile:
 
 
 class PendingFile:
-    """A file that is being written, as fsspec opens it with ``autocommit=False``: readers do not see it."""
+    """A file that is being written, and that readers do not see; for pyarrow it looks like a file of Python.
+
+    Args:
+        storage: Its storage.
+        name: Its name below the root.
+        file: The file as fsspec opens it with ``autocommit=False``.
+    """
+
+    closed = False  # pyarrow asks
 
     def __init__(self, storage: Storage, name: str, file: Any) -> None:  # noqa: ANN401 - of fsspec, or like one of it
         self.id = uuid.uuid4().hex
         self.name = name
         self._storage = storage
-        self._where = storage.where(name)
         self._file = file
+        self._size = 0
         # fsspec begins an upload while it writes: a file that is discarded at that moment would leave it behind.
         self._lock = threading.Lock()
         self._is_wanted = True
+        self._is_mute = False
 
-    def write(self, data: Any) -> int:  # noqa: ANN401 - what has bytes
+    def write(self, data: Any) -> None:  # noqa: ANN401 - what has bytes
         """Write bytes.
 
         Raises:
             StorageError: They cannot be written.
-            Closed: The file has been discarded.
+            Closed: The storage has been closed.
         """
+        if self._is_mute:
+            return
         view = memoryview(data).cast("B")
         for start in range(0, len(view), _WRITE_BYTES):
             with self._wanted():
                 self._file.write(view[start : start + _WRITE_BYTES])
-        return len(view)
+        self._size += len(view)
+
+    def flush(self) -> None:
+        """Do nothing: pyarrow calls it."""
+
+    def close(self) -> None:
+        """Do nothing: pyarrow calls it for a file that it forgets, complete or not."""
 
     def finish(self) -> FinishedFile:
         """Bring all bytes to the storage.
 
         Raises:
-            StorageError: It cannot be written.
-            Closed: The file has been discarded.
+            StorageError: They cannot be written.
+            Closed: The storage has been closed.
         """
         with self._wanted():
             self._file.close()
             state = {name: getattr(self._file, name) for name in self._storage.kept}
-        return FinishedFile(self._storage.url(self.name), self.name, self._file.tell(), self.id, state)
+        return FinishedFile(self.name, self._size, self.id, state)
 
     def discard(self) -> None:
-        """Remove what was written, as far as that is possible."""
+        """Remove what was written, as far as possible; called by the thread that writes it."""
+        # pyarrow writes what it holds when it forgets the file, and prints errors of that.
+        self._is_mute = True
+        self.abort()
+
+    def abort(self) -> None:
+        """Do the same for a thread that hears of it, by ``Closed``, when it goes on writing."""
         with self._lock:
             self._is_wanted = False
-            with suppress(StorageError), self._storage.errors(self._where):
+            with suppress(StorageError), self._storage.errors(self._storage.where(self.name)):
                 self._file.discard()
             self._file.closed = True  # else fsspec sends what it still holds when the file is forgotten
 
     @contextmanager
     def _wanted(self) -> Iterator[None]:
-        with self._lock, self._storage.errors(self._where):
+        with self._lock, self._storage.errors(self._storage.where(self.name)):
             if not self._is_wanted:
                 raise Closed
             yield
@@ -123,7 +144,7 @@ class Storage(ABC):
 
         Raises:
             StorageError: It cannot be written.
-            Closed: The load has ended.
+            Closed: The storage has been closed.
         """
         _check_inside(name)
         with self._lock, self.errors(self.where(name)):
@@ -139,40 +160,40 @@ class Storage(ABC):
         Raises:
             StorageError: It cannot.
         """
-        _check_inside(file.name)
+        _check_inside(file.name)  # a worker of a cluster sent it
         with self.errors(self.where(file.name)):
             self._commit(file)
         self._pending.pop(file.id, None)
 
     def discard(self, file: FinishedFile) -> None:
-        """Remove a file that no message names, as far as that is possible."""
+        """Remove a file that no message names, as far as possible."""
         with suppress(StorageError), self.errors(self.where(file.name)):
             self._reopen(file).discard()
         self._pending.pop(file.id, None)
 
     def close(self, *, others: bool) -> None:
-        """Remove all files of the load that are not published, of other processes too if there are ``others``.
+        """Remove all files of the load that are not published, with ``others`` those of other processes too.
 
-        None can be created any more. Threads may still be writing some.
+        No file can be created any more. Threads may still be writing some.
         """
         with self._lock:
             self._is_closed = True
             pending = list(self._pending.values())
         for file in pending:
-            file.discard()
+            file.abort()
         self._remove_rest(others=others)
 
     @abstractmethod
     def url(self, name: str) -> str:
-        """Say where a file is once it is published."""
+        """Return where a file is once it is published."""
 
     def where(self, name: str) -> str:
-        """Say the same for people."""
+        """Return the same for people."""
         return self.url(name)
 
     @abstractmethod
     def _open(self, name: str) -> Any:  # noqa: ANN401 - of fsspec, or like one of it
-        """Open a file that has ``write``, ``tell``, ``close``, ``commit`` and ``discard`` as fsspec has them."""
+        """Open a file that has ``write``, ``close``, ``commit`` and ``discard`` as fsspec has them."""
 
     @abstractmethod
     def _reopen(self, file: FinishedFile) -> Any:  # noqa: ANN401 - the same
@@ -192,10 +213,7 @@ def absolute(root: str) -> str:
 
 
 def _check_inside(name: str) -> None:
-    """Refuse a name that leads out of the root: the version tag in it is the server's.
-
-    Links below the root are its owner's, so they are not resolved: without ``..`` nothing else leads out.
-    """
+    # The version tag in a name is the server's. Links below the root are their owner's, so they are not resolved.
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
         raise StorageError(

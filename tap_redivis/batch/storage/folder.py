@@ -25,7 +25,7 @@ _PARTIAL = ".partial"
 _GONE = ".gone"
 _LOCK = "lock"
 _BUFFER_BYTES = 256 * 1024
-_TRIES_FOR_LOCK = 20
+_TRIES_FOR_LOCK = 20  # another run that looks for abandoned files holds each lock for a moment
 _SECONDS_BETWEEN_TRIES = 0.05
 _ROOM = "Make room and run again: the load goes on after its last complete file"
 _RIGHTS = "Let the tap's user write there, or set batch_config.storage.root to another place"
@@ -68,15 +68,10 @@ class PartialFile:
         self.closed = sink is None
         self._path = path
         self._sink: Any = sink
-        self._size = 0
 
     def write(self, data: bytes) -> None:
         """Write bytes."""
-        self._size += self._sink.write(data)
-
-    def tell(self) -> int:
-        """Count the bytes that were written."""
-        return self._size
+        self._sink.write(data)
 
     def close(self) -> None:
         """Bring all bytes to the disk."""
@@ -112,7 +107,7 @@ class Folder(Storage):
         self._held: IO[bytes] | None = None
 
     def prepare(self) -> None:
-        """Make the folder and lock the load's own, and remove what killed runs left unfinished.
+        """Make the folder, lock the load's own, and remove what killed runs left unfinished.
 
         Raises:
             StorageError: It cannot be made, or another run loads the same there.
@@ -128,11 +123,11 @@ class Folder(Storage):
                     _remove_if_abandoned(path)
 
     def url(self, name: str) -> str:
-        """Say where a file is once it is published."""
+        """Return where a file is once it is published."""
         return (self._root / name).as_uri()
 
     def where(self, name: str) -> str:
-        """Say the same for people."""
+        """Return the same for people."""
         return str(self._root / name)
 
     def _open(self, name: str) -> PartialFile:
@@ -140,6 +135,7 @@ class Folder(Storage):
         return PartialFile(partial, self._root / name, partial.open("wb", buffering=_BUFFER_BYTES))
 
     def _reopen(self, file: FinishedFile) -> PartialFile:
+        # The worker that wrote it may have the folder at another path.
         return PartialFile(self._partial / file.state["partial"].name, self._root / file.name)
 
     def _remove_rest(self, *, others: bool) -> None:  # noqa: ARG002 - all of them are in the one folder
@@ -150,13 +146,14 @@ class Folder(Storage):
 
 
 def _locked_folder(folder: Path) -> IO[bytes]:
-    """Make a folder, and hold its lock for as long as the file that is returned is open."""
+    """Make a folder; its lock is held for as long as the returned file is open."""
     for number in range(_TRIES_FOR_LOCK):
         if number:
             time.sleep(_SECONDS_BETWEEN_TRIES)
         folder.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):  # taken for abandoned before it was locked
+        with suppress(FileNotFoundError):  # another run took it for abandoned before it was locked
             file = (folder / _LOCK).open("wb")
+            # The lock of a file that was removed meanwhile keeps nobody out.
             if _is_locked_now(file) and os.path.samestat((folder / _LOCK).stat(), os.fstat(file.fileno())):
                 return file
             file.close()
@@ -164,7 +161,6 @@ def _locked_folder(folder: Path) -> IO[bytes]:
 
 
 def _is_locked_now(file: IO[bytes]) -> bool:
-    """Take a file's lock; False where another process holds it, which may be looking whether it is abandoned."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -175,16 +171,15 @@ def _is_locked_now(file: IO[bytes]) -> bool:
 
 
 def _remove_if_abandoned(folder: Path) -> None:
-    """Remove the unfinished files of a load, unless a process that writes them still holds its lock."""
     with suppress(OSError):
         folder.rmdir()  # killed before there was a lock; else it is not empty
     with suppress(OSError), (folder / _LOCK).open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while the load goes on
         _remove(folder)
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder that others may be writing into: under another name nobody finds it."""
+    # Others may be writing into it: they do not find it under another name.
     gone = folder.with_name(f"{uuid.uuid4().hex}{_GONE}")
     with suppress(OSError):
         folder.rename(gone)
@@ -198,6 +193,7 @@ def _empty(folder: Path) -> None:
 
 
 def _sync_folder(path: Path) -> None:
+    # POSIX keeps a new name only once its folder is on the disk too.
     folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -12,8 +12,7 @@ import pytest
 from fsspec.spec import AbstractBufferedFile
 
 from tap_redivis.batch.storage import Closed
-from tap_redivis.batch.storage.bucket_errors import NoAccount, bucket_errors
-from tap_redivis.batch.storage.buckets import S3, is_a_file_of_ours, part_bytes
+from tap_redivis.batch.storage.buckets import S3, NoAccount, bucket_errors, is_a_file_of_ours, part_bytes
 from tap_redivis.errors import StorageError
 
 _NOW = datetime.now(timezone.utc)

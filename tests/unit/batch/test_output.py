@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tap_redivis.batch.columns import FileColumns
-from tap_redivis.batch.encodings import ArrowEncoder, ParquetEncoder, Sink
+from tap_redivis.batch.encodings import ArrowEncoder, ParquetEncoder
 from tap_redivis.batch.output import FileOutput
 from tap_redivis.batch.storage import Closed, storage_at
 from tap_redivis.batch.storage import folder as folder_module
@@ -164,10 +164,9 @@ def test_names_say_stream_load_read_stream_and_offset(tmp_path: Path) -> None:
 def test_what_all_rows_have_in_common_stands_in_each(tmp_path: Path) -> None:
     """In blocks that are larger and smaller than those before; also where there is no value."""
     constants = {"load": 7, "version": "v1.0 “ä”", "table": None}
-    schema = pa.schema([*_SCHEMA, ("load", pa.int64()), ("version", pa.string()), ("table", pa.string())])
     path = tmp_path / "file.arrow"
     with path.open("wb") as sink:
-        encoder = ArrowEncoder(Sink(sink), schema, FileColumns(7, row_key=False, constants=constants), None)
+        encoder = ArrowEncoder(sink, _SCHEMA, FileColumns(7, row_key=False, constants=constants), None)
         for first, count in ((0, 2), (2, 5), (7, 3)):
             encoder.write(_rows("arrow", first, count), 0, first)
         encoder.close()
@@ -179,7 +178,7 @@ def test_row_groups_are_written_as_soon_as_they_are_large(tmp_path: Path) -> Non
     """Whatever the size of the file, what is kept in memory is bounded."""
     path = tmp_path / "file.parquet"
     with path.open("wb") as sink:
-        encoder = ParquetEncoder(Sink(sink), _SCHEMA, _NO_COLUMNS, "zstd", group_bytes=1000)
+        encoder = ParquetEncoder(sink, _SCHEMA, _NO_COLUMNS, "zstd", group_bytes=1000)
         for number in range(10):
             encoder.write(_rows("parquet", number * 100, 100), 0, 0)
         encoder.close()
@@ -191,7 +190,7 @@ def test_row_groups_are_written_as_soon_as_they_are_large(tmp_path: Path) -> Non
 def test_a_dictionary_that_saves_nothing_is_given_up_soon(tmp_path: Path) -> None:
     """To look for values among those that were there costs more than to write them where nearly all differ."""
     with (tmp_path / "x").open("wb") as sink:
-        encoder = ParquetEncoder(Sink(sink), _SCHEMA, _NO_COLUMNS, None, 10**9)
+        encoder = ParquetEncoder(sink, _SCHEMA, _NO_COLUMNS, None, 10**9)
         encoder.write(_rows("parquet", 0, 100_000), 0, 0)
         encoder.close()
 
@@ -202,7 +201,7 @@ def test_a_dictionary_that_saves_nothing_is_given_up_soon(tmp_path: Path) -> Non
 def test_a_small_part_of_a_large_batch_does_not_keep_it_in_memory() -> None:
     large = _rows("parquet", 0, 100_000)
     with Path(os.devnull).open("wb") as sink:
-        encoder = ParquetEncoder(Sink(sink), _SCHEMA, _NO_COLUMNS, None, group_bytes=10**9)
+        encoder = ParquetEncoder(sink, _SCHEMA, _NO_COLUMNS, None, group_bytes=10**9)
         encoder.write(large.first(10), 0, 0)
 
         [kept] = encoder._kept  # noqa: SLF001 - what is held shows nowhere else

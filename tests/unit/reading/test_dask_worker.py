@@ -20,11 +20,10 @@ from tap_redivis.model.batch_settings import BatchSettings
 from tap_redivis.model.columns import Column, ValueRules
 from tap_redivis.model.reads import ReadRequest, StreamPosition
 from tap_redivis.planning.bookmarks import PartialLoad
-from tap_redivis.reading import dask_worker, remote_job
-from tap_redivis.reading.dask_worker import Cluster, Secret
+from tap_redivis.reading import dask_worker
+from tap_redivis.reading.dask_worker import Cluster, JobResult, Secret, run_job
 from tap_redivis.reading.jobs import JobSpec, ReadJob, Server, Unwanted
 from tap_redivis.reading.read_stream import SessionGone
-from tap_redivis.reading.remote_job import JobResult, run_job
 from tests.unit.conftest import MakeApi
 
 _NOW = datetime(2026, 1, 2, tzinfo=timezone.utc)
@@ -52,12 +51,8 @@ def test_a_secret_is_sent_and_not_shown() -> None:
         ("ws://scheduler:8786", False),
     ],
 )
-def test_a_token_goes_where_nobody_can_read_it_on_the_way(
-    address: str, *, is_private: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dask_worker, "_connected", lambda *_: None)
-
-    assert Cluster(address, 1).is_private == is_private
+def test_a_token_goes_where_nobody_can_read_it_on_the_way(address: str, *, is_private: bool) -> None:
+    assert Cluster(address, client=None).is_private == is_private
 
 
 def _job(emulator: Emulator, make_api: MakeApi, root: Path) -> ReadJob:
@@ -100,7 +95,7 @@ def test_a_job_ends_with_a_file_after_a_while(
 ) -> None:
     """Its files get their messages then; the next one goes on behind them."""
     job = _job(emulator, make_api, tmp_path)
-    monkeypatch.setattr(remote_job, "_SECONDS_A_JOB", 0)
+    monkeypatch.setattr(dask_worker, "_SECONDS_A_JOB", 0)
 
     result = run_job(job, None, emulator.token, lambda: False)
 
@@ -116,7 +111,7 @@ def test_a_job_whose_server_is_away_hears_that_nobody_wants_it(
 ) -> None:
     """It would wait for the server for ten minutes."""
     job = _job(emulator, make_api, tmp_path)
-    monkeypatch.setattr(remote_job, "_SECONDS_BETWEEN_LOOKS", 0.01)
+    monkeypatch.setattr(dask_worker, "_SECONDS_BETWEEN_LOOKS", 0.01)
 
     with pytest.raises(Unwanted):
         run_job(_at(job, endpoint="http://127.0.0.1:9"), None, emulator.token, lambda: True)
@@ -128,7 +123,7 @@ def test_a_job_that_nobody_wants_leaves_nothing(
     emulator: Emulator, make_api: MakeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither the file under way nor those that are complete, of which the tap does not know."""
-    monkeypatch.setattr(remote_job, "_SECONDS_BETWEEN_LOOKS", 0.0001)
+    monkeypatch.setattr(dask_worker, "_SECONDS_BETWEEN_LOOKS", 0.0001)
 
     with pytest.raises(Unwanted):
         run_job(_job(emulator, make_api, tmp_path), None, emulator.token, lambda: True)

@@ -52,14 +52,15 @@ def _request(wire_format: WireFormat = "jsonl", **changes: Any) -> ReadRequest:
     return replace(_REQUEST, wire_format=wire_format, **changes)
 
 
-def _reader(
+def _reader(  # noqa: PLR0913, PLR0917 - what it needs to know
     api: Api,
     request: ReadRequest,
     positions: Mapping[str, StreamPosition],
     expected: int | None = 1000,
     bodies: Mapping[str, Body] | None = None,
+    progress: ReadProgress | None = None,
 ) -> SessionReader:
-    return _session_reader(api, request, positions, expected, _COLUMNS, bodies)
+    return _session_reader(api, request, positions, expected, _COLUMNS, bodies, progress)
 
 
 def _session_reader(  # noqa: PLR0913, PLR0917 - what it needs to know
@@ -69,10 +70,11 @@ def _session_reader(  # noqa: PLR0913, PLR0917 - what it needs to know
     expected: int | None,
     columns: Sequence[Column],
     bodies: Mapping[str, Body] | None = None,
+    progress: ReadProgress | None = None,
 ) -> SessionReader:
     before = sum(position.offset for position in positions.values())
     budget = RowBudget(None if request.max_rows is None else request.max_rows - before)
-    worker = LocalWorker(api, codec(columns), budget, ReadProgress(), dict(bodies or {}))
+    worker = LocalWorker(api, codec(columns), budget, progress or ReadProgress(), dict(bodies or {}))
     spec = JobSpec(Server(api.endpoint, api.anonymous, 20.0, 20.0), request, tuple(columns), ValueRules())
     return SessionReader(worker, spec, positions, expected)
 
@@ -238,11 +240,11 @@ def test_bodies_that_were_opened_before_are_read(api: Api, emulator: Emulator) -
         bodies[stream] = api.open(*address_of(request, stream, 0))
     emulator.forget_requests()
 
-    reader = _reader(api, request, {stream: StreamPosition() for stream in session.streams}, bodies=bodies)
-    read = _all(reader)
+    progress, positions = ReadProgress(), {stream: StreamPosition() for stream in session.streams}
+    read = _all(_reader(api, request, positions, bodies=bodies, progress=progress))
 
     assert sorted(read.lines) == sorted(_ROWS)
-    assert reader.progress.resumes == 1
+    assert progress.resumes == 1
     assert [request.query["offset"] for request in emulator.requests] == ["99"]
 
 
