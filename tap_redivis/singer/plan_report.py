@@ -236,6 +236,7 @@ def _show_text(plans: Sequence[PlanRow]) -> None:
     from rich.console import Console  # noqa: PLC0415 - only people need it
     from rich.table import Table  # noqa: PLC0415 - the same
 
+    # A pipe has no width: rich would take 80 columns, and break every line.
     console = Console(width=None if sys.stdout.isatty() else 200, markup=False, highlight=False, emoji=False)
     table = Table("stream", "reads", "why")
     for head in ("rows", "MB", "minutes"):

@@ -99,7 +99,7 @@ class TableSource(Source):
         self.reference = reference
         self.upload = UploadRef(reference, upload) if upload is not None else None
         self.name = str(reference) if self.upload is None else f"{UPLOAD}{self.upload}"
-        # The server takes no read session and no query for an upload: only all of its rows can be read.
+        # An upload belongs to a draft: it has no versions that could be compared.
         methods = ("FULL_TABLE", "INCREMENTAL", "LOG_BASED")
         self.replication_methods = methods if upload is None else methods[:1]
         self.can_prefetch = upload is None

@@ -92,6 +92,7 @@ class StateKeeper:
         """Write STATE if enough rows have been written, or enough time has passed; with BATCH after each file."""
         settings = self._settings
         if settings.batch_config is not None:
+            # A file that a BATCH message names must not be written again: STATE follows at once.
             is_due = self._rows_since_message > 0
         else:
             age = time.monotonic() - self._last_message
