@@ -54,6 +54,7 @@ def _reference_of(entry: CatalogEntry, run: RunContext) -> TableRef:
     where = f"catalog, stream {entry.tap_stream_id}"
     if entry.table and not entry.table.startswith("query "):
         return parse_table(entry.table, f"{where}, table_name")
+    # This asks for all tables of the settings; catalogs of the tap have a table_name instead.
     for table in find_tables(run.metadata, run.settings):
         if table.reference and name_of_table(table, run.settings) == entry.tap_stream_id:
             return table.reference

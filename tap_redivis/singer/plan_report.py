@@ -111,7 +111,7 @@ def _of_table(stream: TableStream, given: Rate | None) -> PlanRow:
             refuse(plan, drift, stream.run)
         plan = source.preview(plan)
     except (Forbidden, SchemaChanged) as error:
-        if source.table is None:
+        if source.table is None:  # not even the table was found: there is nothing to show of it
             raise
         return _stopped(_with_table(row, source.table, drift), error)
     return _of_plan(_with_table(row, plan.table, drift), plan, given)

@@ -249,6 +249,7 @@ def refuse(plan: TablePlan, drift: Drift, run: RunContext) -> None:
 def _through_query(plan: TablePlan, query: Query, run: RunContext) -> tuple[TablePlan, QueryResult]:
     """Read the result of a query instead of the table; a query that was run for the same reading is not run again."""
     before, result = plan.bookmark.reading, None
+    # After an interruption: running a query again costs the user minutes.
     if before and before.query and before.fingerprint == plan.snapshot.fingerprint:
         result = completed_query(run.api, query, before.query)
     if result is None:

@@ -84,6 +84,7 @@ class StateKeeper:
     def save(self) -> None:
         """Put the bookmark into the state; a load that cannot be resumed is no part of it."""
         partial = self.partial
+        # /rows takes no offset (redivis-api §4.5): such a load begins anew.
         if partial is not None and ROWS_STREAM in partial.streams:
             partial = None
         self._states.put(self._stream, to_state(replace(self.bookmark, reading=partial)))
