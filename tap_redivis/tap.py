@@ -7,13 +7,14 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from copy import deepcopy
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import click
 from singer_sdk import Stream, Tap
 from singer_sdk.exceptions import ConfigValidationError, MappingError
 from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities, TapCapabilities
+from singer_sdk.mapper import PluginMapper
 from singer_sdk.singerlib import Catalog, StateMessage
 
 from tap_redivis.client.http import Api
@@ -75,7 +76,7 @@ class TapRedivis(SdkTap):
     def run(self) -> RunContext:
         """What the streams share; made when the settings are known."""
         settings = Settings.from_config(self.config)
-        register_secret(settings.api_token)
+        register_secret(settings.api_token)  # before the first log line that could hold it
         for name in sorted(self.config.keys() - self.config_jsonschema["properties"].keys()):
             logger.warning("config: there is no setting %r; it has no effect", name)
         api = Api(
@@ -115,11 +116,7 @@ class TapRedivis(SdkTap):
         return catalog
 
     def discover_streams(self) -> Sequence[Stream]:
-        """Make the streams: those selected in the catalog if there is one, else every table that the settings name.
-
-        Raises:
-            RedivisError: A reference leads nowhere, or the server refused.
-        """
+        """Make the streams: those selected in the catalog if there is one, else every table that the settings name."""
         self.run.settings.require_source()
         if self.input_catalog is not None:
             return streams_of(self.input_catalog, self, self.run, {each.name: each for each in self._dictionary})
@@ -136,7 +133,7 @@ class TapRedivis(SdkTap):
         from tap_redivis.singer.dictionary.topics import TOPICS  # noqa: PLC0415 - the same
 
         # One for all of its streams, made when the first of them is read.
-        dictionary = cache(lambda: describe(self.run, self._tables, self._name_in_target))
+        dictionary = cache(lambda: describe(self.run, self._tables, partial(_name_in_target, self.mapper)))
         return [DictionaryStream(self, self.run, topic, dictionary) for topic in TOPICS]
 
     @property
@@ -148,17 +145,9 @@ class TapRedivis(SdkTap):
     def _tables(self) -> list[TableStream]:
         return [stream for stream in self.streams.values() if isinstance(stream, TableStream)]
 
-    def _name_in_target(self, stream: str) -> str:
-        """Find what a stream is called in the target: a stream map may rename it."""
-        maps = self.mapper.stream_maps.get(stream)
-        return maps[0].stream_alias if maps else stream
-
     def setup_mapper(self) -> None:
-        """Make the stream maps; one that keeps only what it names keeps the row key too, as a key must be kept.
-
-        Raises:
-            ConfigError: They cannot be used.
-        """
+        """Make the stream maps; one that keeps only what it names keeps the row key too, as a key must be kept."""
+        # The SDK's ``Tap`` registers all streams at once, and its error names none of them.
         super(Tap, self).setup_mapper()
         stream_maps = self.mapper.stream_maps_dict
         for name, entry in self.catalog.items():
@@ -175,22 +164,14 @@ class TapRedivis(SdkTap):
                 ) from error
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take over the bookmarks that can be read.
-
-        Raises:
-            ConfigError: The state as a whole is damaged.
-        """
+        """Take over the bookmarks that can be read."""
         super().load_state({"bookmarks": readable_bookmarks(state)})
 
     # --- command line ------------------------------------------------------------------------------------------------
 
     @classmethod
     def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> ConfigInput:
-        """Read the config files.
-
-        Raises:
-            ConfigError: One cannot be read.
-        """
+        """Read the config files."""
         try:
             return super().cb_config(ctx, param, value)
         except (OSError, ValueError, TypeError) as error:
@@ -224,12 +205,8 @@ class TapRedivis(SdkTap):
         rate: str | None = None,
         test: str = "disabled",
     ) -> None:
-        """Run the tap.
-
-        Raises:
-            RedivisError: It could not begin.
-            SystemExit: It ended; 1 if a table could not be loaded.
-        """
+        """Run the tap; exits with 1 if a table could not be loaded."""
+        # The SDK's ``Tap`` would make a tap and run it; here the error of a setting is to be ours.
         super(Tap, cls).invoke(about=about, about_format=about_format)
         config = config or ConfigInput()
         register_secret(config.config.get("api_token"))
@@ -265,16 +242,12 @@ class TapRedivis(SdkTap):
 
     def run_discovery(self) -> str:
         """Write the catalog, with the descriptions of variables."""
+        # They cost a request for each variable, and only a catalog shows them.
         self._with_descriptions = True
         return super().run_discovery()
 
     def run_plan(self, rate: Rate | None, *, as_json: bool) -> None:
-        """Say what a run would do; what cannot be found out counts as a failure.
-
-        Args:
-            rate: What the estimates go by, if the user gave it.
-            as_json: Whether to write JSON instead of a table for people.
-        """
+        """Say what a run would do, as a table for people or as JSON; ``rate`` is what the estimates go by."""
         from tap_redivis.singer.plan_report import plans_of, show_plan  # noqa: PLC0415 - a run needs no plan
 
         show_plan(plans_of(self._own_streams, self.run, rate), as_json=as_json)
@@ -293,17 +266,13 @@ class TapRedivis(SdkTap):
         return [*self._tables, *(stream for stream in self._dictionary if stream.name in self.streams)]
 
     def run_sync(self) -> None:
-        """Load all selected streams.
-
-        Raises:
-            Termination: A signal asked to end; STATE of what was written has been written.
-        """
+        """Load all selected streams; a signal ends it after STATE of what was written."""
         widen_pipe()
         try:
             with SHUTDOWN.signals_win():
                 self.sync_all()
         except Termination:
-            with suppress(Termination):
+            with suppress(Termination):  # a second signal changes nothing: the first one is raised below
                 self._write_last_state()
             raise
         self._write_last_state()
@@ -315,17 +284,19 @@ class TapRedivis(SdkTap):
             self.write_message(StateMessage(value=self.state))
 
     def end(self) -> None:
-        """Say how the run went.
-
-        Raises:
-            SystemExit: With 1, if something failed.
-        """
+        """Say how the run went; exit with 1 if something failed."""
         failures = self.run.failures
         if failures:
             if len(self.streams) > 1:
                 failed = ", ".join(sorted(failures))
                 logger.error("%d of %d streams failed: %s", len(failures), len(self.streams), failed)
             sys.exit(1)
+
+
+def _name_in_target(mapper: PluginMapper, stream: str) -> str:
+    """Find what a stream is called in the target: a stream map may rename it."""
+    maps = mapper.stream_maps.get(stream)
+    return maps[0].stream_alias if maps else stream
 
 
 def _given_rate(text: str | None) -> Rate | None:
@@ -351,9 +322,10 @@ def _with_names_of_their_own(streams: Sequence[SdkStream]) -> Sequence[SdkStream
 
 
 def _view_of(stream: TableStream) -> TableView:
-    table, columns = stream.source.table, len(stream.schema["properties"]) - len(stream.added_columns)
-    if table is None:
-        return TableView(stream.name, stream.source.name, None, None, columns, "not asked", selected=stream.selected)
-    access = "readable" if table.unreadable is None else table.unreadable
-    source = stream.source.name if table.reference is None else table.pinned
-    return TableView(stream.name, source, table.rows, table.bytes, columns, access, selected=stream.selected)
+    source, table = stream.source.name, stream.source.table
+    rows, size, access = None, None, "not asked"
+    if table is not None:
+        source = source if table.reference is None else table.pinned
+        rows, size, access = table.rows, table.bytes, table.unreadable or "readable"
+    columns = len(stream.schema["properties"]) - len(stream.added_columns)
+    return TableView(stream.name, source, rows, size, columns, access, selected=stream.selected)

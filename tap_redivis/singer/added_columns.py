@@ -41,9 +41,6 @@ _PROPERTIES: dict[str, dict[str, Any]] = {
 }
 
 
-# --- catalogs --------------------------------------------------------------------------------------------------------
-
-
 def added(properties: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """List the added columns among a catalog's properties; a variable may have one of their names.
 
@@ -61,15 +58,12 @@ def properties_to_add(
 ) -> tuple[dict[str, Any], list[str]]:
     """Describe the columns to add, in JSON Schema.
 
-    Args:
-        variables: Names of the table's variables; none: the table is not known, and nothing is added.
-        row_key: Whether the row key is to be added.
-        lineage: Whether the columns of the lineage are.
-        log_based: Whether the mark of deleted rows is.
+    Without variables the table is not known, and nothing is added.
 
     Returns:
         The properties, and the names that are left out since a variable has them, in whatever case.
     """
+    # Many targets ignore the case of column names.
     taken = {name.lower() for name in variables}
     wanted = [(ROW_KEY, row_key), (TABLE, lineage), (VERSION, lineage), (DELETED_AT, log_based)]
     names = [name for name, is_wanted in wanted if is_wanted and taken]
@@ -80,15 +74,11 @@ def properties_to_add(
 def reconcile_columns(entry: CatalogEntry, *, row_key: bool, lineage: bool) -> None:
     """Give a catalog's stream the columns that are to be added, and no others, whoever wrote or edited it.
 
-    Args:
-        entry: The stream; the key properties that it names beside the row key are the table's own.
-        row_key: Whether a table without key properties of its own gets the row key, where all rows are read.
-        lineage: Whether the columns of the lineage are wanted.
-
-    Raises:
-        ConfigError: The key properties are no list of names.
+    The key properties that it names beside the row key are the table's own; a table that has none gets the row key,
+    where all rows are read.
     """
     properties: dict[str, Schema] = dict(entry.schema.properties or {})
+    # Settings and catalog may have changed since discovery: what was added then goes first.
     for name in added({name: schema.to_dict() for name, schema in properties.items()}):
         del properties[name]
         entry.metadata.pop(("properties", name), None)
@@ -140,6 +130,3 @@ def _with_row_key(stream_map: Any) -> Any:  # noqa: ANN401 - whatever the settin
     if not leaves_out or stream_map.keys() & {ROW_KEY, "__key_properties__"}:
         return stream_map
     return {**stream_map, ROW_KEY: ROW_KEY}
-
-
-# --- rows ------------------------------------------------------------------------------------------------------------

@@ -10,21 +10,14 @@ from singer_sdk.mapper import RemoveRecordTransform, StreamMap
 
 from tap_redivis.errors import ConfigError
 
-_NULLS: tuple[object, ...] = (None, "__NULL__")
-
+_NULLS: tuple[object, ...] = (None, "__NULL__")  # two spellings of the SDK
 _HONOURED = {"__alias__", "__key_properties__"}
 
 
 def stream_alias(stream: str, stream_maps: Sequence[StreamMap], config: Mapping[str, Any]) -> str:
-    """Find the name that a stream's messages have; files hold columns as they are, so maps can do little more.
+    """Find the name that a stream's messages have; files hold columns as they are, so a map that does more is an error.
 
-    Args:
-        stream: The stream.
-        stream_maps: Its maps.
-        config: The setting ``stream_maps``.
-
-    Raises:
-        ConfigError: A map does more.
+    ``config`` is the setting ``stream_maps``, whose keys may be patterns of stream names.
     """
     maps = [each for each in stream_maps if not isinstance(each, RemoveRecordTransform)]
     if len(maps) > 1:

@@ -21,17 +21,7 @@ logger = logging.getLogger("tap-redivis")
 
 
 def streams_of(catalog: Catalog, tap: Tap, run: RunContext, dictionary: Mapping[str, SdkStream]) -> list[SdkStream]:
-    """Make the selected streams of a catalog.
-
-    Args:
-        catalog: The catalog.
-        tap: The tap, which the SDK's own streams want.
-        run: What the streams share.
-        dictionary: The streams of the data dictionary by name, if the settings ask for it.
-
-    Raises:
-        ConfigError: An entry names no table, query or upload that can be read.
-    """
+    """Make the selected streams of a catalog; those of the data dictionary are given by name."""
     chosen = [entry for entry in catalog.streams if entry.metadata.resolve_selection()[()]]
     if not chosen:
         logger.warning("the catalog selects no stream: there is nothing to do")
@@ -64,6 +54,7 @@ def _reference_of(entry: CatalogEntry, run: RunContext) -> TableRef:
     where = f"catalog, stream {entry.tap_stream_id}"
     if entry.table and not entry.table.startswith("query "):
         return parse_table(entry.table, f"{where}, table_name")
+    # This asks for all tables of the settings; catalogs of the tap have a table_name instead.
     for table in find_tables(run.metadata, run.settings):
         if table.reference and name_of_table(table, run.settings) == entry.tap_stream_id:
             return table.reference

@@ -13,6 +13,7 @@ def with_own_options(command: click.Command) -> click.Command:
             option.callback, option.expose_value = None, True
         elif option.name == "about_format":
             option.type = click.Choice(["text", "json", "markdown"])
+    # The SDK's --discover is a flag, which cannot take a format.
     command.params = [option for option in command.params if option.name != "discover"]
     command.params += [
         click.Option(

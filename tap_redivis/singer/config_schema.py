@@ -115,8 +115,8 @@ _SETTINGS = {
         "string",
         "Bearer token; without it `REDIVIS_API_TOKEN` is used; without either, public data only",
         "API token",
-        secret=True,
-        writeOnly=True,
+        secret=True,  # the SDK and Meltano look here
+        writeOnly=True,  # and JSON Schema has this
     ),
     "api_endpoint": _value(
         "string",

@@ -32,13 +32,7 @@ _STREAM_NAME = re.compile(rf"[a-z0-9_]{{1,{STREAM_NAME_LIMIT}}}")
 
 
 def find_tables(metadata: MetadataClient, settings: Settings) -> list[TableInfo]:
-    """Find every table that the settings name, each once.
-
-    Raises:
-        NotFound: A dataset, workflow or table is not there.
-        ApiError: The server refused.
-        DataError: The server resolved another version than was asked for.
-    """
+    """Find every table that the settings name, each once."""
     datasets = [found for reference in settings.datasets for found in metadata.expand(reference)]
     containers = [*datasets, *settings.workflows, *(table.container for table in settings.tables)]
     metadata.load(containers, workflows=settings.workflows)
@@ -69,26 +63,15 @@ def name_of_query(query: QueryOptions) -> str:
 
 @dataclass(frozen=True)
 class Discovery:
-    """Makes the streams that the settings name.
-
-    Attributes:
-        tap: The tap, which the SDK's own streams want.
-        run: What the streams share.
-        with_descriptions: Whether to ask for the descriptions of variables, which costs a request each.
-        runs_queries: Whether to run queries, without their rows, to know their columns.
-    """
+    """Makes the streams that the settings name."""
 
     tap: Tap
     run: RunContext
-    with_descriptions: bool = False
-    runs_queries: bool = True
+    with_descriptions: bool = False  # they cost a request for each variable
+    runs_queries: bool = True  # without their rows, to know their columns
 
     def streams(self) -> list[TableStream]:
-        """Make the streams of all tables, uploads and queries.
-
-        Raises:
-            RedivisError: A reference leads nowhere, or the server refused.
-        """
+        """Make the streams of all tables, uploads and queries."""
         run = self.run
         tables = [*find_tables(run.metadata, run.settings), *self._uploads()]
         listed = list(run.api.workers.map(self._variables, tables))
@@ -104,7 +87,7 @@ class Discovery:
     def _variables(self, table: TableInfo) -> list[Variable]:
         try:
             return self.run.metadata.variables(table)
-        except (Forbidden, NotFound):
+        except (Forbidden, NotFound):  # a token may see that a table is there, and no more
             if table.unreadable is None:
                 raise
             return []

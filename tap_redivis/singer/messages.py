@@ -43,19 +43,11 @@ class MessageWriter(GenericSingerWriter[bytes, Any]):
             return json.dumps(msgspec.to_builtins(content), separators=(",", ":")).encode() + b"\n"
 
     def write_message(self, message: Any) -> None:  # noqa: ANN401 - as the SDK declares it
-        """Write one message.
-
-        Raises:
-            OutputClosed: Nobody reads.
-        """
+        """Write one message."""
         self.write_lines(self.format_message(message), message.type.value)
 
     def write_lines(self, lines: bytes, message_type: str) -> None:
-        """Write whole lines of one message type.
-
-        Raises:
-            OutputClosed: Nobody reads.
-        """
+        """Write whole lines of one message type."""
         self.write_parts((lines,), message_type)
 
     def write_parts(self, parts: Parts, message_type: str) -> None:

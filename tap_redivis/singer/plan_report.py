@@ -111,7 +111,7 @@ def _of_table(stream: TableStream, given: Rate | None) -> PlanRow:
             refuse(plan, drift, stream.run)
         plan = source.preview(plan)
     except (Forbidden, SchemaChanged) as error:
-        if source.table is None:
+        if source.table is None:  # not even the table was found: there is nothing to show of it
             raise
         return _stopped(_with_table(row, source.table, drift), error)
     return _of_plan(_with_table(row, plan.table, drift), plan, given)
@@ -236,6 +236,7 @@ def _show_text(plans: Sequence[PlanRow]) -> None:
     from rich.console import Console  # noqa: PLC0415 - only people need it
     from rich.table import Table  # noqa: PLC0415 - the same
 
+    # A pipe has no width: rich would take 80 columns, and break every line.
     console = Console(width=None if sys.stdout.isatty() else 200, markup=False, highlight=False, emoji=False)
     table = Table("stream", "reads", "why")
     for head in ("rows", "MB", "minutes"):

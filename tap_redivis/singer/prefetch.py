@@ -81,11 +81,7 @@ class Prefetched:
 
 
 def prefetch(api: Api, metadata: MetadataClient, request: PrefetchRequest) -> Prefetched:
-    """Ask for what comes before a table's rows.
-
-    Raises:
-        RedivisError: What would be raised at the table's turn too.
-    """
+    """Ask for what comes before a table's rows; an error is the one that the table's turn would raise."""
     plan, variables = request.plan, request.variables
     if variables is None:
         variables = metadata.variables(plan.table)
@@ -122,13 +118,7 @@ def _is_small(plan: TablePlan) -> bool:
 
 
 class Prefetcher:
-    """Opens tables ahead, in the order of their turns.
-
-    Args:
-        begin: Begins to open a table, in another thread.
-        streams: Gives all streams, in the order of their turns.
-        most: Tables that may be open, or about to be, at once; 0: none.
-    """
+    """Opens tables ahead, in the order of their turns: ``most`` of them at once, 0 for none."""
 
     def __init__(
         self,
@@ -141,7 +131,7 @@ class Prefetcher:
         self._most = most
         self._begun: dict[str, Future[Prefetched]] = {}
         self._next = 0
-        self._barrier = -1
+        self._barrier = -1  # place of the last stream that takes long: nothing after it is opened before its turn
 
     @cached_property
     def _streams(self) -> list[TableStream]:

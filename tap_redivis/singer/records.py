@@ -11,14 +11,10 @@ from tap_redivis.wire.rows import JsonRows, Parts
 
 
 def by_sdk(messages: Callable[[dict[str, Any]], Iterable[Any]], serialize: Callable[[Any], bytes]) -> RecordLines:
-    """Make RECORD lines through the SDK's own path: the reference that splicing is tested against.
-
-    Args:
-        messages: The stream's generator of RECORD messages for one record.
-        serialize: Writes one message as a line.
-    """
+    """Make RECORD lines through the SDK's own path: the reference that splicing is tested against."""
 
     def lines(rows: JsonRows) -> Parts:
+        # Stream maps are expressions over Python values, so each row is parsed.
         records = map(_record, rows.lines.splitlines())
         return (b"".join(serialize(message) for record in records for message in messages(record)),)
 

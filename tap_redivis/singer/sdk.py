@@ -24,11 +24,7 @@ __all__ = ["ConfigInput", "SdkStream", "SdkTap", "StateWriter"]
 
 
 class ChangedStateWriter(StateWriter):
-    """Writes STATE unless it equals the one written last; the SDK's own copies all bookmarks to find that out.
-
-    Args:
-        writer: Writes the messages.
-    """
+    """Writes STATE unless it equals the one written last; the SDK's own copies all bookmarks to find that out."""
 
     def __init__(self, writer: MessageWriter) -> None:
         super().__init__(writer)
@@ -45,35 +41,20 @@ class ChangedStateWriter(StateWriter):
 
 @dataclass(slots=True)
 class TableMetadata(StreamMetadata):
-    """A stream's catalog metadata with the reason why it is not selected.
-
-    Attributes:
-        unreadable: Why this token cannot read the table, or None.
-    """
+    """A stream's catalog metadata with the reason why this token cannot read the table, and it is not selected."""
 
     unreadable: str | None = None
 
 
 class SdkStream(Stream):
-    """A stream that writes its rows itself, in blocks; the SDK writes one record at a time (20,000 a second).
-
-    Args:
-        tap: The tap, which the SDK's own class wants.
-        name: The stream's name.
-        schema: JSON Schema of its records.
-        source_name: What the catalog calls the source of the rows.
-    """
+    """A stream that writes its rows itself, in blocks; the SDK writes one record at a time (20,000 a second)."""
 
     def __init__(self, tap: Tap, name: str, schema: Mapping[str, Any], source_name: str) -> None:
         super().__init__(tap, schema=dict(schema), name=name)
-        self.source_name = source_name
+        self.source_name = source_name  # what the catalog calls the source of the rows
 
     def load(self, counter: metrics.Counter) -> None:
-        """Write all messages of the stream between SCHEMA and the next stream.
-
-        Args:
-            counter: Counts records for the SDK's metrics.
-        """
+        """Write all messages of the stream between SCHEMA and the next stream; ``counter`` is for the SDK's metrics."""
         raise NotImplementedError
 
     # --- what subclasses may say -------------------------------------------------------------------------------------
@@ -123,14 +104,10 @@ class SdkStream(Stream):
         self._write_activate_version_message(version)  # knows the names
 
     def record_messages(self, record: dict[str, Any]) -> Iterator[RecordMessage]:
-        """Make the RECORD messages of one record through the stream maps.
-
-        Raises:
-            ConfigError: An expression of theirs fails.
-        """
+        """Make the RECORD messages of one record through the stream maps."""
         try:
             yield from self._generate_record_messages(record)  # the only place where stream maps are applied
-        except Exception as error:
+        except Exception as error:  # an expression of the user's may raise anything
             words = one_line(f"{type(error).__name__}: {error.__cause__ or error}", 200).rstrip(".")
             raise ConfigError(
                 f"a stream map fails on a record ({words})",
@@ -149,7 +126,7 @@ class SdkStream(Stream):
         """Load the stream: ``sync`` and ``sync_all`` are final, and this is where they ask for rows."""
         with self.get_record_counter() as counter, self.get_sync_timer():
             self.load(counter)
-        yield from ()
+        yield from ()  # the SDK wants a generator
 
     def get_records(self, context: Mapping[str, Any] | None) -> NoReturn:
         """Not used: see ``load``."""

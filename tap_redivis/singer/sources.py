@@ -99,7 +99,7 @@ class TableSource(Source):
         self.reference = reference
         self.upload = UploadRef(reference, upload) if upload is not None else None
         self.name = str(reference) if self.upload is None else f"{UPLOAD}{self.upload}"
-        # The server takes no read session and no query for an upload: only all of its rows can be read.
+        # An upload belongs to a draft: it has no versions that could be compared.
         methods = ("FULL_TABLE", "INCREMENTAL", "LOG_BASED")
         self.replication_methods = methods if upload is None else methods[:1]
         self.can_prefetch = upload is None
@@ -249,6 +249,7 @@ def refuse(plan: TablePlan, drift: Drift, run: RunContext) -> None:
 def _through_query(plan: TablePlan, query: Query, run: RunContext) -> tuple[TablePlan, QueryResult]:
     """Read the result of a query instead of the table; a query that was run for the same reading is not run again."""
     before, result = plan.bookmark.reading, None
+    # After an interruption: running a query again costs the user minutes.
     if before and before.query and before.fingerprint == plan.snapshot.fingerprint:
         result = completed_query(run.api, query, before.query)
     if result is None:

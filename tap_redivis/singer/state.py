@@ -84,6 +84,7 @@ class StateKeeper:
     def save(self) -> None:
         """Put the bookmark into the state; a load that cannot be resumed is no part of it."""
         partial = self.partial
+        # /rows takes no offset (redivis-api §4.5): such a load begins anew.
         if partial is not None and ROWS_STREAM in partial.streams:
             partial = None
         self._states.put(self._stream, to_state(replace(self.bookmark, reading=partial)))
@@ -92,6 +93,7 @@ class StateKeeper:
         """Write STATE if enough rows have been written, or enough time has passed; with BATCH after each file."""
         settings = self._settings
         if settings.batch_config is not None:
+            # A file that a BATCH message names must not be written again: STATE follows at once.
             is_due = self._rows_since_message > 0
         else:
             age = time.monotonic() - self._last_message

@@ -33,15 +33,7 @@ logger = logging.getLogger("tap-redivis")
 
 
 class TableStream(SdkStream):
-    """One table, upload or query.
-
-    Args:
-        tap: The tap, which the SDK's own class wants.
-        run: What the streams of a run share.
-        name: The stream's name.
-        schema: JSON Schema of its records.
-        source: Where the rows come from.
-    """
+    """One table, upload or query."""
 
     sync_order: ClassVar[int] = 0
     """Streams with a lower number are synced first; those with the same number in the order of their names."""
@@ -55,11 +47,7 @@ class TableStream(SdkStream):
     # --- what the catalog says ---------------------------------------------------------------------------------------
 
     def apply_catalog(self, catalog: Catalog) -> None:
-        """Apply a catalog.
-
-        Raises:
-            ConfigError: It asks for a replication method that the source does not have.
-        """
+        """Apply a catalog; one with a replication method that the source does not have is an error."""
         super().apply_catalog(catalog)
         methods = self.source.replication_methods
         if self.selected and self.replication_method not in methods:
@@ -102,11 +90,7 @@ class TableStream(SdkStream):
     # --- what to read ------------------------------------------------------------------------------------------------
 
     def plan(self) -> TablePlan:
-        """Decide what to read now; costs nothing if the dataset was asked for already.
-
-        Raises:
-            RedivisError: The table is not there, or cannot be read, or not in the way that the catalog asks for.
-        """
+        """Decide what to read now; costs nothing if the dataset was asked for already."""
         return self._plan(self.run.states.bookmark(self.name))
 
     def _plan(self, bookmark: Bookmark) -> TablePlan:
@@ -201,9 +185,5 @@ class TableStream(SdkStream):
         return Preview(PrefetchRequest(plan, self.source.variables, must_fit), is_short(plan))
 
     def probe(self) -> None:
-        """Check token, scope and access by reading one row at most.
-
-        Raises:
-            RedivisError: The table cannot be read.
-        """
+        """Check token, scope and access by reading one row at most."""
         probe_table(self.run, self.source, self._plan(Bookmark()))

@@ -16,11 +16,7 @@ logger = logging.getLogger("tap-redivis")
 
 
 def read_state(file: IO[str] | None) -> dict[str, Any] | None:
-    """Read a state, or what Meltano keeps one in (`meltano state get`); None if no file is given.
-
-    Raises:
-        ConfigError: It is no state.
-    """
+    """Read a state, or what Meltano keeps one in (`meltano state get`); None if no file is given."""
     value = _json_of(file, "--state")
     if value is None or value.keys() != {"singer_state"}:
         return value
@@ -30,11 +26,7 @@ def read_state(file: IO[str] | None) -> dict[str, Any] | None:
 
 
 def read_catalog(file: IO[str] | None) -> Catalog | None:
-    """Read a catalog; None if no file is given.
-
-    Raises:
-        ConfigError: It is no catalog.
-    """
+    """Read a catalog; None if no file is given."""
     value = _json_of(file, "--catalog")
     if value is None:
         return None
@@ -46,6 +38,7 @@ def read_catalog(file: IO[str] | None) -> Catalog | None:
         catalog = Catalog.from_dict(value)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise unusable("--catalog", f"it is no Singer catalog ({type(error).__name__}: {error})") from None
+    # The SDK takes these as they are, and stumbles over them later with a traceback.
     if not all(_is_schema(stream.get("schema")) for stream in value["streams"]):
         raise unusable("--catalog", "it is no Singer catalog: the schema of a stream is no JSON Schema")
     if not all(isinstance(entry.tap_stream_id, str) and entry.tap_stream_id for entry in catalog.streams):
@@ -54,11 +47,7 @@ def read_catalog(file: IO[str] | None) -> Catalog | None:
 
 
 def readable_bookmarks(state: Any) -> dict[str, Any]:  # noqa: ANN401 - anything may stand in a state file
-    """Give the bookmarks that can be read; others are dropped with a warning: never a crash, never a guess.
-
-    Raises:
-        ConfigError: The state as a whole is damaged.
-    """
+    """Give the bookmarks that can be read; others are dropped with a warning: never a crash, never a guess."""
     bookmarks = state.get("bookmarks", {}) if isinstance(state, Mapping) else None
     if not isinstance(bookmarks, Mapping):
         raise unusable("--state", "it is not an object with bookmarks")

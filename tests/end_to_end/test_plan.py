@@ -272,7 +272,7 @@ def test_a_rate_without_a_plan_is_refused(site: Site) -> None:
     done = run(site.tap("--rate=100"))
 
     assert (done.exit_code, done.stdout) == (1, b"")
-    assert "it means nothing without --plan" in done.stderr
+    assert "--rate requires --plan" in done.stderr
 
 
 @pytest.mark.parametrize("settings", [{"datasets": ["demo.nothing"]}, {"tables": ["demo.visits.nothing"]}])
