@@ -17,8 +17,9 @@ from tap_redivis.model.added_columns import ROW_KEY
 from tap_redivis.model.batch_settings import BatchSettings
 from tap_redivis.wire.batches import ArrowRows, arrow_schema
 from tap_redivis.wire.codec import RowCodec
+from tap_redivis.wire.decoder import Rows
 from tap_redivis.wire.json_lines import column_appender
-from tap_redivis.wire.rows import JsonRows, Rows
+from tap_redivis.wire.rows import JsonRows
 
 _GROUPS_BYTES = 32 * 1024 * 1024  # the row groups of all files under way share it
 _WRITE_BYTES = 256 * 1024

@@ -23,8 +23,9 @@ from tap_redivis.reading.jobs import Chunk
 from tap_redivis.wire.arrays import rows_of
 from tap_redivis.wire.batches import ArrowRows
 from tap_redivis.wire.codec import RowCodec
+from tap_redivis.wire.decoder import Rows
 from tap_redivis.wire.json_lines import HighestKey
-from tap_redivis.wire.rows import JsonRows, Rows, ValueIssues
+from tap_redivis.wire.rows import JsonRows, ValueIssues
 
 
 @dataclass(frozen=True)

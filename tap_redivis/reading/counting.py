@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from tap_redivis.wire.rows import Rows
+from tap_redivis.wire.decoder import Rows
 
 
 class RowBudget:

@@ -15,8 +15,8 @@ from tap_redivis.reading.counting import ReadProgress, RowBudget
 from tap_redivis.reading.read_stream import StreamReader
 from tap_redivis.wire import decoder_for
 from tap_redivis.wire.codec import RowCodec
+from tap_redivis.wire.decoder import Rows
 from tap_redivis.wire.json_lines import HighestKey
-from tap_redivis.wire.rows import Rows
 
 TAP_VERSION = version("tap-redivis")
 

@@ -14,7 +14,8 @@ from tap_redivis.client.retry import RetryBudget, TransientError, Watch
 from tap_redivis.errors import DataError, Forbidden, NotFound, QuotaExceeded, Refused
 from tap_redivis.model.reads import ROWS_STREAM, ReadRequest, StreamPosition
 from tap_redivis.reading.counting import ReadProgress
-from tap_redivis.wire.rows import DamagedRow, Decoder, Rows
+from tap_redivis.wire.decoder import Decoder, Rows
+from tap_redivis.wire.rows import DamagedRow
 
 logger = logging.getLogger("tap-redivis")
 

@@ -11,7 +11,6 @@ from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 
 from singer_sdk import metrics
 
@@ -28,16 +27,13 @@ from tap_redivis.reading.read_session import SessionReader
 from tap_redivis.reading.read_stream import SessionGone
 from tap_redivis.runtime.progress import Result, display
 from tap_redivis.runtime.shutdown import SHUTDOWN
-from tap_redivis.singer.outputs import Writing, open_writing, server_of
+from tap_redivis.singer.outputs import LoadableStream, Writing, open_writing, server_of
 from tap_redivis.singer.prefetch import Prefetched, is_short
 from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.sources import Source
 from tap_redivis.singer.state import StateKeeper
 from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.rows import ValueIssues
-
-if TYPE_CHECKING:
-    from tap_redivis.singer.streams import TableStream  # which imports this module
 
 logger = logging.getLogger("tap-redivis")
 
@@ -50,7 +46,7 @@ class TableLoad:
     """One load of one table; all that changes while it runs is in here and in its ``StateKeeper``."""
 
     run: RunContext
-    stream: TableStream
+    stream: LoadableStream
     source: Source
     plan: TablePlan
     counter: metrics.Counter
@@ -250,7 +246,7 @@ class _Measure:
         )
 
 
-def load_table(run: RunContext, stream: TableStream, source: Source, counter: metrics.Counter) -> Result:
+def load_table(run: RunContext, stream: LoadableStream, source: Source, counter: metrics.Counter) -> Result:
     """Load one stream.
 
     Raises:

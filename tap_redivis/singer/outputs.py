@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import msgspec
 
@@ -19,6 +19,7 @@ from tap_redivis.planning.table_plan import TablePlan
 from tap_redivis.planning.version_diff import change_column
 from tap_redivis.reading.counting import ReadProgress, RowBudget
 from tap_redivis.reading.jobs import Chunk, JobSpec, LocalWorker, Server, Worker
+from tap_redivis.wire.json_lines import RecordLines
 from tap_redivis.singer.run import RunContext
 from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.json_lines import DeletionMarker, column_appender
@@ -28,7 +29,44 @@ if TYPE_CHECKING:  # Parquet takes a moment to import, and RECORD messages do no
     from typing_extensions import Self
 
     from tap_redivis.batch.output import FileOutput
-    from tap_redivis.singer.streams import TableStream  # which imports the loader
+
+
+class LoadableStream(Protocol):
+    """What a load needs of its stream. ``singer.streams`` has the one that does it, and imports this module."""
+
+    name: str
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether a stream map removes all records."""
+        ...
+
+    @property
+    def added_columns(self) -> list[str]:
+        """Names of the columns that the tap adds to the variables."""
+        ...
+
+    @property
+    def file_columns(self) -> list[str]:
+        """Names of the added columns that stream maps leave in files."""
+        ...
+
+    @property
+    def file_alias(self) -> str:
+        """The stream's name in BATCH messages; an error where a stream map would have to change rows."""
+        ...
+
+    def plan(self) -> TablePlan:
+        """Decide what to read now."""
+        ...
+
+    def record_lines(self, version: int | None) -> RecordLines:
+        """Make what writes rows as RECORD lines of a Singer version; None leaves it out."""
+        ...
+
+    def write_activate_version(self, version: int) -> None:
+        """Write ACTIVATE_VERSION."""
+        ...
 
 
 @dataclass
@@ -54,7 +92,7 @@ class Writing(AbstractContextManager["Writing"]):
 
 def open_writing(  # noqa: PLR0913, PLR0917 - what a load consists of
     run: RunContext,
-    stream: TableStream,
+    stream: LoadableStream,
     plan: TablePlan,
     partial: PartialLoad,
     progress: ReadProgress,
@@ -101,7 +139,7 @@ def _change_column(plan: TablePlan) -> Column:
 class RecordWriting(Writing):
     """Writes rows as RECORD messages: marks of deleted rows, added columns, envelope."""
 
-    stream: TableStream
+    stream: LoadableStream
     plan: TablePlan
     partial: PartialLoad
 
@@ -161,7 +199,7 @@ class FileWriting(Writing):
         self.run.writer.write_lines(msgspec.json.encode(message) + b"\n", "BATCH")
 
 
-def _file_output(batch: BatchSettings, stream: TableStream, plan: TablePlan, partial: PartialLoad) -> FileOutput:
+def _file_output(batch: BatchSettings, stream: LoadableStream, plan: TablePlan, partial: PartialLoad) -> FileOutput:
     from tap_redivis.batch.columns import file_columns  # noqa: PLC0415 - RECORD messages do without Parquet
     from tap_redivis.batch.output import FileOutput  # noqa: PLC0415 - the same
     from tap_redivis.batch.storage.common import absolute  # noqa: PLC0415 - the same

@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from tap_redivis.client.http import Api, Body
 from tap_redivis.client.metadata import MetadataClient
@@ -24,9 +24,6 @@ from tap_redivis.errors import RedivisError
 from tap_redivis.model.reads import ReadRequest, ReadSession
 from tap_redivis.model.tables import Variable
 from tap_redivis.planning.table_plan import TablePlan, apply_drift, plan_drift
-
-if TYPE_CHECKING:
-    from tap_redivis.singer.streams import TableStream  # which imports this module
 
 SMALL_BYTES = 256 * 1024
 """Size of a table (as Redivis counts it) up to which its rows can wait in the buffers of the system and the server."""
@@ -117,13 +114,23 @@ def _is_small(plan: TablePlan) -> bool:
     return (size * min(limit / rows, 1) if rows and limit else size) <= SMALL_BYTES
 
 
+class UpcomingStream(Protocol):
+    """A stream whose turn will come; ``singer.streams`` has it, and imports this module."""
+
+    name: str
+
+    def preview(self) -> Preview:
+        """Find out what can be opened ahead, without a request."""
+        ...
+
+
 class Prefetcher:
     """Opens tables ahead, in the order of their turns: ``most`` of them at once, 0 for none."""
 
     def __init__(
         self,
         begin: Callable[[PrefetchRequest], Future[Prefetched]],
-        streams: Callable[[], Iterable[TableStream]],
+        streams: Callable[[], Iterable[UpcomingStream]],
         most: int,
     ) -> None:
         self._begin = begin
@@ -134,7 +141,7 @@ class Prefetcher:
         self._barrier = -1  # place of the last stream that takes long: nothing after it is opened before its turn
 
     @cached_property
-    def _streams(self) -> list[TableStream]:
+    def _streams(self) -> list[UpcomingStream]:
         return list(self._given())
 
     @cached_property

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from tap_redivis.model.columns import WireFormat
 from tap_redivis.wire.codec import RowCodec
+from tap_redivis.wire.decoder import Decoder
 from tap_redivis.wire.jsonl import JsonlDecoder
-from tap_redivis.wire.rows import Decoder
 
 
 def decoder_for(wire_format: WireFormat, codec: RowCodec, names: Sequence[str]) -> Decoder:

@@ -12,7 +12,8 @@ import pyarrow as pa
 from tap_redivis.client.retry import TransientError
 from tap_redivis.wire.arrays import SLICE_BYTES, place_columns, text_or_bytes
 from tap_redivis.wire.codec import RowCodec
-from tap_redivis.wire.rows import DamagedRow, LargeRowLock, Rows
+from tap_redivis.wire.decoder import Rows
+from tap_redivis.wire.rows import DamagedRow, LargeRowLock
 
 MAX_BATCH_BYTES = 64 * 1024 * 1024  # of one message: a larger one would break the promise of flat memory (design.md §7)
 _GATHERING_SECONDS = 0.1  # a batch that takes longer to come is given at once, so that no row waits for a slow server

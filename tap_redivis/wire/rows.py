@@ -11,17 +11,12 @@ import hashlib
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from tap_redivis.client.retry import TransientError
 from tap_redivis.errors import RowTooLarge
-
-if TYPE_CHECKING:
-    from tap_redivis.wire.batches import ArrowRows
 
 # A larger row is refused, and only one row above the second limit is in memory at a time: memory stays flat (design.md
 # §7), whatever the table holds.
@@ -29,7 +24,6 @@ MAX_ROW_BYTES = 16 * 1024 * 1024
 LARGE_ROW_BYTES = 1024 * 1024
 
 Parts = tuple[bytes | memoryview, ...]  # bytes that follow one another: a join would copy large rows
-Rows: TypeAlias = "JsonRows | ArrowRows"  # as text: runs that read JSON Lines need not import Arrow
 
 
 @dataclass(frozen=True)
@@ -76,25 +70,6 @@ class ValueIssues:
 
 class DamagedRow(TransientError):
     """A row that cannot be read; it is worth reading once more from the offset reached."""
-
-
-class Decoder(Protocol):
-    """Decodes the bodies of one read stream, one after another, in one wire format."""
-
-    has_sentinel: (
-        bool  # whether the last body had Arrow's sentinel: JSON Lines and CSV prove no end (redivis-api §8.1.6)
-    )
-
-    def rows(self, pieces: Iterable[bytes], offset: int) -> Iterator[Rows]:
-        """Decode one body, which is cut anywhere; its first row has the ``offset`` in the read stream.
-
-        Raises:
-            TransientError: The body ends in the middle of a row.
-            DamagedRow: A row, or what holds it, cannot be read.
-            InvalidValue: A value cannot be read as its variable's type; the rows before it have been given.
-            RowTooLarge: A row is larger than ``MAX_ROW_BYTES``.
-        """
-        ...
 
 
 class LargeRowLock(AbstractContextManager["LargeRowLock"]):

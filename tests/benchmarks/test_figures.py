@@ -56,8 +56,8 @@ def test_a_promise_holds_exactly_from_its_ratio_on(promise: Promise) -> None:
 @pytest.mark.parametrize(
     ("scene", "path", "words", "most"),
     [
-        ("wide", scenes.CSV, "RECORD messages", 200),
-        ("streams", "tap-redivis, 0 ms, 8 streams", "RECORD messages", 200),
+        ("wide", scenes.CSV, "RECORD messages", 150),
+        ("streams", "tap-redivis, 0 ms, 8 streams", "RECORD messages", 150),
         ("batch", scenes.FILES["parquet"], "BATCH files", 250),
         ("files", scenes.FILES["arrow"], "BATCH files", 250),
         ("dask", scenes.DASK, "BATCH files", 250),

@@ -117,27 +117,27 @@ _MISTAKES = {
     "unknown key": Mistake("no variable idx", "table_options", "Check the names", _options(key_properties=["idx"])),
     "unknown option of a table": Mistake("'keys'", "table_options", "--about", _options(keys=["id"])),
     "unknown placeholder": Mistake("{tabel}", "stream_name_format", "{table}", {"stream_name_format": "{tabel}"}),
-    "config that is not JSON": Mistake("cannot be read", "--config", "Mend", files={"--config": '{"datasets": '}),
-    "config that is a list": Mistake("cannot be read", "--config", "Mend", files={"--config": '["demo.visits"]'}),
-    "state that is not JSON": Mistake("not JSON", "--state", "Mend", files={"--state": '{"bookmarks": '}),
-    "state that is a list": Mistake("not a JSON object", "--state", "Mend", files={"--state": "[]"}),
-    "state without an object": Mistake("not an object", "--state", "Mend", files={"--state": '{"bookmarks": []}'}),
+    "config that is not JSON": Mistake("cannot be read", "--config", "Fix", files={"--config": '{"datasets": '}),
+    "config that is a list": Mistake("cannot be read", "--config", "Fix", files={"--config": '["demo.visits"]'}),
+    "state that is not JSON": Mistake("not JSON", "--state", "Fix", files={"--state": '{"bookmarks": '}),
+    "state that is a list": Mistake("not a JSON object", "--state", "Fix", files={"--state": "[]"}),
+    "state without an object": Mistake("not an object", "--state", "Fix", files={"--state": '{"bookmarks": []}'}),
     "Meltano's state without an object": Mistake(
-        "not an object", "--state", "Mend", files={"--state": '{"singer_state": []}'}
+        "not an object", "--state", "Fix", files={"--state": '{"singer_state": []}'}
     ),
-    "catalog that is not JSON": Mistake("not JSON", "--catalog", "Mend", files={"--catalog": "<html>"}),
-    "catalog that is none": Mistake("no Singer catalog", "--catalog", "Mend", files={"--catalog": '{"streams": [1]}'}),
-    "catalog without streams": Mistake("no Singer catalog", "--catalog", "Mend", files={"--catalog": "{}"}),
+    "catalog that is not JSON": Mistake("not JSON", "--catalog", "Fix", files={"--catalog": "<html>"}),
+    "catalog that is none": Mistake("no Singer catalog", "--catalog", "Fix", files={"--catalog": '{"streams": [1]}'}),
+    "catalog without streams": Mistake("no Singer catalog", "--catalog", "Fix", files={"--catalog": "{}"}),
     "catalog without names": Mistake(
         "no tap_stream_id",
         "--catalog",
-        "Mend",
+        "Fix",
         files={"--catalog": '{"streams": [{"tap_stream_id": null, "schema": {}}]}'},
     ),
     "catalog with a type that is none": Mistake(
         "no JSON Schema",
         "--catalog",
-        "Mend",
+        "Fix",
         files={"--catalog": '{"streams": [{"tap_stream_id": "a", "schema": {"properties": {"b": {"type": false}}}}]}'},
     ),
     "no upload that matches": Mistake(

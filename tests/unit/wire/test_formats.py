@@ -22,7 +22,8 @@ from tap_redivis.client.retry import TransientError
 from tap_redivis.errors import RowTooLarge, SchemaChanged
 from tap_redivis.model.columns import Column, ColumnType, WireFormat
 from tap_redivis.wire import decoder_for
-from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, Decoder, JsonRows
+from tap_redivis.wire.decoder import Decoder
+from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, JsonRows
 from tests.unit.bodies import Body, bodies, codec, cuts
 
 _FORMATS = get_args(WireFormat)
