@@ -15,6 +15,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -52,8 +53,6 @@ class JobResult:
     Attributes:
         chunks: Its files, in the stream's order, complete and not published.
         end: The end of the read stream; None where there are more rows.
-        bytes: Bytes received.
-        resumes: How often the read stream was resumed.
         issues: What had to be changed, by words.
         logged: Lines for the log, by level.
         error: What ended the job after these files.
@@ -129,13 +128,9 @@ class DaskWorker:
     """Runs the jobs of one load on a cluster (see ``Worker``).
 
     Attributes:
-        cluster: The cluster.
         name: Name of the load, for the names of its jobs.
         token: The bearer token; None: public data only.
         issues: Where it is counted what had to be changed.
-        budget: How many rows may still be read.
-        progress: Where bytes and resumes are counted.
-        stop: Set when nobody takes chunks any more.
     """
 
     cluster: Cluster
@@ -208,12 +203,10 @@ class DaskWorker:
             future.release()  # Dask keeps the result, and goes on with the job, for as long as somebody has the future
 
     def _taken(self, future: Any) -> JobResult:  # noqa: ANN401 - a future of Dask
-        from concurrent.futures import CancelledError  # noqa: PLC0415 - few users have a cluster
-
-        from distributed import KilledWorker  # noqa: PLC0415 - the same
+        from distributed import KilledWorker  # noqa: PLC0415 - few users have a cluster
 
         try:
-            result: JobResult = future.result()
+            return cast("JobResult", future.result())
         except RedivisError:
             raise
         except CancelledError as error:
@@ -225,7 +218,6 @@ class DaskWorker:
             words = one_line(redacted(f"{type(error).__name__}: {error}"), 300).rstrip(".")
             hint = "Are scheduler and workers of the same versions of Python, Dask and tap-redivis as the tap?"
             raise self._failed(f"a job failed on it ({words})", hint) from error
-        return result
 
     def _failed(self, what: str, hint: str) -> ClusterError:
         return ClusterError(f"the Dask cluster: {what}", where=self.cluster.address, hint=hint)

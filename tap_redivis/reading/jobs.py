@@ -88,8 +88,6 @@ class JobSpec:
     """What all jobs of a load have in common; it holds no secret and can be pickled.
 
     Attributes:
-        server: Where the rows are read from.
-        request: What is read.
         columns: The columns, in the order that rows have them.
         rules: What to do with values that targets cannot take.
         all_must_come: Whether a body that lacks a column is an error.
@@ -144,12 +142,8 @@ class LocalWorker:
     """Runs jobs in the thread that asks for their chunks (see ``Worker``).
 
     Attributes:
-        api: The server.
         codec: The table's columns and rules; shared, so that all read streams together hold one large row.
-        budget: How many rows may still be read.
-        progress: Where bytes and resumes are counted.
         bodies: Answers that were opened ahead, by read stream.
-        stop: Set when nobody takes chunks any more.
     """
 
     api: Api

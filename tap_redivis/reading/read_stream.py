@@ -29,12 +29,8 @@ class StreamReader:
     """Reads one read stream, in whatever thread asks for the rows.
 
     Attributes:
-        api: The server.
-        request: What the stream is part of.
         stream: The stream's id, or ``ROWS_STREAM``.
-        decoder: Decodes its bodies.
         stop: Set when nobody wants the rows any more.
-        progress: Counts bytes and resumes.
         body: The answer with all of its rows, if it was opened ahead.
     """
 
