@@ -79,7 +79,7 @@ def test_any_config_is_settings_or_a_clear_error() -> None:
     """Without the help of the command line, which refuses what is no object."""
     for config in filter(lambda config: isinstance(config, dict), _changed(_CONFIG)):
         try:
-            settings = TapRedivis(config=config, setup_mapper=False).settings
+            settings = TapRedivis(config=config, setup_mapper=False).run.settings
         except (RedivisError, ConfigValidationError):
             continue
         assert isinstance(settings, Settings)
