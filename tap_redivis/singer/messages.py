@@ -20,8 +20,6 @@ if sys.platform == "linux":
     import fcntl
 
 _PIPE_BYTES = 256 * 1024  # more would leave no room for the last lines after a signal (``runtime.shutdown``)
-    256 * 1024
-)  # more would leave no room for the last lines of a run that a signal ends (``runtime.shutdown``)
 
 
 class OutputClosed(BaseException):  # no error, and nothing that catches errors may catch it

@@ -19,10 +19,9 @@ from tap_redivis.planning.table_plan import TablePlan
 from tap_redivis.planning.version_diff import change_column
 from tap_redivis.reading.counting import ReadProgress, RowBudget
 from tap_redivis.reading.jobs import Chunk, JobSpec, LocalWorker, Server, Worker
-from tap_redivis.wire.json_lines import RecordLines
 from tap_redivis.singer.run import RunContext
 from tap_redivis.wire.codec import RowCodec
-from tap_redivis.wire.json_lines import DeletionMarker, column_appender
+from tap_redivis.wire.json_lines import DeletionMarker, RecordLines, column_appender
 from tap_redivis.wire.rows import JsonRows, ValueIssues
 
 if TYPE_CHECKING:  # Parquet takes a moment to import, and RECORD messages do not need it

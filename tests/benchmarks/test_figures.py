@@ -97,7 +97,7 @@ def test_a_promise_that_is_broken_stands_out() -> None:
     measured = all_scenes()
     report = Report(_MACHINE, 2, measured, verdicts(measured))
 
-    assert "| at least 50 times | 1.00 times | **no** | 1.0 times |" in as_markdown(report)
+    assert "| at least 35 times | 1.00 times | **no** | 1.0 times |" in as_markdown(report)
 
 
 def test_the_noise_is_what_the_same_path_takes_under_another_name() -> None:
