@@ -52,10 +52,8 @@ class JobResult:
     Attributes:
         chunks: Its files, in the stream's order, complete and not published.
         end: The end of the read stream; None where there are more rows.
-        bytes: Bytes received.
-        resumes: How often the read stream was resumed.
-        issues: What had to be changed, by words.
-        logged: Lines for the log, by level.
+        issues: How many values had to be changed, by the kind of change.
+        logged: Lines for the tap's log, with their levels.
         error: What ended the job after these files.
         cause: The cause of the error, which pickle would lose.
     """
@@ -82,7 +80,7 @@ class Cluster:
 
     @property
     def is_private(self) -> bool:
-        """Whether nobody on the way can read what is sent to the cluster."""
+        """Whether the network cannot read what is sent to the cluster."""
         parts = urlsplit(self.address)
         return parts.scheme == "tls" or parts.hostname in _LOOPBACK
 
@@ -129,13 +127,8 @@ class DaskWorker:
     """Runs the jobs of one load on a cluster (see ``Worker``).
 
     Attributes:
-        cluster: The cluster.
         name: Name of the load, for the names of its jobs.
         token: The bearer token; None: public data only.
-        issues: Where it is counted what had to be changed.
-        budget: How many rows may still be read.
-        progress: Where bytes and resumes are counted.
-        stop: Set when nobody takes chunks any more.
     """
 
     cluster: Cluster
@@ -205,7 +198,7 @@ class DaskWorker:
                     raise self._failed(f"it has had no workers for {patience:.0f} seconds", "Start workers")
             return self._taken(future)
         finally:
-            future.release()  # Dask keeps the result, and goes on with the job, for as long as somebody has the future
+            future.release()  # Dask goes on with the job, and keeps the result, while a client holds the future
 
     def _taken(self, future: Any) -> JobResult:  # noqa: ANN401 - a future of Dask
         from concurrent.futures import CancelledError  # noqa: PLC0415 - few users have a cluster

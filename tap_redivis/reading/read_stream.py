@@ -28,12 +28,8 @@ class StreamReader:
     """Reads one read stream, in whatever thread asks for the rows.
 
     Attributes:
-        api: The server.
-        request: What the stream is part of.
         stream: The stream's id, or ``ROWS_STREAM``.
-        decoder: Decodes its bodies.
         stop: Set when nobody wants the rows any more.
-        progress: Counts bytes and resumes.
         body: The answer with all of its rows, if it was opened ahead.
     """
 
@@ -46,13 +42,7 @@ class StreamReader:
     body: Body | None = None
 
     def rows(self, position: StreamPosition) -> Iterator[Rows]:
-        """Give all rows from a position on.
-
-        Raises:
-            SessionGone: The stream is not there any more, or does not continue where it stopped.
-            ApiError: The server refused, or the retry budget is used up.
-            DataError: A row is damaged twice, too large, or not of its type.
-        """
+        """Give all rows from a position on; raises what ``Worker.run`` does, except ``Unwanted``."""
         budget = RetryBudget(self.api.max_retry_seconds)
         self._watch = Watch(self.request.timeout)
         offset, last = position.offset, position.last

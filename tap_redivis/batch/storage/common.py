@@ -40,6 +40,8 @@ class FinishedFile:
 class PendingFile:
     """A file that is being written, and that readers do not see; for pyarrow it looks like a file of Python.
 
+    Writing raises ``StorageError`` where it fails, and ``Closed`` when the storage has been closed.
+
     Args:
         storage: Its storage.
         name: Its name below the root.
@@ -60,12 +62,7 @@ class PendingFile:
         self._is_mute = False
 
     def write(self, data: Any) -> None:  # noqa: ANN401 - what has bytes
-        """Write bytes.
-
-        Raises:
-            StorageError: They cannot be written.
-            Closed: The storage has been closed.
-        """
+        """Write bytes."""
         if self._is_mute:
             return
         view = memoryview(data).cast("B")
@@ -81,12 +78,7 @@ class PendingFile:
         """Do nothing: pyarrow calls it for a file that it forgets, complete or not."""
 
     def finish(self) -> FinishedFile:
-        """Bring all bytes to the storage.
-
-        Raises:
-            StorageError: They cannot be written.
-            Closed: The storage has been closed.
-        """
+        """Bring all bytes to the storage."""
         with self._wanted():
             self._file.close()
             state = {name: getattr(self._file, name) for name in self._storage.kept}
@@ -99,7 +91,7 @@ class PendingFile:
         self.abort()
 
     def abort(self) -> None:
-        """Do the same for a thread that hears of it, by ``Closed``, when it goes on writing."""
+        """Remove it while another thread writes it, which gets ``Closed`` at its next write."""
         with self._lock:
             self._is_wanted = False
             with suppress(StorageError), self._storage.errors(self._storage.where(self.name)):
