@@ -15,6 +15,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -201,12 +202,10 @@ class DaskWorker:
             future.release()  # Dask goes on with the job, and keeps the result, while a client holds the future
 
     def _taken(self, future: Any) -> JobResult:  # noqa: ANN401 - a future of Dask
-        from concurrent.futures import CancelledError  # noqa: PLC0415 - few users have a cluster
-
-        from distributed import KilledWorker  # noqa: PLC0415 - the same
+        from distributed import KilledWorker  # noqa: PLC0415 - few users have a cluster
 
         try:
-            result: JobResult = future.result()
+            return cast("JobResult", future.result())
         except RedivisError:
             raise
         except CancelledError as error:
@@ -218,7 +217,6 @@ class DaskWorker:
             words = one_line(redacted(f"{type(error).__name__}: {error}"), 300).rstrip(".")
             hint = "Are scheduler and workers of the same versions of Python, Dask and tap-redivis as the tap?"
             raise self._failed(f"a job failed on it ({words})", hint) from error
-        return result
 
     def _failed(self, what: str, hint: str) -> ClusterError:
         return ClusterError(f"the Dask cluster: {what}", where=self.cluster.address, hint=hint)

@@ -44,8 +44,7 @@ class SessionReader:
         self._expected = expected
         self._queue = _ChunkQueue(worker.stop)
         self._ends: Counter[bool] = Counter()
-        self.progress = worker.progress
-        self.progress.received = self._received
+        worker.progress.received = self._received
 
     @property
     def proof(self) -> str:
@@ -112,14 +111,11 @@ class SessionReader:
                 ended += 1
                 self._ends[message.has_sentinel] += 1
             else:
-                self._count(message)
+                position = self._positions[message.stream]
+                self._positions[message.stream] = position.advance(message.count, message.last_digest)
+                self._worker.progress.received += message.count
             yield message
             del message  # it may be large, and must not be kept while the next one is awaited
-
-    def _count(self, chunk: Chunk) -> None:
-        position = self._positions[chunk.stream]
-        self._positions[chunk.stream] = position.advance(chunk.count, chunk.last_digest)
-        self.progress.received += chunk.count
 
     def _work(self, waiting: queue.SimpleQueue[str]) -> None:
         try:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import fsspec
@@ -123,8 +123,6 @@ def _signs(error: BaseException) -> Iterator[str]:
 class Bucket(Storage):
     """A bucket, or a part of one; the libraries take credentials from the environment."""
 
-    extra: ClassVar[str]  # of this package, which brings the module
-    module: ClassVar[str]
     errors = staticmethod(bucket_errors)
 
     def __init__(self, root: str, prefix: str, file_bytes: int) -> None:
@@ -188,8 +186,6 @@ class Bucket(Storage):
 class S3(Bucket):
     """S3 and servers with its protocol: a file is a multipart upload."""
 
-    extra = "s3"
-    module = "s3fs"
     kept = ("mpu", "parts", "loc")
 
     def _connect(self) -> Any:  # noqa: ANN401 - a file system of fsspec
@@ -220,8 +216,6 @@ class S3(Bucket):
 class GoogleStorage(Bucket):
     """Google Cloud Storage: a file is a resumable upload, which Google forgets after a week and does not list."""
 
-    extra = "gcs"
-    module = "gcsfs"
     kept = ("location", "offset", "buffer")  # what does not fill 256 KiB is sent by commit() only
 
     def _connect(self) -> Any:  # noqa: ANN401 - a file system of fsspec
@@ -237,8 +231,6 @@ class GoogleStorage(Bucket):
 class Azure(Bucket):
     """Azure Blob Storage: a file is blocks, which Azure forgets after a week; there is no other way to remove them."""
 
-    extra = "azure"
-    module = "adlfs"
     kept = ("blocks",)
 
     def _connect(self) -> Any:  # noqa: ANN401 - a file system of fsspec
@@ -285,14 +277,14 @@ def _call(azure: Any, client: Any, method: str, *arguments: object) -> None:  # 
     sync(azure.loop, call)
 
 
-_KINDS: dict[str, type[Bucket]] = {"s3": S3, "gs": GoogleStorage, "az": Azure}
+_KINDS = {"s3": (S3, "s3", "s3fs"), "gs": (GoogleStorage, "gcs", "gcsfs"), "az": (Azure, "azure", "adlfs")}
+"""By scheme: the storage, the extra of this package that it needs, and the module that the extra brings."""
 
 
 def bucket_at(root: str, prefix: str, file_bytes: int) -> Bucket:
     """Find the bucket that a URL means (see ``storage_at``)."""
     parts = urlsplit(root)
-    kind = _KINDS.get(parts.scheme)
-    if kind is None:
+    if parts.scheme not in _KINDS:
         raise ConfigError(
             f"{parts.scheme}:// is no storage that this tap knows",
             where=_ROOT,
@@ -304,13 +296,14 @@ def bucket_at(root: str, prefix: str, file_bytes: int) -> Bucket:
             where=_ROOT,
             hint="Credentials come from the environment or from profiles",
         )
+    kind, extra, module = _KINDS[parts.scheme]
     try:
-        import_module(kind.module)
+        import_module(module)
     except ImportError as error:
         raise ConfigError(
-            f"{parts.scheme}:// needs the extra {kind.extra}, which is not installed ({error})",
+            f"{parts.scheme}:// needs the extra {extra}, which is not installed ({error})",
             where=_ROOT,
-            hint=f"pip install 'tap-redivis[{kind.extra}]'",
+            hint=f"pip install 'tap-redivis[{extra}]'",
         ) from error
     for name in _TALKATIVE:  # their lines about requests may hold credentials; gcsfs also logs what it raises
         logging.getLogger(name).setLevel(logging.CRITICAL)

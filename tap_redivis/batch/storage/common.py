@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import uuid
 from abc import ABC, abstractmethod
@@ -37,8 +38,8 @@ class FinishedFile:
     state: Mapping[str, Any] = field(repr=False)
 
 
-class PendingFile:
-    """A file that is being written, and that readers do not see; for pyarrow it looks like a file of Python.
+class PendingFile(io.RawIOBase):
+    """A file that is being written, and that readers do not see; ``close``, which pyarrow calls, does not complete it.
 
     Writing raises ``StorageError`` where it fails, and ``Closed`` when the storage has been closed.
 
@@ -47,8 +48,6 @@ class PendingFile:
         name: Its name below the root.
         file: The file as fsspec opens it with ``autocommit=False``.
     """
-
-    closed = False  # pyarrow asks
 
     def __init__(self, storage: Storage, name: str, file: Any) -> None:  # noqa: ANN401 - of fsspec, or like one of it
         self.id = uuid.uuid4().hex
@@ -61,6 +60,10 @@ class PendingFile:
         self._is_wanted = True
         self._is_mute = False
 
+    def writable(self) -> bool:
+        """Say yes to pyarrow."""
+        return True
+
     def write(self, data: Any) -> None:  # noqa: ANN401 - what has bytes
         """Write bytes."""
         if self._is_mute:
@@ -70,12 +73,6 @@ class PendingFile:
             with self._wanted():
                 self._file.write(view[start : start + _WRITE_BYTES])
         self._size += len(view)
-
-    def flush(self) -> None:
-        """Do nothing: pyarrow calls it."""
-
-    def close(self) -> None:
-        """Do nothing: pyarrow calls it for a file that it forgets, complete or not."""
 
     def finish(self) -> FinishedFile:
         """Bring all bytes to the storage."""

@@ -159,10 +159,8 @@ def _locked_folder(folder: Path) -> IO[bytes]:
 def _is_locked_now(file: IO[bytes]) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks: nothing is taken for abandoned there
-        return True
+    except OSError as error:  # in a file system without locks nothing is taken for abandoned
+        return not isinstance(error, BlockingIOError)
     return True
 
 
