@@ -34,13 +34,9 @@ class FileOutput:
 
     Attributes:
         settings: Kind, size and place of the files; the root is absolute.
-        stream: Name of the stream in messages.
         table: The table's reference, for errors.
-        columns: The table's columns.
-        rules: What to do with values that targets cannot take.
         load: The load as it was when it was opened or resumed.
         added: The columns of the files beside the table's.
-        key: The replication key.
     """
 
     settings: BatchSettings

@@ -53,8 +53,8 @@ class JobResult:
     Attributes:
         chunks: Its files, in the stream's order, complete and not published.
         end: The end of the read stream; None where there are more rows.
-        issues: What had to be changed, by words.
-        logged: Lines for the log, by level.
+        issues: How many values had to be changed, by the kind of change.
+        logged: Lines for the tap's log, with their levels.
         error: What ended the job after these files.
         cause: The cause of the error, which pickle would lose.
     """
@@ -81,7 +81,7 @@ class Cluster:
 
     @property
     def is_private(self) -> bool:
-        """Whether nobody on the way can read what is sent to the cluster."""
+        """Whether the network cannot read what is sent to the cluster."""
         parts = urlsplit(self.address)
         return parts.scheme == "tls" or parts.hostname in _LOOPBACK
 
@@ -130,7 +130,6 @@ class DaskWorker:
     Attributes:
         name: Name of the load, for the names of its jobs.
         token: The bearer token; None: public data only.
-        issues: Where it is counted what had to be changed.
     """
 
     cluster: Cluster
@@ -200,7 +199,7 @@ class DaskWorker:
                     raise self._failed(f"it has had no workers for {patience:.0f} seconds", "Start workers")
             return self._taken(future)
         finally:
-            future.release()  # Dask keeps the result, and goes on with the job, for as long as somebody has the future
+            future.release()  # Dask goes on with the job, and keeps the result, while a client holds the future
 
     def _taken(self, future: Any) -> JobResult:  # noqa: ANN401 - a future of Dask
         from distributed import KilledWorker  # noqa: PLC0415 - few users have a cluster

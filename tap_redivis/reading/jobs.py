@@ -60,7 +60,7 @@ class Output(Protocol):
         ...
 
     def discard(self, chunk: Chunk) -> None:
-        """Remove what a chunk holds, if nobody will ask for it."""
+        """Remove the file of a chunk that no message will name."""
         ...
 
 
@@ -69,8 +69,6 @@ class Server:
     """What a worker elsewhere needs to know to reach the server; the token is not part of it.
 
     Attributes:
-        endpoint: Prefix of all requests.
-        is_anonymous: Whether requests are sent without a token.
         timeout: Seconds of silence before a request counts as broken.
         max_retry_seconds: Retry budget of each request.
         tap_version: Version of the tap, which its workers must have too.
@@ -89,9 +87,7 @@ class JobSpec:
 
     Attributes:
         columns: The columns, in the order that rows have them.
-        rules: What to do with values that targets cannot take.
         all_must_come: Whether a body that lacks a column is an error.
-        key: The replication key.
         output: What the rows become; None: they stay rows.
     """
 

@@ -127,7 +127,7 @@ class SessionReader:
         except (queue.Empty, Unwanted):
             return
         except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that writes
-            if not self._worker.stop.is_set():  # else nobody hears of it, and it would keep the body open
+            if not self._worker.stop.is_set():  # else no thread takes it, and it would keep the body open
                 self._queue.put(error)
 
 
@@ -154,7 +154,7 @@ class _ChunkQueue:
 
     def get(self) -> _Message:
         with self._room:
-            self._waiting -= self._taken  # who asks for the next message has written the one before
+            self._waiting -= self._taken  # the thread that asks for the next message has written the one before
             self._room.notify_all()
         message = self._messages.get()
         self._taken = _size(message)

@@ -43,13 +43,7 @@ class StreamReader:
     body: Body | None = None
 
     def rows(self, position: StreamPosition) -> Iterator[Rows]:
-        """Give all rows from a position on.
-
-        Raises:
-            SessionGone: The stream is not there any more, or does not continue where it stopped.
-            ApiError: The server refused, or the retry budget is used up.
-            DataError: A row is damaged twice, too large, or not of its type.
-        """
+        """Give all rows from a position on; raises what ``Worker.run`` does, except ``Unwanted``."""
         budget = RetryBudget(self.api.max_retry_seconds)
         self._watch = Watch(self.request.timeout)
         offset, last = position.offset, position.last

@@ -133,16 +133,12 @@ class Bucket(Storage):
         self._fs: Any = self._connect()
 
     def prepare(self) -> None:
-        """Abort what killed runs left: of this load all, since only one run may load it; of others, what is old.
-
-        Raises:
-            StorageError: The bucket is not there, or not for us.
-        """
+        """Abort what killed runs left: of this load all, since only one run may load it; of others, what is old."""
         try:
             with self.errors(self._root):
                 self._abort_unfinished(of_others=True)
         except StorageError as error:
-            # Who may write need not have the right to list; then a rule of the bucket has to abort them.
+            # Credentials that may write need not have the right to list; then a rule of the bucket has to abort them.
             if error.__cause__ is None or _said(error.__cause__)[0] != _DENIED:
                 raise
             logger.debug("%s: unfinished uploads cannot be listed", self._root, exc_info=True)
@@ -188,12 +184,12 @@ class Bucket(Storage):
 
 
 class S3(Bucket):
-    """S3 and what speaks like it: a file is a multipart upload."""
+    """S3 and servers with its protocol: a file is a multipart upload."""
 
     kept = ("mpu", "parts", "loc")
 
     def _connect(self) -> Any:  # noqa: ANN401 - a file system of fsspec
-        # By default the parts differ in size, which not all that speaks like S3 takes.
+        # By default the parts differ in size, which not all servers with S3's protocol take.
         return fsspec.filesystem("s3", skip_instance_cache=True, fixed_upload_size=True)
 
     def _abort_unfinished(self, *, of_others: bool) -> None:
@@ -240,7 +236,7 @@ class Azure(Bucket):
     def _connect(self) -> Any:  # noqa: ANN401 - a file system of fsspec
         try:
             return super()._connect()
-        except ValueError as error:  # all that adlfs says of what is missing, and of what cannot be understood
+        except ValueError as error:  # adlfs has no other error for a setting that is missing or not valid
             raise NoAccount from error
 
     def _open(self, name: str) -> Any:  # noqa: ANN401 - a file of fsspec
@@ -309,7 +305,7 @@ def bucket_at(root: str, prefix: str, file_bytes: int) -> Bucket:
             where=_ROOT,
             hint=f"pip install 'tap-redivis[{extra}]'",
         ) from error
-    for name in _TALKATIVE:  # what they say of requests may hold credentials; gcsfs tells errors too that it raises
+    for name in _TALKATIVE:  # their lines about requests may hold credentials; gcsfs also logs what it raises
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with bucket_errors(root):
         return kind(root, prefix, file_bytes)

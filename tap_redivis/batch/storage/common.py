@@ -41,6 +41,8 @@ class FinishedFile:
 class PendingFile(io.RawIOBase):
     """A file that is being written, and that readers do not see; ``close``, which pyarrow calls, does not complete it.
 
+    Writing raises ``StorageError`` where it fails, and ``Closed`` when the storage has been closed.
+
     Args:
         storage: Its storage.
         name: Its name below the root.
@@ -63,12 +65,7 @@ class PendingFile(io.RawIOBase):
         return True
 
     def write(self, data: Any) -> None:  # noqa: ANN401 - what has bytes
-        """Write bytes.
-
-        Raises:
-            StorageError: They cannot be written.
-            Closed: The storage has been closed.
-        """
+        """Write bytes."""
         if self._is_mute:
             return
         view = memoryview(data).cast("B")
@@ -78,12 +75,7 @@ class PendingFile(io.RawIOBase):
         self._size += len(view)
 
     def finish(self) -> FinishedFile:
-        """Bring all bytes to the storage.
-
-        Raises:
-            StorageError: They cannot be written.
-            Closed: The storage has been closed.
-        """
+        """Bring all bytes to the storage."""
         with self._wanted():
             self._file.close()
             state = {name: getattr(self._file, name) for name in self._storage.kept}
@@ -96,7 +88,7 @@ class PendingFile(io.RawIOBase):
         self.abort()
 
     def abort(self) -> None:
-        """Do the same for a thread that hears of it, by ``Closed``, when it goes on writing."""
+        """Remove it while another thread writes it, which gets ``Closed`` at its next write."""
         with self._lock:
             self._is_wanted = False
             with suppress(StorageError), self._storage.errors(self._storage.where(self.name)):

@@ -107,11 +107,7 @@ class Folder(Storage):
         self._held: IO[bytes] | None = None
 
     def prepare(self) -> None:
-        """Make the folder, lock the load's own, and remove what killed runs left unfinished.
-
-        Raises:
-            StorageError: It cannot be made, or another run loads the same there.
-        """
+        """Make the folder, lock the load's own, and remove what killed runs left unfinished."""
         with self.errors(str(self._root)):
             self._held = _locked_folder(self._partial)
             for path in self._partial.parent.iterdir():
