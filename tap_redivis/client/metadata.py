@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from tap_redivis.client.answers import count_of, object_of, path_of, text_of, variable_of
 from tap_redivis.client.http import Api
-from tap_redivis.errors import DataError, NotFound
+from tap_redivis.errors import DataError, NotFound, RedivisError
 from tap_redivis.model.references import (
     ContainerRef,
     TableRef,
@@ -48,7 +49,9 @@ class MetadataClient:
     def try_to_load(self, containers: Iterable[ContainerRef], workflows: Iterable[ContainerRef] = ()) -> None:
         """Do the same without errors: ``container`` asks again for what could not be loaded, and raises then."""
         known = frozenset(workflows)
-        wait([self.workers.submit(self._load_one, known, reference) for reference in self._unknown(containers)])
+        for loading in [self.workers.submit(self._load_one, known, reference) for reference in self._unknown(containers)]:
+            with suppress(RedivisError):
+                loading.result()
 
     def _unknown(self, containers: Iterable[ContainerRef]) -> list[ContainerRef]:
         wanted = {_key(reference): reference for reference in containers}
