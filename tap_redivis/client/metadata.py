@@ -49,9 +49,9 @@ class MetadataClient:
     def try_to_load(self, containers: Iterable[ContainerRef], workflows: Iterable[ContainerRef] = ()) -> None:
         """Do the same without errors: ``container`` asks again for what could not be loaded, and raises then."""
         known = frozenset(workflows)
-        for loading in [self.workers.submit(self._load_one, known, reference) for reference in self._unknown(containers)]:
+        for answer in [self.workers.submit(self._load_one, known, each) for each in self._unknown(containers)]:
             with suppress(RedivisError):
-                loading.result()
+                answer.result()
 
     def _unknown(self, containers: Iterable[ContainerRef]) -> list[ContainerRef]:
         wanted = {_key(reference): reference for reference in containers}
