@@ -143,7 +143,7 @@ class TableLoad:
             self._prove_changes()
         except RedivisError as error:
             measure.log("not complete", keeper.loading)
-            if isinstance(error, Incomplete):  # all streams ended, so there is no offset to go on from
+            if isinstance(error, Incomplete):  # its rows would not add up if it were resumed
                 keeper.partial = None
             raise
         finally:
@@ -157,7 +157,7 @@ class TableLoad:
 
     def _write(self, message: Chunk | StreamEnd, writing: Writing) -> None:
         keeper = self._keeper
-        # A signal waits until the rows and their offset are both noted: STATE must not lag behind by a chunk.
+        # A signal waits for both: rows that were written without their offset in STATE would be sent again.
         with SHUTDOWN.defer_signals():
             if isinstance(message, Chunk):
                 offset = keeper.loading.streams[message.stream].offset
