@@ -20,6 +20,7 @@ from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.decoder import Rows
 from tap_redivis.wire.json_lines import column_appender
 from tap_redivis.wire.rows import JsonRows
+from tap_redivis.wire.scalars import integers, text
 
 _GROUPS_BYTES = 32 * 1024 * 1024  # the row groups of all files under way share it
 _WRITE_BYTES = 256 * 1024
@@ -62,6 +63,12 @@ class JsonlEncoder:
         self.size += len(data)
 
 
+def _scalar(value: int | str | None) -> pa.Scalar:
+    if isinstance(value, int):
+        return integers([value])[0]
+    return pa.nulls(1, pa.string())[0] if value is None else text(value)
+
+
 class _ArrowFile:
     """What Arrow and Parquet files have in common: the file as pyarrow writes to it, and the added columns."""
 
@@ -73,7 +80,7 @@ class _ArrowFile:
         if columns.row_key:
             schema = schema.append(pa.field(ROW_KEY, pa.string()))
         for name, value in columns.constants.items():
-            self._constants.append(pa.scalar(value, pa.int64() if isinstance(value, int) else pa.string()))
+            self._constants.append(_scalar(value))
             schema = schema.append(pa.field(name, self._constants[-1].type))
         self._schema = schema
 
@@ -87,9 +94,9 @@ class _ArrowFile:
         assert isinstance(rows, ArrowRows)  # noqa: S101 - the wire format follows from the encoding
         arrays, count = list(rows.batch.columns), rows.count
         if self._columns.row_key:
-            numbers = pc.cumulative_sum(pa.repeat(pa.scalar(1, pa.int64()), count), start=offset - 1)
-            begin = f"{self._columns.load}-{ordinal}-"
-            arrays.append(pc.binary_join_element_wise(begin, numbers.cast(pa.string()), ""))
+            numbers = integers(range(offset, offset + count))
+            begin = text(f"{self._columns.load}-{ordinal}-")
+            arrays.append(pc.binary_join_element_wise(begin, numbers.cast(pa.string()), text("")))
         arrays += [pa.repeat(value, count) for value in self._constants]
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
 

@@ -18,6 +18,7 @@ from tap_redivis.wire.arrow_json import JsonColumn, encode_rows, has_nul, json_c
 from tap_redivis.wire.casts import Number
 from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, JsonRows, too_large
+from tap_redivis.wire.scalars import text
 
 SLICE_BYTES = 1024 * 1024  # of Arrow data that are encoded at once: memory stays flat whatever the server's batches are
 
@@ -194,7 +195,7 @@ def _cast_text(array: pa.Array, column: Column, target: pa.DataType) -> pa.Array
     if column.type == "time":
         if pc.any(pc.invert(pc.match_substring(array, ":"))).as_py():
             raise pa.ArrowInvalid("a bare hour, which Arrow reads and we do not")
-        moments = pc.binary_join_element_wise("1970-01-01", array, " ").cast(pa.timestamp("us"))
+        moments = pc.binary_join_element_wise(text("1970-01-01"), array, text(" ")).cast(pa.timestamp("us"))
         return moments.cast(pa.int64()).cast(target)
     values = array.cast(target)
     if column.type == "integer" and any(pc.any(pc.match_substring(array, letter)).as_py() for letter in "xX"):

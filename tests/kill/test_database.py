@@ -22,7 +22,7 @@ from tests.support.samples import sampled
 from tests.support.served import Site, visits, write_table
 
 _KILLS, _LOADS = 20, 4
-_ROWS = 1500
+_ROWS = 6000  # more than a pipe holds, so that the tap is still at work when it is killed
 _VISITS = visits(_ROWS)
 _COLUMNS = ("id", "clinic", "seen_at")
 _TABLE = "visits__visits"
