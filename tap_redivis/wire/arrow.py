@@ -40,6 +40,7 @@ class ArrowDecoder:
                 arrays = [None if place is None else batch.column(place) for place in places]
                 for rows in self._cast(batch, arrays, self._codec, offset):
                     offset += rows.count
+                    turn.trim(rows.count, rows.size)
                     yield rows
                     del rows
                 del batch, arrays

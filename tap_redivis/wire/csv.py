@@ -42,12 +42,14 @@ class CsvDecoder:
 
         with LargeRowLock(self._codec.large_rows) as turn:
             for part in whole_records(pieces, check_size):
+                turn.trim(1, len(part))
                 if not part.endswith(b"\n"):
                     self._check_unended(offset, part)
                 parsed = self._parse(part, offset)
                 del part  # it may be large
                 for rows in rows_of(*parsed, self._codec, offset) if parsed else ():
                     offset += rows.count
+                    turn.trim(rows.count, rows.size)
                     yield rows
                     del rows
                 del parsed

@@ -37,6 +37,7 @@ class JsonlDecoder:
                 tail = bytearray(memoryview(piece)[end:])
                 for rows in self._decode(whole, offset):
                     offset += rows.count
+                    turn.trim(rows.count, rows.size)
                     yield rows
                     del rows
                 del whole

@@ -81,6 +81,7 @@ class LargeRowLock(AbstractContextManager["LargeRowLock"]):
     def __init__(self, lock: threading.Lock) -> None:
         self._lock = lock
         self._held = False
+        self._freed = False
 
     def __exit__(self, *_: object) -> None:
         """Let the other read streams have their turn."""
@@ -91,13 +92,21 @@ class LargeRowLock(AbstractContextManager["LargeRowLock"]):
         if size > LARGE_ROW_BYTES and not self._held:
             self._lock.acquire()
             self._held = True
-            _release_freed_memory()  # what the thread that writes has freed since
+
+    def trim(self, count: int, size: int) -> None:
+        """Return what was freed while rows of ``size`` bytes were decoded, if they are large."""
+        # It takes milliseconds, too many for each batch of small rows.
+        if size > count * LARGE_ROW_BYTES:
+            self._freed = True
+            _release_freed_memory()
 
     def give(self) -> None:
         """Let the other read streams have their turn."""
+        if self._freed:
+            self._freed = False
+            _release_freed_memory()
         if self._held:
             self._held = False
-            _release_freed_memory()
             self._lock.release()
 
 

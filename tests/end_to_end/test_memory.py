@@ -23,7 +23,8 @@ from tests.support.served import Site, write_note, write_table
 pytestmark = [pytest.mark.long, pytest.mark.xdist_group("memory")]  # the tables are large: made once
 
 _LIMIT_MIB = 200
-_LARGE_ROWS_LIMIT_MIB = 280  # rows of 15 MB: a copy in the reader, one on its way, and what glibc keeps of both
+# Arrow holds a row of 15 MB beside its JSON, and glibc keeps some of what was freed.
+_LARGE_ROWS_LIMIT_MIB = {"jsonl": _LIMIT_MIB, "arrow": 260, "csv": 260}
 _GROWTH_MIB = 30
 _FILES_LIMIT_MIB = 250
 _FEW_ROWS = 62_000  # 100 MB of JSON Lines
@@ -141,11 +142,11 @@ def test_a_slow_reader_does_not_let_rows_pile_up(large_site: Site, wire_format: 
 
 @pytest.mark.parametrize("reader", [_fast, _slow])
 @_IN_EACH_FORMAT
-def test_streams_of_large_rows_keep_within_a_limit(large_site: Site, wire_format: str, reader: Drain) -> None:
+def test_streams_of_large_rows_need_no_more(large_site: Site, wire_format: str, reader: Drain) -> None:
     """Four streams of rows of 15 MB each."""
     done = _measure(large_site, "large", reader, wire_format=wire_format)
 
-    _assert_loaded(done, "large", rows=8, most_mib=_LARGE_ROWS_LIMIT_MIB)
+    _assert_loaded(done, "large", rows=8, most_mib=_LARGE_ROWS_LIMIT_MIB[wire_format])
 
 
 @pytest.fixture
