@@ -24,14 +24,14 @@ from tap_redivis.model.added_columns import ROW_KEY
 from tap_redivis.model.settings import Settings
 from tap_redivis.runtime.logs import register_secret
 from tap_redivis.runtime.progress import TableView, show_tables, summarize
-from tap_redivis.runtime.shutdown import SHUTDOWN, Termination
+from tap_redivis.runtime.shutdown import SHUTDOWN, Termination, widen_pipe
 from tap_redivis.singer.about import about_text
 from tap_redivis.singer.added_columns import reconcile_columns, with_row_key
 from tap_redivis.singer.catalog import streams_of
 from tap_redivis.singer.command_line import with_own_options
 from tap_redivis.singer.config_schema import CONFIG_SCHEMA
 from tap_redivis.singer.discovery import Discovery
-from tap_redivis.singer.messages import MessageWriter, widen_pipe
+from tap_redivis.singer.messages import PIPE_BYTES, MessageWriter
 from tap_redivis.singer.prefetch import Prefetcher, prefetch
 from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.sdk import ConfigInput, SdkStream, SdkTap
@@ -267,7 +267,7 @@ class TapRedivis(SdkTap):
 
     def run_sync(self) -> None:
         """Load all selected streams; a signal ends it after STATE of what was written."""
-        widen_pipe()
+        widen_pipe(PIPE_BYTES)
         try:
             with SHUTDOWN.signals_win():
                 self.sync_all()

@@ -20,7 +20,7 @@ from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.decoder import Rows
 from tap_redivis.wire.json_lines import column_appender
 from tap_redivis.wire.rows import JsonRows
-from tap_redivis.wire.scalars import integers, text
+from tap_redivis.wire.scalars import integers, null, text
 
 _GROUPS_BYTES = 32 * 1024 * 1024  # the row groups of all files under way share it
 _WRITE_BYTES = 256 * 1024
@@ -66,7 +66,7 @@ class JsonlEncoder:
 def _scalar(value: int | str | None) -> pa.Scalar:
     if isinstance(value, int):
         return integers([value])[0]
-    return pa.nulls(1, pa.string())[0] if value is None else text(value)
+    return null(pa.string()) if value is None else text(value)
 
 
 class _ArrowFile:

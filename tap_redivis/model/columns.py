@@ -53,7 +53,7 @@ def highest_of(values: Iterable[KeyValue | None]) -> KeyValue | None:
 
 # targets.md, rule 8: U+0000 stops PostgreSQL, a lone surrogate most targets.
 BAD_CHARACTERS = re.compile("[\x00\ud800-\udfff]")
-_SURROGATES = re.compile("[\ud800-\udfff]")
+SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -70,4 +70,4 @@ class ValueRules:
         """What has to be replaced."""
         if self.replace_characters:
             return BAD_CHARACTERS
-        return _SURROGATES if self.for_arrow else None
+        return SURROGATES if self.for_arrow else None

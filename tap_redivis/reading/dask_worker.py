@@ -27,7 +27,6 @@ from tap_redivis.reading.counting import ReadProgress, RowBudget
 from tap_redivis.reading.jobs import TAP_VERSION, Chunk, LocalWorker, ReadJob, StreamEnd, Unwanted
 from tap_redivis.reading.read_stream import SessionGone
 from tap_redivis.runtime.logs import redacted, register_secret
-from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.rows import ValueIssues
 
 logger = logging.getLogger("tap-redivis")
@@ -267,9 +266,7 @@ def run_job(job: ReadJob, max_rows: int | None, token: str | None, is_cancelled:
             hint="Install the same version on all workers",
         )
     api = Api(server.endpoint, token, timeout=server.timeout, max_retry_seconds=server.max_retry_seconds)
-    codec = RowCodec(spec.request.table, spec.columns, spec.rules, issues)
-    codec = codec.fitted(spec.columns, all_must_come=spec.all_must_come)
-    worker = LocalWorker(api, codec, RowBudget(max_rows), ReadProgress())
+    worker = LocalWorker(api, spec.codec(issues), RowBudget(max_rows), ReadProgress())
     chunks: list[Chunk] = []
     end: StreamEnd | None = None
     error: Exception | None = None

@@ -17,6 +17,7 @@ from tap_redivis.wire import decoder_for
 from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.decoder import Rows
 from tap_redivis.wire.json_lines import HighestKey
+from tap_redivis.wire.rows import ValueIssues
 
 TAP_VERSION = version("tap-redivis")
 
@@ -98,6 +99,10 @@ class JobSpec:
     all_must_come: bool = False
     key: Column | None = None
     output: Output | None = None
+
+    def codec(self, issues: ValueIssues) -> RowCodec:
+        """Make what checks and encodes the rows."""
+        return RowCodec(self.request.table, self.columns, self.rules, issues, all_must_come=self.all_must_come)
 
 
 @dataclass(frozen=True)

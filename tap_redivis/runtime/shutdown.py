@@ -103,7 +103,7 @@ class Shutdown:
             patience.wait(_SECONDS_BETWEEN_INTERRUPTIONS)
             if self._received is None:
                 signal.pthread_kill(threading.main_thread().ident or 0, signum)
-        _widen_pipe()
+        widen_pipe(_MOST_PIPE_BYTES)  # room for the line that the main thread is writing
         patience.wait(_PATIENCE_SECONDS)
         os._exit(128 + signum)  # sys.exit would end only this thread
 
@@ -121,11 +121,11 @@ def _next_signal(heard: int) -> int:
             return number
 
 
-def _widen_pipe() -> None:
-    # Room for the line that the main thread is writing, so that the process does not end with half of it.
+def widen_pipe(size: int) -> None:
+    """Let stdout hold more bytes that nobody has read, if it is a pipe and the system can do so."""
     if sys.platform == "linux":
         with suppress(AttributeError, OSError):  # F_SETPIPE_SZ may be missing; stdout may be no pipe
-            fcntl.fcntl(1, fcntl.F_SETPIPE_SZ, _MOST_PIPE_BYTES)
+            fcntl.fcntl(1, fcntl.F_SETPIPE_SZ, size)
 
 
 SHUTDOWN = Shutdown()

@@ -32,7 +32,6 @@ from tap_redivis.singer.prefetch import Prefetched, is_short
 from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.sources import Source
 from tap_redivis.singer.state import StateKeeper
-from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.rows import ValueIssues
 
 logger = logging.getLogger("tap-redivis")
@@ -280,9 +279,8 @@ def probe_table(run: RunContext, source: Source, plan: TablePlan) -> None:
     request = replace(plan.request, max_rows=1, max_streams=1)
     session = open_session(run.api, request)
     progress = ReadProgress()
-    codec = RowCodec(request.table, plan.columns, plan.rules, ValueIssues())
-    worker = LocalWorker(run.api, codec, RowBudget(1), progress)
     spec = JobSpec(server_of(run.settings), request, plan.columns, plan.rules)
+    worker = LocalWorker(run.api, spec.codec(ValueIssues()), RowBudget(1), progress)
     # No number of rows is expected: one row of many proves nothing but that rows can be read.
     reader = SessionReader(worker, spec, {stream: StreamPosition() for stream in session.streams}, None)
     try:

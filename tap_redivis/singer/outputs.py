@@ -20,7 +20,6 @@ from tap_redivis.planning.version_diff import change_column
 from tap_redivis.reading.counting import ReadProgress, RowBudget
 from tap_redivis.reading.jobs import Chunk, JobSpec, LocalWorker, Server, Worker
 from tap_redivis.singer.run import RunContext
-from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.json_lines import DeletionMarker, RecordLines, column_appender
 from tap_redivis.wire.rows import JsonRows, ValueIssues
 
@@ -105,11 +104,10 @@ def open_writing(  # noqa: PLR0913, PLR0917 - what a load consists of
     """
     issues = ValueIssues()
     columns = (*plan.columns, _change_column(plan)) if plan.base else plan.columns
-    codec = RowCodec(plan.table.pinned, columns, plan.rules, issues).fitted(columns, all_must_come=plan.all_must_come)
     limit = plan.request.max_rows
     budget = RowBudget(None if limit is None else limit - partial.rows)
-    local = LocalWorker(run.api, codec, budget, progress, bodies)
     spec = JobSpec(server_of(run.settings), plan.request, columns, plan.rules, plan.all_must_come, plan.key)
+    local = LocalWorker(run.api, spec.codec(issues), budget, progress, bodies)
     batch = run.settings.batch_config
     if batch is None:
         return RecordWriting(run, local, spec, issues, stream, plan, partial)

@@ -18,7 +18,7 @@ from tap_redivis.wire.arrow_json import JsonColumn, encode_rows, has_nul, json_c
 from tap_redivis.wire.casts import Number
 from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, JsonRows, too_large
-from tap_redivis.wire.scalars import text
+from tap_redivis.wire.scalars import null, text
 
 SLICE_BYTES = 1024 * 1024  # of Arrow data that are encoded at once: memory stays flat whatever the server's batches are
 
@@ -209,7 +209,7 @@ def _finite(array: pa.Array, column: Column, codec: RowCodec) -> pa.Array:
     finite = pc.is_finite(array)
     if (strange := len(array) - array.null_count - (pc.sum(finite).as_py() or 0)) > 0:
         codec.note_not_finite(column, strange)
-        array = pc.if_else(finite, array, None)
+        array = pc.if_else(finite, array, null(array.type))
     return array
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 
 from tap_redivis.errors import InvalidValue, SchemaChanged, one_line
-from tap_redivis.model.columns import _SURROGATES, INT64_MAX, INT64_MIN, Column, ValueRules
+from tap_redivis.model.columns import INT64_MAX, INT64_MIN, SURROGATES, Column, ValueRules
 from tap_redivis.wire.casts import Number, Value, cast, is_finite, recast
 from tap_redivis.wire.json_lines import has_escaped_nul, is_too_fine, utc_appender
 from tap_redivis.wire.rows import JsonRows, ValueIssues
@@ -31,9 +31,25 @@ _NEEDS_ESCAPING = re.compile(r'["\\\x00-\x1f]')
 
 
 class RowCodec:
-    """Checks, casts and encodes the rows of one table; ``columns`` have the order of RECORDs."""
+    """Checks, casts and encodes the rows of one table.
 
-    def __init__(self, table: str, columns: Sequence[Column], rules: ValueRules, issues: ValueIssues) -> None:
+    Args:
+        table: Reference of the table, pinned to its version.
+        columns: The columns, in the order of RECORDs.
+        rules: How values are changed.
+        issues: Counts what was changed or left out.
+        all_must_come: Whether a body that lacks a column is an error.
+    """
+
+    def __init__(
+        self,
+        table: str,
+        columns: Sequence[Column],
+        rules: ValueRules,
+        issues: ValueIssues,
+        *,
+        all_must_come: bool = False,
+    ) -> None:
         self.columns = tuple(columns)
         self.table = table
         self.rules = rules
@@ -47,13 +63,7 @@ class RowCodec:
         self._has_times = any(column.type in {"dateTime", "time"} for column in columns)
         self._append_zones = utc_appender(columns) if rules.append_utc else None
         self.large_rows = threading.Lock()  # held by the read stream that has a large row in memory
-        self.all_must_come = False
-
-    def fitted(self, columns: Sequence[Column], *, all_must_come: bool) -> RowCodec:
-        """Make the codec for columns that are known to arrive otherwise; ``all_must_come``: a lack is an error."""
-        codec = RowCodec(self.table, columns, self.rules, self._issues)
-        codec.all_must_come = all_must_come
-        return codec
+        self._all_must_come = all_must_come
 
     def note_missing(self, names: Iterable[str]) -> None:
         """Count columns that a body does not have.
@@ -63,17 +73,13 @@ class RowCodec:
         """
         for name in names:
             # All bodies of a released table have the same columns: with nulls, the tap would lose data silently.
-            if self.all_must_come:
+            if self._all_must_come:
                 raise SchemaChanged(
                     f"a read stream lacks the column {name!r}, which the table has",
                     where=self.table,
                     hint="Run again; if it stays, deselect the variable, and tell Redivis",
                 )
             self._issues.add(f"bodies without the column {name!r}, which is null there")
-
-    def with_column(self, column: Column) -> RowCodec:
-        """Make the same codec for rows that end with one more column."""
-        return self.fitted((*self.columns, column), all_must_come=self.all_must_come)
 
     def encode_lines(self, lines: bytes) -> JsonRows | None:
         """Check and encode JSON lines whose keys are the columns' names; None where some row needs casting."""
@@ -147,7 +153,7 @@ class RowCodec:
         )
 
     def _encode(self, value: Value, column: Column) -> bytes:
-        if isinstance(value, str) and _SURROGATES.search(value):
+        if isinstance(value, str) and SURROGATES.search(value):
             return json.dumps(value).encode()  # msgspec cannot write lone surrogates, not even escaped
         if isinstance(value, str) and column.type == "dateTime":
             value += self.zone

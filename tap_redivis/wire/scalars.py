@@ -30,6 +30,11 @@ def text(value: str) -> pa.StringScalar:
     return text_array([value.encode()])[0]
 
 
+def null(kind: pa.DataType) -> pa.Scalar:
+    """Make a scalar of no value."""
+    return pa.nulls(1, kind)[0]
+
+
 def number(value: float) -> pa.DoubleScalar:
     """Make a scalar of a float."""
     return pa.Array.from_buffers(pa.float64(), 1, [None, pa.py_buffer(array("d", [value]))])[0]

@@ -81,7 +81,7 @@ def test_rows_are_marked_and_counted(rows: list[tuple[str, str | None, object]])
     """Whatever stands in them: also what looks like a mark or a line's end."""
     columns = [Column("id", "string"), Column("name", "string")]
     mark = change_column(column.name for column in columns)
-    codec = RowCodec("t", columns, ValueRules(), ValueIssues()).with_column(mark)
+    codec = RowCodec("t", [*columns, mark], ValueRules(), ValueIssues())
     lines = b"".join(codec.encode_row([str(key), name, kind]) for kind, name, key in rows)
 
     has_sentinel, changes = DeletionMarker(mark, _FOUND_AT, "+00:00").of(JsonRows(len(rows), lines))

@@ -20,10 +20,11 @@ from redivis_emulator.variable_types import ARROW_TYPES
 from tap_redivis.client.http import PIECE_BYTES
 from tap_redivis.client.retry import TransientError
 from tap_redivis.errors import RowTooLarge, SchemaChanged
-from tap_redivis.model.columns import Column, ColumnType, WireFormat
+from tap_redivis.model.columns import Column, ColumnType, ValueRules, WireFormat
 from tap_redivis.wire import decoder_for
+from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.decoder import Decoder
-from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, JsonRows
+from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, JsonRows, ValueIssues
 from tests.unit.bodies import Body, bodies, codec, cuts
 
 _FORMATS = get_args(WireFormat)
@@ -202,8 +203,8 @@ def test_a_body_without_a_column_is_found_out(wire_format: WireFormat) -> None:
     """In a released version an error; else null, and counted. What is known to be gone is neither."""
     columns = [Column("id", "integer"), Column("gone", "string", is_gone=True), Column("lost", "string")]
     sent = [_sent(pa.table({"id": [1, 2]}), wire_format)]
-    strict = codec(columns).fitted(columns, all_must_come=True)
-    lenient = codec(columns).fitted(columns, all_must_come=False)
+    strict = RowCodec("demo.t", columns, ValueRules(), ValueIssues(), all_must_come=True)
+    lenient = codec(columns)
 
     rows = _decoded(decoder_for(wire_format, lenient, ["id", "lost"]), sent)
     with pytest.raises(SchemaChanged, match="a read stream lacks the column 'lost', which the table has"):
