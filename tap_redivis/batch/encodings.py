@@ -22,7 +22,7 @@ from tap_redivis.wire.json_lines import column_appender
 from tap_redivis.wire.rows import JsonRows
 from tap_redivis.wire.scalars import integers, null, text
 
-_GROUPS_BYTES = 32 * 1024 * 1024  # the row groups of all files under way share it
+_GROUPS_BYTES = 16 * 1024 * 1024  # the row groups of all files under way share it
 _WRITE_BYTES = 256 * 1024
 _GZIP_LEVEL = 1  # the higher ones save little, and take several times as long
 _GZIP = 16 + zlib.MAX_WBITS

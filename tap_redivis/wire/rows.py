@@ -22,6 +22,7 @@ from tap_redivis.errors import RowTooLarge
 # §7), whatever the table holds.
 MAX_ROW_BYTES = 16 * 1024 * 1024
 LARGE_ROW_BYTES = 1024 * 1024
+_TRIMMED_ROW_BYTES = 256 * 1024  # on average: what decoding them frees is given back, else each thread keeps some
 
 Parts = tuple[bytes | memoryview, ...]  # bytes that follow one another: a join would copy large rows
 
@@ -96,7 +97,7 @@ class LargeRowLock(AbstractContextManager["LargeRowLock"]):
     def trim(self, count: int, size: int) -> None:
         """Return what was freed while rows of ``size`` bytes were decoded, if they are large."""
         # It takes milliseconds, too many for each batch of small rows.
-        if size > count * LARGE_ROW_BYTES:
+        if size > count * _TRIMMED_ROW_BYTES:
             self._freed = True
             _release_freed_memory()
 
