@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,19 +20,10 @@ if TYPE_CHECKING:
     from redivis_emulator.jobs import Job
     from redivis_emulator.resources import Json
     from redivis_emulator.service import Service
-    from redivis_emulator.sources import Source
-    from redivis_emulator.sql import Statement
+    from redivis_emulator.sql import QueryResult, Statement
 
 _MAX_WAIT_MS = 60_000
 _DEFAULT_WAIT_MS = 30_000
-
-
-@dataclass(frozen=True)
-class QueryResult:
-    """The result of a query."""
-
-    source: Source
-    variables: tuple[Variable, ...]
 
 
 async def begin(service: Service, finder: Finder, call: Call) -> Json:
@@ -52,7 +42,7 @@ async def begin(service: Service, finder: Finder, call: Call) -> Json:
     def work() -> QueryResult:
         statement = sql.translate(text, lambda reference: _table(finder, reference, container))
         source = service.shelf.keep(sql.run(statement))
-        return QueryResult(source, _variables(source.schema, statement))
+        return sql.QueryResult(source, _variables(source.schema, statement))
 
     job = service.queries.begin(call.caller.user, service.clock.now(), (), work)
     seconds = (_DEFAULT_WAIT_MS if wait is None else wait) / 1000

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from redivis_emulator.cache import Cache
     from redivis_emulator.clock import Clock
     from redivis_emulator.library import Library
-    from redivis_emulator.queries import QueryResult
     from redivis_emulator.sessions import Sessions
     from redivis_emulator.sources import Shelf
+    from redivis_emulator.sql import QueryResult
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):

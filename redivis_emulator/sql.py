@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from redivis_emulator.library import Variable
     from redivis_emulator.lookups import Readable
+    from redivis_emulator.sources import Source
 
 _DUCKDB_TYPES = {
     "string": "VARCHAR",
@@ -55,6 +56,14 @@ class Statement:
 
     sql: str
     tables: dict[str, Readable]
+
+
+@dataclass(frozen=True)
+class QueryResult:
+    """The result of a query."""
+
+    source: Source
+    variables: tuple[Variable, ...]
 
 
 def translate(sql: str, find: Callable[[str], Readable]) -> Statement:
