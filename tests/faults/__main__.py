@@ -26,28 +26,29 @@ Outcome = Callable[[Item, int, Path], str]
 Cells = Mapping[str, tuple[str, ...]]
 """What came of one item: by reader, for each number of read streams."""
 
-_HEAD = """# What may go wrong, and what comes of it
+_HEAD = """# Faults, and what they do to a load
 
-Made by `make faults` with tap-redivis {tap}, the official client redivis {client} and Python {python}. The emulator
-serves a table, of 4,000 rows if nothing else is said, and lets each fault happen; the tap and the official client read
-it, through 1 and through 4 read streams. The page holds what was seen; for the tap, the test suite checks the same.
+Made by `make faults` with tap-redivis {tap}, the official client redivis {client} and Python {python}. The
+emulator serves a table of 4,000 rows, or of as many as the fault names, and produces each fault. The tap and
+the official client read the table through 1 and through 4 read streams. The tables below show the results; the
+test suite checks those of the tap.
 
-- **The tap** runs as a process, in each wire format. It gives up after 10 s of retries, or after 1.5 s where the fault
-  never ends, and takes a second of silence for a broken connection (`max_retry_seconds`,
-  `request_timeout_seconds`). *Exact rows* means: every row of one version once and unchanged, exit code 0,
-  ACTIVATE_VERSION and a completed bookmark. *Clear error* means: exit code 1, one line that says why, neither
-  ACTIVATE_VERSION nor a completed bookmark.
-- **The official client** is used as it comes, with its own time-outs and retries: `to_arrow_table()` of a table that is
-  said to be large enough for read sessions. It always reads Arrow. *Error* means that it raised the exception named; a
-  program that catches it and reads again would get its rows in most cases. After {limit} s it was stopped: it waits
-  125 s for a silent server, up to eleven times.
+- **The tap** runs as a process, in each wire format. It retries for 10 s, or for 1.5 s where the fault is
+  permanent (`max_retry_seconds`), and counts a connection as broken after one second of silence
+  (`request_timeout_seconds`). *Exact rows* means: each row of one version once and unchanged, exit code 0,
+  ACTIVATE_VERSION and a completed bookmark. *Clear error* means: exit code 1, one line with the cause, no
+  ACTIVATE_VERSION and no completed bookmark.
+- **The official client** runs with its own timeouts and retries: `to_arrow_table()` of a table whose metadata
+  makes the client use read sessions. It always reads Arrow. *Error* means that it raised the exception in
+  parentheses; a program that catches the exception and reads again would get its rows in most cases. The client
+  waits 125 s for a silent server, up to eleven times, so it was stopped after {limit} s.
 
-**Bold** is what a reader would not wish for: no rows although the fault passes, no end, or other rows than the server
-promised, and no error.
+**Bold** marks what a reader should not do: give no rows although the fault is temporary, not end, or give other
+rows than the server promised without an error.
 
 {summary}
 
-What no reader can notice is not on the menu: see [completeness](completeness.md).
+The menu has no fault that no reader can detect: see [completeness](completeness.md).
 """
 
 
