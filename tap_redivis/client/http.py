@@ -36,7 +36,7 @@ from tap_redivis.model.tables import Json
 logger = logging.getLogger("tap-redivis")
 
 # Most bytes of a body read at once. Each piece costs changes of thread, which small pieces make many of.
-PIECE_BYTES = 256 * 1024
+PIECE_BYTES = 512 * 1024
 
 _FIRST_CONTACT_SECONDS = 20.0  # a wrong address is likelier than an outage
 _PAGE_SIZE = 1000  # redivis-api §2: some lists refuse more

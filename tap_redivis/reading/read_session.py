@@ -151,11 +151,12 @@ class _ChunkQueue:
         if size > _WAITING_BYTES:  # the thread would decode its next rows beside the large chunk
             with self._room:
                 self._wait_while(lambda: self._waiting)
+                self._room.notify()  # there is room for another thread too
 
     def get(self) -> _Message:
         with self._room:
             self._waiting -= self._taken  # the thread that asks for the next message has written the one before
-            self._room.notify_all()
+            self._room.notify()  # one thread: all of them would only fight for the room of one chunk
         message = self._messages.get()
         self._taken = _size(message)
         return message
