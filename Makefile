@@ -38,7 +38,7 @@ faults: .venv/installed
 # The guides as a site; a warning is an error.
 docs: .venv/installed
 	$(BIN)/python -m docs.generate
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet # without its advertisement
 
 # Branches of the tap (without the emulator) that its unit and end-to-end tests reach, the tap's processes too: ten minutes.
 # Fails below 95 % of the branches alone, and of lines and branches together.
