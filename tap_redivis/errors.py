@@ -20,7 +20,11 @@ RedivisError
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+# Control characters, marks that turn the direction of text or are not seen, and halves of pairs of surrogates.
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
 
 
 class RedivisError(Exception):
@@ -108,5 +112,10 @@ class SchemaChanged(DataError):
 
 def one_line(text: str, limit: int = 2000) -> str:
     """Fold a text into one line of at most ``limit`` characters."""
-    folded = " ".join(text.split())  # what a server says may have lines, and be as long as a page
+    folded = escaped(" ".join(text.split()))  # what a server says may have lines, and be as long as a page
     return folded if len(folded) <= limit else f"{folded[: limit - 1]}…"
+
+
+def escaped(text: str) -> str:
+    """Write out what would steer a terminal, or mislead who reads it."""
+    return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape", "surrogatepass").decode(), text)

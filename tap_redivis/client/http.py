@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPException
-from importlib.metadata import version
-from typing import Any
+from contextlib import closing
+from copy import copy
 from urllib.parse import unquote
 
 import requests
-import urllib3
-from requests.adapters import HTTPAdapter
 
-from tap_redivis.client.answers import has_name
-from tap_redivis.client.rate_limit import ConcurrencyLimit
-from tap_redivis.client.retry import RETRYABLE_STATUS, RetryBudget, TransientError, Watch, retry_after
+from tap_redivis.client.answers import has_name, parsed_json
+from tap_redivis.client.rate_limit import LONGEST_PAUSE, ConcurrencyLimit
+from tap_redivis.client.retry import RETRYABLE_STATUS, BrokenAnswer, RetryBudget, TransientError, retry_after
+from tap_redivis.client.transport import Transport, pieces_of
 from tap_redivis.errors import (
     ApiError,
     DataError,
@@ -35,28 +32,17 @@ from tap_redivis.model.tables import Json
 
 logger = logging.getLogger("tap-redivis")
 
-# Most bytes of a body read at once. Each piece costs changes of thread, which small pieces make many of.
-PIECE_BYTES = 512 * 1024
-
 _FIRST_CONTACT_SECONDS = 20.0  # a wrong address is likelier than an outage
 _PAGE_SIZE = 1000  # redivis-api §2: some lists refuse more
-_TRIES_FOR_NONSENSE = 3  # a page of a proxy or of another server will not become JSON
-_MOST_JSON_BYTES = 64 * 1024 * 1024
+_MOST_PAGES = 1000  # of a list
+_MOST_LIST_BYTES = 32 * 1024 * 1024
+_MOST_JSON_BYTES = 8 * 1024 * 1024
 _MOST_ERROR_BYTES = 100_000
+_MOST_WARNINGS = 100
 _OPEN_BODIES = 8  # bodies open at once for each request under way: a read session has at most 8 read streams
-
-# What the words of an error of the network mean; the words themselves name Python objects.
-_NETWORK_WORDS = {
-    "Connection refused": "connection refused",
-    "Name or service not known": "the host is not known",
-    "Temporary failure in name resolution": "the host is not known",
-    "timed out": "the server was silent for too long",
-    "IncompleteRead": "the body was cut off",
-    "Connection reset": "the connection was reset",
-    "Connection aborted": "the connection was closed",
-    "Connection broken": "the body was cut off",
-    "certificate verify failed": "the server's certificate is not trusted",
-}
+_ERRORS = range(400, 600)
+_JSON_ANSWERS = frozenset({200, 201, 202})  # a session or job may be created, or accepted
+_BODIES = frozenset({200})  # all else would be a table with too few rows
 
 
 class Api:
@@ -78,21 +64,17 @@ class Api:
         self._token = token or ""
         self._reached = False  # whether the server answered at all
         self._warnings: set[str] = set()
-        self.limit = ConcurrencyLimit(PARALLEL_REQUESTS, max_requests)
+        self.limit = ConcurrencyLimit(PARALLEL_REQUESTS, max_requests, min(LONGEST_PAUSE, max_retry_seconds))
         self.workers = ThreadPoolExecutor(max_requests)
-        self._http = requests.Session()
-        agent = f"tap-redivis/{version('tap-redivis')}"
-        self._http.headers.update({"User-Agent": agent, "Accept-Encoding": "identity"})
-        for scheme in ("http://", "https://"):
-            self._http.mount(scheme, HTTPAdapter(pool_maxsize=_OPEN_BODIES * max_requests))
+        self._transport = Transport(endpoint, token, timeout, _OPEN_BODIES * max_requests)
 
     def get(self, path: str, params: Mapping[str, str] | None = None) -> Json:
         """Get one resource; an ``ApiError`` says that it was refused, or that the retries are used up."""
-        return self._json("GET", path, params=params)
+        return self._json(requests.Request("GET", path, params=params))[0]
 
     def post(self, path: str, body: Json) -> Json:
         """Create a session or job, with the retries of ``get``: such a request changes no user data."""
-        return self._json("POST", path, json=body)
+        return self._json(requests.Request("POST", path, json=body))[0]
 
     def pages(self, path: str, *, known_by: str = "name") -> Iterator[Json]:
         """Get all items of a list; a ``DataError`` says that one is no object with its name in ``known_by``."""
@@ -103,8 +85,9 @@ class Api:
         """Get all items of a list, page by page (see ``pages``)."""
         params = {"maxResults": str(_PAGE_SIZE)}
         seen: set[str] = set()
+        left, until = _MOST_LIST_BYTES, time.monotonic() + 2 * max(self._timeout, self.max_retry_seconds)
         while True:
-            page = self.get(path, params)
+            page, size = self._json(requests.Request("GET", path, params=params))
             items = page.get("results")
             if not isinstance(items, list) or not all(has_name(item, known_by) for item in items):
                 raise DataError(
@@ -114,95 +97,92 @@ class Api:
             token = str(page.get("nextPageToken") or "")  # redivis-api §2: an integer in some lists
             if not token:
                 return
-            if token in seen:
-                raise Unavailable("the list does not end: a page token came again", where=path, hint="Try again later")
+            left -= size
+            if token in seen or len(seen) >= _MOST_PAGES or left < 0 or time.monotonic() > until:
+                sign = (
+                    "a page token came again" if token in seen else f"{len(seen) + 1:,} pages came, and there are more"
+                )
+                raise Unavailable(f"the list does not end: {sign}", where=unquote(path), hint="Try again later")
             seen.add(token)
             params["pageToken"] = token
 
     def open(self, path: str, params: Mapping[str, str]) -> Body:
         """Open a body, which the caller reads and closes; one try, so that it may raise a ``TransientError``."""
-        return Body(self._send("GET", path, params=params))
+        return Body(self._send(requests.Request("GET", path, params=params), _BODIES))
 
-    def _json(self, method: str, path: str, **request: Any) -> Json:  # noqa: ANN401 - keywords of requests
+    def _json(self, request: requests.Request) -> tuple[Json, int]:
+        """Get a JSON object, and its bytes; the address is below the endpoint."""
         budget: RetryBudget | None = None
-        nonsense = 0
         while True:
             try:
-                return self._decoded(self._send(method, path, **request))
+                return self._decoded(self._send(request, _JSON_ANSWERS))
             except TransientError as error:
                 failure = error
-            nonsense += isinstance(failure, _Nonsense)
             patience = self.max_retry_seconds
             budget = budget or RetryBudget(patience if self._reached else min(_FIRST_CONTACT_SECONDS, patience))
-            delay = budget.next_delay(failure.wait) if nonsense < _TRIES_FOR_NONSENSE else None
+            delay = budget.delay_after(failure)
             if delay is None:
-                raise self.unavailable(path, failure)
-            logger.warning("%s: %s; next try in %.1f s", unquote(path), failure, delay)
+                raise self.unavailable(str(request.url), failure)
+            logger.warning("%s: %s; next try in %.1f s", unquote(str(request.url)), failure, delay)
             time.sleep(delay)
 
-    def unavailable(self, path: str, failure: TransientError) -> Unavailable:
+    def unavailable(self, path: str, failure: object) -> Unavailable:
         """Make the error for a request whose retry budget is used up."""
         hint = "Try again later" if self._reached else f"Check api_endpoint ({self.endpoint}) and the network"
         return Unavailable(f"given up after retries: {failure}", where=unquote(path), hint=hint)
 
-    def _send(self, method: str, path: str, **request: Any) -> requests.Response:  # noqa: ANN401 - keywords of requests
+    def _send(self, request: requests.Request, successes: frozenset[int]) -> requests.Response:
         """Send a request; the body of a success has still to be read."""
-        url = f"{self.endpoint}{path}"
+        path, request = unquote(str(request.url)), copy(request)
+        request.url = f"{self.endpoint}{request.url}"
         with self.limit.request() as note:
-            try:
-                response = self._http.request(
-                    method, url, auth=self._authorize, timeout=self._timeout, stream=True, **request
-                )
-            except requests.RequestException as error:
-                raise TransientError(self._redacted(_network_words(error))) from error
+            response = self._transport.send(request)
             note(response.status_code, response.headers)
         self._reached = True
         self._warn_once(response.headers.get("X-Redivis-Warning"))
-        if response.ok:
+        if response.status_code in successes:
             return response
+        if response.status_code not in _ERRORS:
+            response.close()
+            raise BrokenAnswer(f"HTTP {response.status_code}, which is no answer to this request")
         body = self._error_body(response)
         text = body.get("error_description") or body.get("message") or response.reason or "no reason given"
         # Redacted before it is cut: a part of the token is a secret too.
         words = one_line(self._redacted(f"HTTP {response.status_code}, {text}"), 500).rstrip(".")
         if response.status_code in RETRYABLE_STATUS:
             raise TransientError(words, _wait(response))
-        raise self._refusal(response.status_code, unquote(path), words, body)
+        raise self._refusal(response.status_code, path, words, body)
 
-    def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        # Where a request has an auth that sends nothing, requests does not look for one in a .netrc file. It drops the
-        # header when a redirect leads to another host.
-        if self._token:
-            request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
-
-    def _decoded(self, response: requests.Response) -> Json:
+    def _decoded(self, response: requests.Response) -> tuple[Json, int]:
+        body = self._start(response, _MOST_JSON_BYTES)
         try:
-            value = json.loads(b"".join(self._start(response, _MOST_JSON_BYTES)))
+            value = parsed_json(body)
         except ValueError as error:
-            raise _Nonsense(f"HTTP {response.status_code} with a body that is not JSON") from error
+            raise BrokenAnswer(f"HTTP {response.status_code} with a body that is not JSON: {error}") from error
         if not isinstance(value, dict):
-            raise _Nonsense(f"HTTP {response.status_code} with JSON that is not an object")
-        return value
+            raise BrokenAnswer(f"HTTP {response.status_code} with JSON that is not an object")
+        return value, len(body)
 
     def _error_body(self, response: requests.Response) -> Json:
         """Read an error body: flat, nested, or not JSON at all (redivis-api §1.8)."""
         try:
-            body = json.loads(b"".join(self._start(response, _MOST_ERROR_BYTES)))
+            body = parsed_json(self._start(response, _MOST_ERROR_BYTES))
         except (ValueError, TransientError):
             return {}
         nested = body.get("error") if isinstance(body, dict) else None
         return next((each for each in (nested, body) if isinstance(each, dict)), {})
 
-    def _start(self, response: requests.Response, limit: int) -> Iterator[bytes]:
+    def _start(self, response: requests.Response, limit: int) -> bytes:
         """Read a body up to a number of bytes: it may be endless, or come byte by byte (design §7, promise 7)."""
-        try:
-            for piece in Watch(self._timeout).over(_pieces(response)):
-                yield piece[:limit]
-                limit -= len(piece)
-                if limit < 0:
-                    return
-        finally:
-            response.close()
+        body, until = bytearray(), time.monotonic() + self._timeout
+        with closing(response):
+            for piece in pieces_of(response):
+                body += piece
+                if len(body) > limit:
+                    return bytes(body[:limit])
+                if time.monotonic() > until:
+                    raise TransientError("the answer takes too long")
+        return bytes(body)
 
     def _refusal(self, status: int, where: str, words: str, body: Json) -> ApiError:
         if status == requests.codes.unauthorized:
@@ -226,7 +206,7 @@ class Api:
         return text.replace(self._token, "***") if self._token else text
 
     def _warn_once(self, text: str | None) -> None:
-        if text and text not in self._warnings:
+        if text and text not in self._warnings and len(self._warnings) < _MOST_WARNINGS:
             self._warnings.add(text)
             logger.warning("Redivis says: %s", one_line(self._redacted(text)))
 
@@ -239,15 +219,11 @@ class Body:
 
     def pieces(self) -> Iterator[bytes]:
         """Give the body in pieces of at most ``PIECE_BYTES``; a ``TransientError`` says that it broke off."""
-        return _pieces(self._response)
+        return pieces_of(self._response)
 
     def close(self) -> None:
         """Return the connection to the pool, or end it if the body was not read to its end."""
         self._response.close()
-
-
-class _Nonsense(TransientError):
-    """A success that is not JSON: a cut body, or a proxy's page."""
 
 
 def _wait(response: requests.Response) -> float | None:
@@ -255,19 +231,3 @@ def _wait(response: requests.Response) -> float | None:
     limited = response.status_code == requests.codes.too_many_requests
     headers = response.headers if limited else {"Retry-After": response.headers.get("Retry-After", "")}
     return retry_after(headers, time.time())
-
-
-def _pieces(response: requests.Response) -> Iterator[bytes]:
-    raw: urllib3.HTTPResponse = response.raw
-    is_encoded = "Content-Encoding" in response.headers  # decoding a body that is not encoded would copy it twice
-    try:
-        while piece := raw.read1(PIECE_BYTES, decode_content=is_encoded):
-            yield piece
-    except (urllib3.exceptions.HTTPError, HTTPException, OSError) as error:
-        raise TransientError(_network_words(error)) from error
-
-
-def _network_words(error: Exception) -> str:
-    text = str(error)
-    known = (words for sign, words in _NETWORK_WORDS.items() if sign in text)
-    return next(known, f"{type(error).__name__}: {one_line(text, 200)}")

@@ -9,7 +9,17 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from tap_redivis.client.answers import count_of, object_of, path_of, text_of, variable_of
+from tap_redivis.client.answers import (
+    REFERENCE_ID,
+    TAG,
+    count_of,
+    description_of,
+    misfit_of,
+    object_of,
+    path_of,
+    text_of,
+    variable_of,
+)
 from tap_redivis.client.http import Api
 from tap_redivis.errors import DataError, NotFound, RedivisError
 from tap_redivis.model.references import (
@@ -113,7 +123,7 @@ class MetadataClient:
                 hint="Check the pattern, and that the token's user may see the datasets",
             )
         for item in found:
-            yield replace(reference, name=item["name"], reference_id=text_of(item, "referenceId"))
+            yield replace(reference, name=item["name"], reference_id=text_of(item, "referenceId", REFERENCE_ID))
 
     def _owned(self, owner: str) -> list[Json]:
         if owner not in self._owners:
@@ -160,7 +170,8 @@ class MetadataClient:
         return self._with_tables(reference, self.api.get(path), None, path)
 
     def _with_tables(self, asked: ContainerRef, body: Json, version_tag: str | None, path: str) -> Container:
-        followed = replace(asked, name=text_of(body, "name") or asked.name, reference_id=text_of(body, "referenceId"))
+        reference_id = text_of(body, "referenceId", REFERENCE_ID)
+        followed = replace(asked, name=text_of(body, "name") or asked.name, reference_id=reference_id)
         container = Container(followed, body, version_tag)
         # The server's own uri is pinned to the version that it resolved: all tables are of that one (redivis-api §3.1).
         base = path_of(body) or path
@@ -180,7 +191,7 @@ def describe_variables(api: Api, table: TableInfo, variables: Iterable[Variable]
     """Add descriptions; each costs a request (redivis-api §5)."""
 
     def describe(variable: Variable) -> Variable:
-        return replace(variable, description=text_of(get_variable(api, table, variable), "description"))
+        return replace(variable, description=description_of(get_variable(api, table, variable)))
 
     return list(api.workers.map(describe, variables))
 
@@ -208,7 +219,7 @@ def _key(reference: ContainerRef) -> ContainerRef:
 
 
 def _checked_version(reference: ContainerRef, body: Mapping[str, Any]) -> str:
-    tag = text_of(object_of(body, "version"), "tag")
+    tag = text_of(object_of(body, "version"), "tag", TAG)
     if tag is None:
         raise DataError("the server does not say which version this is", where=str(reference), hint="Try again later")
     if reference.version not in {None, "current"} and not same_version(str(reference.version), tag):
@@ -224,7 +235,7 @@ def _checked_version(reference: ContainerRef, body: Mapping[str, Any]) -> str:
 def _table(item: Json, container: Container) -> TableInfo:
     body, followed = container.body, container.reference
     name: str = item["name"]
-    reference = TableRef(followed, name, text_of(item, "referenceId"))
+    reference = TableRef(followed, name, text_of(item, "referenceId", REFERENCE_ID))
     exact, uri = text_of(item, "qualifiedReference") or f"{followed}.{name}", path_of(item)
     if followed.sample and container.version_tag:
         if item.get("isSample") is False:
@@ -244,13 +255,14 @@ def _table(item: Json, container: Container) -> TableInfo:
         owner=text_of(object_of(body, "owner"), "name") or followed.owner,
         container=followed.name,
         name=name,
-        description=text_of(item, "description"),
+        description=description_of(item),
         version_tag=container.version_tag,
         rows=count_of(item.get("numRows")),
         bytes=count_of(item.get("numBytes")),
         hash=text_of(item, "hash"),
         updated_at=count_of(item.get("updatedAt")),
         unreadable=_unreadable(body, is_sample=bool(item.get("isSample"))),
+        misfit=misfit_of(item, "numRows", "numBytes", "updatedAt"),
         body=item,
     )
 

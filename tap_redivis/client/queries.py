@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
-from tap_redivis.client.answers import count_of, has_name, variable_of
+from tap_redivis.client.answers import count_of, has_name, id_of, misfit_of, variable_of
 from tap_redivis.client.http import Api
 from tap_redivis.client.metadata import MetadataClient
 from tap_redivis.errors import DataError, Forbidden, NotFound, QueryFailed, Refused, one_line
@@ -122,6 +122,8 @@ def _completed(api: Api, query: Query, answer: Json) -> QueryResult:
 
 def _result(query: Query, answer: Json) -> QueryResult:
     query_id = _id(query, answer)
+    if misfit := misfit_of(answer, "outputNumRows", "outputNumBytes"):
+        raise DataError(misfit, where=query.name, hint="Try again later; if it stays, tell Redivis")
     listed: Any = answer.get("outputSchema")
     columns = tuple(map(variable_of, listed)) if isinstance(listed, list) and all(map(has_name, listed)) else ()
     rows, size = count_of(answer.get("outputNumRows")), count_of(answer.get("outputNumBytes"))
@@ -138,7 +140,7 @@ def _failure(query: Query, status: str, answer: Json) -> QueryFailed:
 
 
 def _id(query: Query, answer: Json) -> str:
-    query_id = quote(str(answer.get("id") or ""), safe="")
+    query_id = quote(id_of(answer), safe="")
     if not query_id:
         raise DataError("the server began a query without an id", where=query.name, hint="Try again later")
     return query_id

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 
+from tap_redivis.client.retry import moment_of
+
 logger = logging.getLogger("tap-redivis")
 
-_LONGEST_PAUSE = 60.0  # seconds: how long a window of the rate limit lasts (redivis-api §1.7)
+LONGEST_PAUSE = 60.0  # seconds: how long a window of the rate limit lasts (redivis-api §1.7)
 
 
 class ConcurrencyLimit:
@@ -20,11 +22,12 @@ class ConcurrencyLimit:
     The fewest are allowed at first, and more, up to the most, while all goes well; after a 429 the fewest, for good.
     """
 
-    def __init__(self, fewest: int, most: int) -> None:
+    def __init__(self, fewest: int, most: int, longest_pause: float = LONGEST_PAUSE) -> None:
         self._change = threading.Condition()
         self._spare = fewest
         self._fewest = min(fewest, most)
         self._most = most
+        self._longest_pause = longest_pause
         self._now = float(self._fewest)
         self._under_way = 0
         self._resume_at = 0.0
@@ -63,15 +66,16 @@ class ConcurrencyLimit:
 
     def _note(self, status: int, headers: Mapping[str, str]) -> None:
         self.fall_back() if status == HTTPStatus.TOO_MANY_REQUESTS else self.grow()
+        now = time.time()
+        reset = moment_of(headers.get("X-Ratelimit-Reset", ""), now)
         try:
             remaining = int(headers["X-Ratelimit-Remaining"])
-            reset = float(headers["X-Ratelimit-Reset"])
         except (KeyError, ValueError):
             return
         with self._change:
             # The server may not have counted yet all other requests that are under way, or soon will be.
-            if remaining <= max(self._spare, self.now, self._under_way - 1):
-                self._resume_at = min(reset, time.time() + _LONGEST_PAUSE)
+            if reset is not None and remaining <= max(self._spare, self.now, self._under_way - 1):
+                self._resume_at = min(reset, now + self._longest_pause)
 
     def _enter(self, waited_until: float) -> float | None:
         """Count a request as under way if it is allowed; else return when to ask again, in seconds since the epoch."""

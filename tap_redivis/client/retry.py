@@ -6,6 +6,7 @@ start the budget again when rows arrive, and cannot obey ``Retry-After``.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,19 +21,21 @@ LONGEST_WAIT = 120.0  # seconds that the server may ask for (redivis-api §1.7)
 LONGEST_BACKOFF = 30.0  # seconds
 
 _TRICKLE_BYTES_PER_SECOND = 1024
+_MOST_BYTES_WITHOUT_A_ROW = 192 * 1024 * 1024  # three times the largest message of Arrow
+_TRIES_FOR_BROKEN_ANSWERS = 3
 _DELTA_LIMIT = 1e6
 _MILLISECONDS_FROM = 1e12
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """Read how many seconds from now the server asks to wait, at most ``LONGEST_WAIT``; None if it does not say."""
-    moments = (_moment(headers.get(name, ""), now) for name in ("Retry-After", "X-Ratelimit-Reset"))
+    moments = (moment_of(headers.get(name, ""), now) for name in ("Retry-After", "X-Ratelimit-Reset"))
     until = next((moment for moment in moments if moment is not None), None)
     return None if until is None else min(max(until - now, 0.0), LONGEST_WAIT)
 
 
-def _moment(text: str, now: float) -> float | None:
-    """Read a header as seconds since the epoch."""
+def moment_of(text: str, now: float) -> float | None:
+    """Read a header as seconds since the epoch; None if it is no moment."""
     # redivis-api §1.7 leaves open whether it is delta seconds, epoch seconds or milliseconds, or an HTTP date.
     try:
         number = float(text)
@@ -62,6 +65,10 @@ class TransientError(Exception):
         self.wait = wait
 
 
+class BrokenAnswer(TransientError):
+    """An answer that HTTP calls whole, and that cannot be used: waiting for ten minutes does not mend such a server."""
+
+
 @dataclass
 class RetryBudget:
     """How long one request, or one read stream, may go on failing."""
@@ -70,10 +77,16 @@ class RetryBudget:
     clock: Callable[[], float] = time.monotonic
     _delays: Generator[float, Any, None] | None = None
     _give_up_at: float = 0.0
+    _broken: int = 0
 
     def progress(self) -> None:
         """Start the budget again, because rows arrived."""
-        self._delays = None
+        self._delays, self._broken = None, 0
+
+    def delay_after(self, failure: TransientError) -> float | None:
+        """Choose the seconds to wait after a failure; None: give up, as after the third broken answer."""
+        self._broken += isinstance(failure, BrokenAnswer)
+        return None if self._broken >= _TRIES_FOR_BROKEN_ANSWERS else self.next_delay(failure.wait)
 
     def next_delay(self, asked: float | None = None) -> float | None:
         """Choose the seconds to wait after a failure, at least those that the server asked for; None: give up."""
@@ -89,27 +102,39 @@ class RetryBudget:
 
 
 class Watch:
-    """Detects a body that for too many seconds sends next to nothing."""
+    """Detects a body that for too many seconds sends next to nothing, or bytes without a row."""
 
     # The timeout of the socket detects complete silence only.
 
-    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, seconds: float, clock: Callable[[], float] = time.monotonic, for_a_row: float = math.inf
+    ) -> None:
         self._seconds = seconds
+        self._for_a_row = max(seconds, for_a_row)
         self._clock = clock
         self.restart()
 
     def restart(self) -> None:
         """Start again, because rows arrived or were held up by the reader of our output."""
+        self._row_at = self._clock()
+        self._bytes_without_a_row = 0
+        self._begin()
+
+    def _begin(self) -> None:
         self._since = self._clock()
         self._bytes = 0
 
     def over(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        """Pass pieces of a body on, until a ``TransientError``: for too long no row came, and next to no bytes."""
+        """Pass pieces of a body on, until a ``TransientError``: for too long no row came, or next to no bytes."""
         for piece in pieces:
             self._bytes += len(piece)
-            elapsed = self._clock() - self._since
+            self._bytes_without_a_row += len(piece)
+            now = self._clock()
+            elapsed = now - self._since
             if elapsed > self._seconds:
                 if self._bytes < elapsed * _TRICKLE_BYTES_PER_SECOND:
                     raise TransientError("the server sends next to nothing")
-                self.restart()  # or else a fast beginning would excuse hours of next to nothing
+                self._begin()  # or else a fast beginning would excuse hours of next to nothing
+            if self._bytes_without_a_row > _MOST_BYTES_WITHOUT_A_ROW or now - self._row_at > self._for_a_row:
+                raise BrokenAnswer(f"the server sent {self._bytes_without_a_row:,} bytes, and no row in them")
             yield piece

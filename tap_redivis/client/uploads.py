@@ -7,7 +7,7 @@ import json
 import logging
 from dataclasses import replace
 
-from tap_redivis.client.answers import count_of, path_of, text_of
+from tap_redivis.client.answers import count_of, misfit_of, path_of, text_of
 from tap_redivis.client.http import Api
 from tap_redivis.client.metadata import MetadataClient
 from tap_redivis.errors import NotFound, Refused, Unavailable, one_line
@@ -85,6 +85,7 @@ def _info(table: TableInfo, body: Json) -> TableInfo:
         bytes=count_of(body.get("numBytes")),
         hash=text_of(body, "hash") and hashlib.sha256(content.encode()).hexdigest()[:32],
         updated_at=None,
+        misfit=table.misfit or misfit_of(body, "numRows", "numBytes"),
         body=body,
         upload=name,
     )

@@ -26,7 +26,7 @@ DEFAULT_ENDPOINT = "https://redivis.com/api/v1"
 PARALLEL_REQUESTS = 4  # at first, and after a 429: some were met above four (redivis-api §1.7)
 MOST_PARALLEL_REQUESTS = 16
 SOURCES = ("datasets", "workflows", "tables", "queries", "uploads")
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ def _checked_endpoint(endpoint: str, token: str | None) -> str:
     scheme, host = _scheme_and_host(endpoint)
     if scheme not in {"http", "https"} or not host:
         raise ConfigError(f"{endpoint!r} is no http(s) address", where="api_endpoint", hint=f"Use {DEFAULT_ENDPOINT}")
-    if token and scheme == "http" and host not in _LOOPBACK:
+    if token and scheme == "http" and host not in LOOPBACK:
         raise ConfigError(
             f"the token would be sent unencrypted to {host}",
             where="api_endpoint",

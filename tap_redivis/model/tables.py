@@ -40,6 +40,7 @@ class TableInfo:
     hash: str | None = None  # opaque; of the content (redivis-api §9)
     updated_at: int | None = None  # milliseconds since the epoch
     unreadable: str | None = None  # why this token cannot read the rows
+    misfit: str | None = None  # what the server says of the table that cannot be true
     body: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)  # for the data dictionary
     upload: str | None = None  # name of the upload that this is
 

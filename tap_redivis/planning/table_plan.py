@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
-from tap_redivis.errors import ConfigError, Forbidden, Incomplete
+from tap_redivis.errors import ConfigError, DataError, Forbidden, Incomplete
 from tap_redivis.model.added_columns import DELETED_AT, VERSION_COLUMNS
 from tap_redivis.model.columns import KEY_TYPES, Column, KeyValue, ValueRules, WireFormat
 from tap_redivis.model.reads import ChangeCounts, ReadRequest, ReadSession
@@ -116,7 +116,9 @@ def plan_table(
 
 
 def require_access(table: TableInfo, settings: Settings) -> None:
-    """Raise a ``Forbidden`` if it is known, before rows are asked for, that they cannot be read."""
+    """Raise an error if it is known, before rows are asked for, that they cannot be read."""
+    if table.misfit:
+        raise DataError(table.misfit, where=table.pinned, hint="Try again later; if it stays, tell Redivis")
     if table.unreadable:
         raise Forbidden(table.unreadable, where=table.pinned, hint="Ask the owner for access")
     if settings.api_token is None and (table.bytes or 0) >= ANONYMOUS_LIMIT_BYTES:

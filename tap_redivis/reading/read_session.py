@@ -64,7 +64,7 @@ class SessionReader:
         try:
             yield from self._read([stream for stream, position in self._positions.items() if not position.done])
             yield from self._look_for_missing_rows()
-            self._prove()
+            self._prove(self._received)
         finally:
             self._worker.stop.set()
 
@@ -88,10 +88,10 @@ class SessionReader:
         limit = self._spec.request.max_rows
         return limit is not None and self._received >= limit
 
-    def _prove(self) -> None:
-        if self._expected is not None and self._received != self._expected:
+    def _prove(self, received: int) -> None:
+        if self._expected is not None and received != self._expected:
             raise Incomplete(
-                f"{self._received:,} rows arrived of {self._expected:,}",
+                f"{received:,} rows arrived of {self._expected:,}",
                 where=self._spec.request.table,
                 hint="Run again: the table will be read anew; what was loaded before stays",
             )
@@ -111,6 +111,8 @@ class SessionReader:
                 ended += 1
                 self._ends[message.has_sentinel] += 1
             else:
+                if self._expected is not None and (received := self._received + message.count) > self._expected:
+                    self._prove(received)  # the server may send rows for ever
                 position = self._positions[message.stream]
                 self._positions[message.stream] = position.advance(message.count, message.last_digest)
                 self._worker.progress.received += message.count

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tap_redivis.client.http import Api, Body
 from tap_redivis.client.read_sessions import address_of
-from tap_redivis.client.retry import RetryBudget, TransientError, Watch
+from tap_redivis.client.retry import BrokenAnswer, RetryBudget, TransientError, Watch
 from tap_redivis.errors import DataError, Forbidden, NotFound, QuotaExceeded, Refused
 from tap_redivis.model.reads import ROWS_STREAM, ReadRequest, StreamPosition
 from tap_redivis.reading.counting import ReadProgress
@@ -45,7 +45,7 @@ class StreamReader:
     def rows(self, position: StreamPosition) -> Iterator[Rows]:
         """Give all rows from a position on; raises what ``Worker.run`` does, except ``Unwanted``."""
         budget = RetryBudget(self.api.max_retry_seconds)
-        self._watch = Watch(self.request.timeout)
+        self._watch = Watch(self.request.timeout, for_a_row=self.api.max_retry_seconds)
         offset, last = position.offset, position.last
         damaged_at: int | None = None
         while not self.stop.is_set():
@@ -59,7 +59,7 @@ class StreamReader:
                     self._watch.restart()
                 if not self._cut_off(rows_read=offset - begin):
                     return
-                failure = TransientError("the Arrow stream ended without its sentinel")
+                failure: TransientError = BrokenAnswer("the Arrow stream ended without its sentinel")
             except DamagedRow as error:
                 if damaged_at == offset:
                     raise self._damaged(offset, error) from None
@@ -77,9 +77,9 @@ class StreamReader:
     def _wait(self, offset: int, budget: RetryBudget, failure: TransientError) -> None:
         if self.stream == ROWS_STREAM and offset:
             raise SessionGone(f"/rows cannot resume: {failure}")
-        delay = budget.next_delay(failure.wait)
+        delay = budget.delay_after(failure)
         if delay is None:
-            raise self.api.unavailable(self.request.table, failure)
+            raise self.api.unavailable(self.request.table, f"{failure}, at row {offset:,} of read stream {self.stream}")
         self.progress.add(resumes=1)
         text = "%s: %s; read stream %s goes on at row %d in %.1f s"
         logger.warning(text, self.request.table, failure, self.stream, offset, delay)

@@ -1,8 +1,10 @@
-"""Log lines on stderr, without the secrets that the process knows."""
+"""Log lines on stderr, without the secrets that the process knows, and with what would steer a terminal written out."""
 
 from __future__ import annotations
 
 import logging
+
+from tap_redivis.errors import escaped
 
 _secrets: set[str] = set()
 
@@ -21,7 +23,7 @@ def redacted(text: str) -> str:
 
 
 def redact_handlers() -> None:
-    """Make all handlers of the root logger redact what they write."""
+    """Make all handlers of the root logger redact and escape what they write."""
     # A formatter sees the whole text, tracebacks too; a filter would see only the message.
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_RedactingFormatter(handler.formatter or logging.Formatter()))
@@ -33,4 +35,6 @@ class _RedactingFormatter(logging.Formatter):
         self._inner = inner
 
     def format(self, record: logging.LogRecord) -> str:
-        return redacted(self._inner.format(record))
+        # The line ends of a message are a server's, and would begin lines of its own; those of a traceback are ours.
+        shown = logging.makeLogRecord({**vars(record), "msg": escaped(record.getMessage()), "args": None})
+        return redacted("\n".join(map(escaped, self._inner.format(shown).split("\n"))))

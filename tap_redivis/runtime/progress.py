@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from tap_redivis.errors import escaped
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -202,5 +204,5 @@ def _print_table(heads: Sequence[str], rows: Iterable[Sequence[str]], **console:
 
     table = Table(*heads)
     for row in rows:
-        table.add_row(*row)
-    Console(**console).print(table)
+        table.add_row(*map(escaped, row))
+    Console(markup=False, emoji=False, **console).print(table)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, Literal
 
-from tap_redivis.errors import ConfigError, Forbidden, RedivisError, SchemaChanged
+from tap_redivis.errors import ConfigError, Forbidden, RedivisError, SchemaChanged, escaped
 from tap_redivis.model.tables import TableInfo
 from tap_redivis.planning.drift import Drift
 from tap_redivis.planning.table_plan import TablePlan
@@ -243,10 +243,10 @@ def _show_text(plans: Sequence[PlanRow]) -> None:
         table.add_column(head, justify="right")
     table.add_column("access")
     for plan in plans:
-        table.add_row(plan.stream, plan.what, plan.reason, *_numbers(plan), plan.access)
+        table.add_row(*map(escaped, (plan.stream, plan.what, plan.reason, *_numbers(plan), plan.access)))
     console.print(table)
     for line in (*_change_lines(plans), _total_line(plans), *_rate_lines(plans)):
-        console.print(line)
+        console.print(escaped(line))
 
 
 def _numbers(plan: PlanRow) -> tuple[str, str, str]:

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pyarrow as pa
 
-from tap_redivis.client.retry import TransientError
+from tap_redivis.client.retry import BrokenAnswer, TransientError
 from tap_redivis.wire.arrays import SLICE_BYTES, place_columns, text_or_bytes
 from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.decoder import Rows
@@ -102,7 +102,7 @@ def _batches(source: _Source) -> Iterator[pa.RecordBatch]:
                 del batch
     except (pa.ArrowException, OSError, EOFError) as error:  # ArrowMemoryError too: a length may be damaged
         if source.ended:
-            raise TransientError("the body ended in the middle of an Arrow message") from error
+            raise BrokenAnswer("the body ended in the middle of an Arrow message") from error
         raise DamagedRow("an Arrow message is damaged") from error
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from tap_redivis.client.retry import TransientError
+from tap_redivis.client.retry import BrokenAnswer, TransientError
 from tap_redivis.model.columns import Column
 from tap_redivis.wire.arrays import TARGETS, place_columns, rows_of, text_or_bytes
 from tap_redivis.wire.codec import RowCodec
@@ -59,7 +59,7 @@ class CsvDecoder:
         # A value that was cut looks like a whole one: a last record without a line end counts only if it comes again.
         before, self._unended = self._unended, (offset, part)
         if before != self._unended:
-            raise TransientError("the body ended in the middle of a row")
+            raise BrokenAnswer("the body ended in the middle of a row")
 
     def _parse(self, part: bytes, offset: int) -> tuple[pa.RecordBatch, list[pa.Array | None]] | None:
         begin = 0 if self._names else self._read_header(part)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tap_redivis.client.retry import TransientError
+from tap_redivis.client.retry import BrokenAnswer
 from tap_redivis.errors import InvalidValue
 from tap_redivis.wire.casts import Number
 from tap_redivis.wire.codec import RowCodec
@@ -54,7 +54,7 @@ class JsonlDecoder:
         if not tail.strip():
             return
         if not isinstance(_parsed(tail), dict):
-            raise TransientError("the body ended in the middle of a row")
+            raise BrokenAnswer("the body ended in the middle of a row")
         yield from self._decode(tail, offset)
 
     def _decode(self, lines: bytes, offset: int) -> Iterator[JsonRows]:

@@ -202,11 +202,16 @@ def absolute(root: str) -> str:
 
 
 def _check_inside(name: str) -> None:
-    # The version tag in a name is the server's. Links below the root are their owner's, so they are not resolved.
+    # A version tag is checked where it is read; but names are also made of a STATE, or sent by a worker.
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts:
-        raise StorageError(
-            f"the file name {name!r} leads out of the root",
-            where="batch_config.storage.prefix",
-            hint="Leave {version} out of the prefix",
-        )
+    if path.is_absolute() or ".." in path.parts or "\0" in name:
+        raise outside(name)
+
+
+def outside(name: str) -> StorageError:
+    """Make the error for a name that leads out of the root."""
+    return StorageError(
+        f"the file name {name!r} leads out of the root",
+        where="batch_config.storage",
+        hint="Leave {version} out of the prefix, and keep links to other places out of the root",
+    )

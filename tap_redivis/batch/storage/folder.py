@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from tap_redivis.batch.storage.common import FinishedFile, Storage
+from tap_redivis.batch.storage.common import FinishedFile, Storage, outside
 from tap_redivis.errors import StorageError
 
 _PARTIAL = ".partial"
@@ -128,11 +128,17 @@ class Folder(Storage):
 
     def _open(self, name: str) -> PartialFile:
         partial = self._partial / f"{uuid.uuid4().hex}.partial"
-        return PartialFile(partial, self._root / name, partial.open("wb", buffering=_BUFFER_BYTES))
+        return PartialFile(partial, self._place(name), partial.open("wb", buffering=_BUFFER_BYTES))
 
     def _reopen(self, file: FinishedFile) -> PartialFile:
         # The worker that wrote it may have the folder at another path.
-        return PartialFile(self._partial / file.state["partial"].name, self._root / file.name)
+        return PartialFile(self._partial / file.state["partial"].name, self._place(file.name))
+
+    def _place(self, name: str) -> Path:
+        path = self._root / name
+        if not path.resolve().is_relative_to(self._root.resolve()):  # by way of a link
+            raise outside(name)
+        return path
 
     def _remove_rest(self, *, others: bool) -> None:  # noqa: ARG002 - all of them are in the one folder
         if self._held is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal
 
-from tap_redivis.client.answers import count_of, object_of, text_of
+from tap_redivis.client.answers import number_of, object_of, text_of
 from tap_redivis.model.tables import Container, Json, TableInfo, Variable
 from tap_redivis.planning.bookmarks import Bookmark
 
@@ -324,7 +324,7 @@ def _list(items: Any) -> list[Any]:  # noqa: ANN401 - any JSON value
 
 
 def _time(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
-    milliseconds = count_of(value)  # since the epoch (redivis-api §5)
+    milliseconds = number_of(value)  # since the epoch (redivis-api §5)
     try:
         return None if milliseconds is None else _time_text(_EPOCH + timedelta(milliseconds=milliseconds))
     except OverflowError:
@@ -338,7 +338,7 @@ def _time_text(moment: datetime) -> str:
 # A value of another type than documented becomes null: a RECORD has to obey its SCHEMA.
 _CASTS: Mapping[str, Callable[[Any], Any]] = {
     "string": lambda value: value if isinstance(value, str) and value else None,
-    "integer": count_of,
+    "integer": number_of,
     "boolean": lambda value: value if isinstance(value, bool) else None,
     "float": lambda value: value if isinstance(value, (int, float)) and not isinstance(value, bool) else None,
     "dateTime": _time,

@@ -347,7 +347,7 @@ def test_what_an_interrupted_clean_up_left_is_removed(tmp_path: Path, monkeypatc
     assert not _folders(tmp_path)
 
 
-@pytest.mark.parametrize("tag", ["v1.0/../../../escaped/x", "..", "{abs}"])
+@pytest.mark.parametrize("tag", ["v1.0/../../../escaped/x", "..", "{abs}", "a\0b"])
 def test_a_version_tag_does_not_lead_out_of_the_root(tmp_path: Path, tag: str) -> None:
     """It comes from the server; neither a file is created there, nor published that a worker names so."""
     root = tmp_path / "lake/root"
@@ -460,3 +460,32 @@ def test_a_file_system_without_locks_will_do(tmp_path: Path, monkeypatch: pytest
 
     assert (tmp_path / "file.arrow").exists()
     assert len(_folders(tmp_path)) == 2
+
+
+# --- names stay inside the root --------------------------------------------------------------------------------------
+
+
+def test_a_link_below_the_root_does_not_lead_out_of_it(tmp_path: Path) -> None:
+    """What is written there would be found by nobody who looks below the root."""
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    root.mkdir()
+    elsewhere.mkdir()
+    (root / "v1.0").symlink_to(elsewhere)
+    output = _output(root, prefix="{version}/")
+
+    with output.writing(), pytest.raises(StorageError, match="leads out of the root"):
+        list(output.chunks("a", 0, iter([_rows("arrow", 0, 3)])))
+
+    assert not list(elsewhere.iterdir())
+
+
+def test_a_root_that_is_a_link_is_used(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    output = _output(tmp_path / "link", prefix="{version}/")
+
+    with output.writing():
+        for chunk in output.chunks("a", 0, iter([_rows("arrow", 0, 3)])):
+            output.publish(chunk)
+
+    assert len(list((tmp_path / "real" / "v1.0").iterdir())) == 1

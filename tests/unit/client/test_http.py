@@ -13,8 +13,9 @@ import pytest
 
 from redivis_emulator import DEFAULT_TOKEN, Emulator, Fault
 from redivis_emulator.access import RateLimit, Token
-from tap_redivis.client.http import PIECE_BYTES, Api
+from tap_redivis.client.http import Api
 from tap_redivis.client.retry import TransientError
+from tap_redivis.client.transport import PIECE_BYTES
 from tap_redivis.errors import (
     ApiError,
     Forbidden,

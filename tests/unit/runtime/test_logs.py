@@ -51,3 +51,29 @@ def test_no_token_is_no_secret(nothing: str | None) -> None:
     register_secret(nothing)
 
     assert redacted("text") == "text"
+
+
+@pytest.mark.parametrize(
+    "sign", ["\x1b[2J", "\x07", "\x9b31m", "\x7f", "\u202e", "\u2066", "\u200f", "\r", "\n", "\ud800"]
+)
+def test_what_would_steer_a_terminal_is_written_out(log: io.StringIO, sign: str) -> None:
+    """A server's words can neither move the cursor nor begin a line that looks like ours."""
+    logging.getLogger("tap-redivis").warning("Redivis says: %s", f"a{sign}b")
+
+    shown = log.getvalue().removesuffix("\n")
+    assert shown.isprintable()
+    assert shown.startswith("Redivis says: a\\")
+
+
+def test_a_traceback_keeps_its_lines_but_nothing_else(log: io.StringIO) -> None:
+    def fail() -> None:
+        raise ValueError("a\x1b[2Jb")
+
+    try:
+        fail()
+    except ValueError:
+        logging.getLogger("tap-redivis").exception("it failed")
+
+    lines = log.getvalue().splitlines()
+    assert len(lines) > 3
+    assert lines[-1] == r"ValueError: a\x1b[2Jb"

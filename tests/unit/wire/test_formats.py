@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from redivis_emulator import render
 from redivis_emulator.render import CsvLineEnds, CsvQuotes, Style
 from redivis_emulator.variable_types import ARROW_TYPES
-from tap_redivis.client.http import PIECE_BYTES
 from tap_redivis.client.retry import TransientError
+from tap_redivis.client.transport import PIECE_BYTES
 from tap_redivis.errors import RowTooLarge, SchemaChanged
 from tap_redivis.model.columns import Column, ColumnType, ValueRules, WireFormat
 from tap_redivis.wire import decoder_for
