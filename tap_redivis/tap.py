@@ -15,7 +15,7 @@ from singer_sdk import Stream, Tap
 from singer_sdk.exceptions import ConfigValidationError, MappingError
 from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities, TapCapabilities
 from singer_sdk.mapper import PluginMapper
-from singer_sdk.singerlib import Catalog, StateMessage
+from singer_sdk.singerlib import Catalog
 
 from tap_redivis.client.http import Api
 from tap_redivis.client.metadata import MetadataClient
@@ -92,7 +92,7 @@ class TapRedivis(SdkTap):
             api,
             metadata,
             self.writer,
-            states=RunState(lambda: self.state, lambda: self.state_writer),
+            states=RunState(settings, self.writer, lambda: self.state, lambda: self.state_writer),
             wanted=lambda: [each for stream in self._tables if stream.selected for each in stream.source.containers],
             prefetcher=Prefetcher(
                 lambda request: api.workers.submit(prefetch, api, metadata, request),
@@ -280,8 +280,8 @@ class TapRedivis(SdkTap):
 
     def _write_last_state(self) -> None:
         """Make STATE the last message (targets.md, rule 14)."""
-        if self.writer.last_type not in {None, "STATE"}:
-            self.write_message(StateMessage(value=self.state))
+        if self.writer.last_type is not None:
+            self.state_writer.write_state(self.state)
 
     def end(self) -> None:
         """Say how the run went; exit with 1 if something failed."""

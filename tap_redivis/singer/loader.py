@@ -53,7 +53,7 @@ class TableLoad:
 
     def __post_init__(self) -> None:
         """Begin with the bookmark that the plan is made of."""
-        self._keeper = StateKeeper(self.run.states, self.stream.name, self.plan.bookmark, self.run.settings)
+        self._keeper = StateKeeper(self.run.states, self.stream.name, self.plan.bookmark)
 
     def load(self, pending: Future[Prefetched] | None) -> Result:
         """Read the table in one session; when a session is gone, all rows are read again under a new table version.

@@ -29,6 +29,7 @@ class MessageWriter(GenericSingerWriter[bytes, Any]):
 
     def __init__(self) -> None:
         self.last_type: str | None = None
+        self.size = 0  # bytes written
 
     def serialize_message(self, message: Any) -> bytes:  # noqa: ANN401 - as the SDK declares it
         """Write a message as one line of JSON."""
@@ -59,6 +60,7 @@ class MessageWriter(GenericSingerWriter[bytes, Any]):
             try:
                 for part in parts:
                     _write(part)
+                    self.size += len(part)
             except BrokenPipeError:
                 raise OutputClosed from None
 

@@ -24,7 +24,7 @@ __all__ = ["ConfigInput", "SdkStream", "SdkTap", "StateWriter"]
 
 
 class ChangedStateWriter(StateWriter):
-    """Writes STATE unless it equals the one written last; the SDK's own copies all bookmarks to find that out."""
+    """Writes STATE unless it is the last message already; the SDK's own copies all bookmarks to find that out."""
 
     def __init__(self, writer: MessageWriter) -> None:
         super().__init__(writer)
@@ -32,9 +32,9 @@ class ChangedStateWriter(StateWriter):
         self._last_line: bytes | None = None
 
     def write_state(self, state: Any) -> None:  # noqa: ANN401 - as the SDK declares it
-        """Write one STATE message, if there is something new in it."""
+        """Write one STATE message, if there is something new in it, or something was written since."""
         line = self._messages.format_message(StateMessage(value=state))
-        if line != self._last_line:
+        if line != self._last_line or self._messages.last_type != "STATE":
             self._messages.write_lines(line, "STATE")
             self._last_line = line
 
@@ -139,6 +139,9 @@ class SdkStream(Stream):
     def emit_activate_version_messages(self) -> bool:
         """Keep the SDK from sending ACTIVATE_VERSION before the rows: ours goes out after the last, proved one."""
         return False
+
+    def _write_state_message(self) -> None:
+        """Keep the SDK from writing STATE after each stream: ``singer.state`` writes it when it is due."""
 
     def get_replication_key_signpost(self, context: Mapping[str, Any] | None = None) -> None:
         """Set no limit to the key: a version is a limit already."""

@@ -143,7 +143,6 @@ class TableStream(SdkStream):
             run.note_failure(self.name, error)
             version = self.source.table.version_tag if self.source.table else None
             run.results.append(Result(self.name, version=version or "", outcome="failed"))
-            run.states.write()
 
     def record_lines(self, version: int | None) -> RecordLines:
         """Make what writes rows as RECORD lines: around the rows as they are, or through the stream maps."""
