@@ -7,66 +7,69 @@ import os
 import sys
 from typing import NoReturn
 
-from tap_redivis.errors import RedivisError, one_line
-from tap_redivis.runtime.logs import redact_handlers, redacted
+from tap_redivis.errors import ConfigError, one_line
+from tap_redivis.runtime.logs import error_of, redact_handlers
 from tap_redivis.runtime.shutdown import SHUTDOWN, Termination
+from tap_redivis.runtime.standard_streams import OutputClosed, take_over
 
 logger = logging.getLogger("tap-redivis")
 
 _BROKEN_PIPE_EXIT = 141
+_LEVELS = ("TAP_REDIVIS_LOGLEVEL", "TAP_REDIVIS_LOG_LEVEL", "LOGLEVEL")  # the SDK looks for the first
 
 
 def main() -> None:
     """Run ``tap-redivis``."""
-    SHUTDOWN.install()
     try:
-        _run()
-    except Termination as termination:  # from here on at any moment, while modules are being imported too
+        exit_process(_outcome())
+    except Termination as termination:  # from the first line on at any moment, while modules are being imported too
+        logger.warning("stopped by %s", termination.words)
         exit_process(termination.exit_code)
-    except SystemExit as end:
-        exit_process(_shown(end.code))
-    exit_process(_shown(0))
 
 
-def _run() -> None:
-    if level := os.environ.get("TAP_REDIVIS_LOG_LEVEL"):
-        os.environ.setdefault("TAP_REDIVIS_LOGLEVEL", level)
+def _outcome() -> int:
+    """Run the command line, and say what went wrong; gives the exit code."""
+    failure: Exception
+    try:
+        take_over()
+        SHUTDOWN.install()
+        with SHUTDOWN.signals_win():
+            return _run()
+    except OutputClosed as closed:
+        if not closed.args:
+            return _BROKEN_PIPE_EXIT
+        [failure] = closed.args
+    except Exception as error:  # noqa: BLE001 - the last resort
+        failure = error
+    logger.error("%s", error_of(failure))
+    logger.debug("traceback", exc_info=failure)
+    return 1
+
+
+def _run() -> int:
     # Arrow's own allocators keep what threads have freed; it reads the variable when it is imported.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    # OpenBLAS, which comes with numpy, sends SIGINT where it can start no threads; nothing is computed with it.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ[_LEVELS[0]] = next(filter(None, map(os.environ.get, _LEVELS)), "INFO")
     # Imported after the signal handlers are installed: importing the SDK takes most of a second.
-    from tap_redivis.singer.messages import OutputClosed  # noqa: PLC0415 - see above
     from tap_redivis.tap import TapRedivis  # noqa: PLC0415 - see above
 
     try:
         command = TapRedivis.cli
-        redact_handlers()
-        with SHUTDOWN.signals_win():
-            command()
-    except OutputClosed:
-        exit_process(_BROKEN_PIPE_EXIT)
-    except RedivisError as error:
-        logger.error("%s", error)  # noqa: TRY400 - a traceback is for those who ask for it
-        logger.debug("traceback", exc_info=True)
-        exit_process(1)
-    except Exception as error:  # the last resort: a mistake of ours, said in one line
-        logger.error(  # noqa: TRY400 - the same
-            "unexpected %s: %s. Set TAP_REDIVIS_LOG_LEVEL=debug to see where, and please report it.",
-            type(error).__name__,
-            one_line(redacted(str(error))),
-        )
-        logger.debug("traceback", exc_info=True)
-        exit_process(1)
-
-
-def _shown(code: object) -> int:
-    """Write out what the command line said, and make its exit code a number."""
-    if isinstance(code, str):
-        sys.stderr.write(f"{code}\n")
+    except Exception as error:
+        what = f"the log cannot be set up ({one_line(str(error)).rstrip('.')})"
+        hint = "Correct TAP_REDIVIS_LOG_LEVEL, LOGLEVEL or SINGER_SDK_LOG_CONFIG"
+        raise ConfigError(what, where="environment", hint=hint) from error
+    redact_handlers()
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        return _BROKEN_PIPE_EXIT
-    return code if isinstance(code, int) else int(code is not None)
+        command()
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            sys.stderr.write(f"{end.code}\n")
+        sys.stdout.flush()  # what the command line said
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
 
 
 def exit_process(code: int) -> NoReturn:

@@ -2,6 +2,8 @@
 
 RedivisError
 ├── ConfigError            a setting, catalog or state file that cannot be used
+├── ResourceError          the system refuses what the tap needs: output, threads, files, memory
+├── Mistake                a mistake of the tap's own
 ├── StorageError           a BATCH file cannot be written
 ├── ClusterError           the cluster that writes BATCH files cannot be reached, or fails
 ├── ApiError               the server refused, or could not be reached
@@ -44,6 +46,14 @@ class RedivisError(Exception):
 
 class ConfigError(RedivisError):
     """A setting, a catalog or a state file cannot be used as it is."""
+
+
+class ResourceError(RedivisError):
+    """The system refuses what the tap needs: room for its output, threads, open files, memory."""
+
+
+class Mistake(RedivisError):
+    """A mistake of the tap's own."""
 
 
 class StorageError(RedivisError):

@@ -19,12 +19,13 @@ from singer_sdk.singerlib import Catalog
 
 from tap_redivis.client.http import Api
 from tap_redivis.client.metadata import MetadataClient
-from tap_redivis.errors import ConfigError, RedivisError, one_line
+from tap_redivis.errors import ConfigError, one_line
 from tap_redivis.model.added_columns import ROW_KEY
 from tap_redivis.model.settings import Settings
 from tap_redivis.runtime.logs import register_secret
 from tap_redivis.runtime.progress import TableView, show_tables, summarize
 from tap_redivis.runtime.shutdown import SHUTDOWN, Termination, widen_pipe
+from tap_redivis.runtime.standard_streams import OutputClosed
 from tap_redivis.singer.about import about_text
 from tap_redivis.singer.added_columns import reconcile_columns, with_row_key
 from tap_redivis.singer.catalog import streams_of
@@ -258,8 +259,8 @@ class TapRedivis(SdkTap):
             if stream.selected:
                 try:
                     stream.probe()
-                except RedivisError as error:
-                    self.run.note_failure(stream.name, error)
+                except Exception as failure:  # noqa: BLE001 - of this stream, whatever it is; the others go on
+                    self.run.note_failure(stream.name, failure)
 
     @property
     def _own_streams(self) -> list[TableStream | DictionaryStream]:
@@ -271,9 +272,13 @@ class TapRedivis(SdkTap):
         try:
             with SHUTDOWN.signals_win():
                 self.sync_all()
-        except Termination:
-            with suppress(Termination):  # a second signal changes nothing: the first one is raised below
+        except BaseException as end:
+            # There may be room for it in a file that was full; a second signal changes nothing, and ``end`` is raised.
+            with suppress(Termination, OutputClosed):
                 self._write_last_state()
+            summarize(self.run.results)
+            if isinstance(end, Termination):
+                end.words += "; run again with the last STATE"
             raise
         self._write_last_state()
         summarize(self.run.results)

@@ -41,6 +41,7 @@ _NETWORK_WORDS = {
     "Name or service not known": "the host is not known",
     "Temporary failure in name resolution": "the host is not known",
     "timed out": "the server was silent for too long",
+    "Too many open files": "too many open files (ulimit -n)",
     "IncompleteRead": "the body was cut off",
     "Connection reset": "the connection was reset",
     "Connection aborted": "the connection was closed",

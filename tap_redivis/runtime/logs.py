@@ -1,10 +1,14 @@
-"""Log lines on stderr, without the secrets that the process knows, and with what would steer a terminal written out."""
+"""Log lines on stderr: any failure as one of them, no secret of the process, no control characters."""
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 
-from tap_redivis.errors import escaped
+from tap_redivis.errors import Mistake, RedivisError, ResourceError, escaped, one_line
+
+_LIMITS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
 
 _secrets: set[str] = set()
 
@@ -20,6 +24,26 @@ def redacted(text: str) -> str:
     for secret in _secrets:
         text = text.replace(secret, "***")
     return text
+
+
+def error_of(failure: Exception) -> RedivisError:
+    """Make the error that a failure is: what the system refuses in its words, and a mistake of ours as such."""
+    if isinstance(failure, RedivisError):
+        return failure
+    more = "Raise the limits of the process (ulimit -n, -u, -v), or set max_streams and max_requests to 1"
+    words = one_line(redacted(str(failure))).rstrip(".")  # a part of a secret, where it is cut, would be one too
+    if isinstance(failure, MemoryError):
+        return ResourceError("there is no more memory", hint=more)
+    if isinstance(failure, RuntimeError) and "start new thread" in words:
+        return ResourceError("the system starts no more threads", hint=more)
+    if isinstance(failure, (ImportError, SystemError)):  # also where there is no room in memory for it
+        return ResourceError(f"a library fails ({words})", hint=more)
+    if isinstance(failure, OSError):
+        what = os.strerror(failure.errno).lower() if failure.errno else words
+        hint = more if failure.errno in _LIMITS else "Check what it names, and run again"
+        return ResourceError(what, where=redacted(str(failure.filename or "")), hint=hint)
+    hint = "Set TAP_REDIVIS_LOG_LEVEL=debug to see where, and please report it"
+    return Mistake(f"unexpected {type(failure).__name__}: {words}", hint=hint)
 
 
 def redact_handlers() -> None:

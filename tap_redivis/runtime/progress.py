@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tap-redivis")
 
-Outcome = Literal["loaded", "unchanged", "left out", "failed"]
+Outcome = Literal["loaded", "unchanged", "left out", "failed", "stopped"]
 """How the load of one table ended."""
 
 

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT → ``Termination`` in the main thread: the process ends within two seconds, with 128 + the number.
+"""Signals → ``Termination`` in the main thread: the process ends within two seconds, with 128 + their number.
 
 It is raised at once where the main thread waits, and at the end of a ``defer_signals()`` section where it writes.
 
@@ -21,7 +21,7 @@ from types import FrameType
 if sys.platform == "linux":
     import fcntl
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _PATIENCE_SECONDS = 0.7  # waited twice, before and after the pipe is enlarged: less than two seconds in all
 _SECONDS_BETWEEN_INTERRUPTIONS = 0.1
@@ -29,11 +29,12 @@ _MOST_PIPE_BYTES = 1024 * 1024  # what Linux allows users who are not root (pipe
 
 
 class Termination(BaseException):  # not an Exception: nothing that catches errors may catch it
-    """The process was asked to end; ``exit_code`` is 128 + the signal's number."""
+    """The process was asked to end; ``exit_code`` is 128 + the signal's number, ``words`` are for people."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
         self.exit_code = 128 + signum
+        self.words = signal.Signals(signum).name
 
 
 class Shutdown:
@@ -45,7 +46,7 @@ class Shutdown:
         self._is_watched = False
 
     def install(self) -> None:
-        """Handle SIGTERM and SIGINT from now on; only the main thread can."""
+        """Handle the signals from now on, but for those that are ignored, as under nohup; only the main thread can."""
         if threading.current_thread() is not threading.main_thread():
             return
         if not self._is_watched:
@@ -57,7 +58,8 @@ class Shutdown:
             signal.set_wakeup_fd(told, warn_on_full_buffer=False)
         sys.unraisablehook = _report_errors_only
         for number in SIGNALS:
-            signal.signal(number, self._handle)
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._handle)
 
     def ignore(self) -> None:
         """Ignore signals from now on: the process is ending."""

@@ -1,13 +1,21 @@
-"""The settings as JSON Schema, for Singer, Meltano and the docs; defaults are those of ``Settings``."""
+"""The settings as JSON Schema, for Singer, Meltano and the docs, and their values in environment variables."""
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
+from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
+
+from tap_redivis.errors import ConfigError
 from tap_redivis.model.batch_settings import DEFAULT_BYTES, DEFAULT_PREFIX
 from tap_redivis.model.settings import DEFAULT_ENDPOINT, Settings
 
 _TEXT = {"type": ["string"]}
+_MOST_SECONDS = 1_000_000  # what the system's clocks take, and more than anybody waits
 
 
 def _value(kind: str, description: str, title: str = "", **facts: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON Schema
@@ -244,18 +252,21 @@ _SETTINGS = {
         "STATE is written after this many seconds, or `state_interval_rows`",
         "Seconds between STATE messages",
         exclusiveMinimum=0,
+        maximum=_MOST_SECONDS,
     ),
     "request_timeout_seconds": _value(
         "number",
         "Longest silence of the server, in seconds, before a request counts as broken",
         "Request timeout",
         exclusiveMinimum=0,
+        maximum=_MOST_SECONDS,
     ),
     "max_retry_seconds": _value(
         "number",
         "Seconds of retrying before a table fails; starts again whenever rows arrive",
         "Retry budget",
         minimum=0,
+        maximum=_MOST_SECONDS,
     ),
     "batch_config": _BATCH_CONFIG,
 }
@@ -273,3 +284,38 @@ CONFIG_SCHEMA: dict[str, Any] = {
     "properties": {name: _with_default(name, schema) for name, schema in _SETTINGS.items()},
     "$schema": "https://json-schema.org/draft/2020-12/schema",
 }
+
+
+_BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+
+
+def settings_of_environment(schemas: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Read the settings that environment variables have; an empty variable counts as unset.
+
+    Raises:
+        ConfigError: A variable has no value of its setting's type.
+    """
+    found = {}
+    for name, schema in schemas.items():
+        variable = f"TAP_REDIVIS_{name.upper()}"
+        try:
+            text = os.environb.get(variable.encode(), b"").decode().strip()  # UTF-8, whatever the locale
+            if text:
+                found[name] = _valid(text, schema)
+        except (ValueError, RecursionError) as error:
+            what = f"it cannot be read ({error})"
+            raise ConfigError(what, where=variable, hint="Correct it, or unset it; see `tap-redivis --about`") from None
+    return found
+
+
+def _valid(text: str, schema: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any JSON value
+    value: Any = text
+    if "boolean" in schema["type"]:
+        value = _BOOLEANS.get(text.lower(), text)
+    elif "array" in schema["type"] and not text.startswith("["):
+        value = [part.strip() for part in text.split(",")]
+    elif "string" not in schema["type"]:
+        value = json.loads(text, parse_float=Decimal, parse_constant=str)
+    for error in DEFAULT_JSONSCHEMA_VALIDATOR(schema).iter_errors(value):
+        raise ValueError(error.message)
+    return value

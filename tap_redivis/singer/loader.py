@@ -25,8 +25,8 @@ from tap_redivis.reading.counting import ReadProgress, RowBudget
 from tap_redivis.reading.jobs import Chunk, JobSpec, LocalWorker, StreamEnd
 from tap_redivis.reading.read_session import SessionReader
 from tap_redivis.reading.read_stream import SessionGone
-from tap_redivis.runtime.progress import Result, display
-from tap_redivis.runtime.shutdown import SHUTDOWN
+from tap_redivis.runtime.progress import Outcome, Result, display
+from tap_redivis.runtime.shutdown import SHUTDOWN, Termination
 from tap_redivis.singer.outputs import LoadableStream, Writing, open_writing, server_of
 from tap_redivis.singer.prefetch import Prefetched, is_short
 from tap_redivis.singer.run import RunContext
@@ -145,6 +145,11 @@ class TableLoad:
             if isinstance(error, Incomplete):  # its rows would not add up if it were resumed
                 keeper.partial = None
             raise
+        except Termination as end:
+            of = "" if partial.expected_rows is None else f" of {partial.expected_rows:,}"
+            end.words += f": {self.stream.name} at {keeper.loading.rows:,}{of} rows"
+            self.run.results.append(measure.result(self.stream.name, keeper.loading, "stopped"))
+            raise
         finally:
             keeper.save()
             for kind, count in writing.issues.counts.items():
@@ -152,7 +157,7 @@ class TableLoad:
         partial = keeper.loading
         self._complete(partial, measure.rows_per_second(partial))
         measure.log(f"complete: {reader.proof}", partial)
-        return measure.result(self.stream.name, partial)
+        return measure.result(self.stream.name, partial, "loaded")
 
     def _write(self, message: Chunk | StreamEnd, writing: Writing) -> None:
         keeper = self._keeper
@@ -232,12 +237,12 @@ class _Measure:
             self.seconds,
         )
 
-    def result(self, stream: str, partial: PartialLoad) -> Result:
+    def result(self, stream: str, partial: PartialLoad, outcome: Outcome) -> Result:
         return Result(
             stream,
             version=self.plan.table.version_tag or "",
             mode="resumed" if self.before else self.plan.mode,
-            outcome="loaded",
+            outcome=outcome,
             rows=partial.rows,
             bytes=self.progress.bytes,
             seconds=self.seconds,

@@ -87,8 +87,8 @@ def plans_of(streams: Iterable[TableStream | DictionaryStream], run: RunContext,
                 rows += filter(None, [_of_table(stream, given) if stream.selected else _unselected(stream)])
             elif stream.selected:
                 rows.append(_of_dictionary(stream, rows))
-        except RedivisError as error:
-            run.note_failure(stream.name, error)
+        except Exception as failure:  # noqa: BLE001 - of this stream, whatever it is; the others go on
+            error = run.note_failure(stream.name, failure)
             rows.append(replace(_stopped(_row_of(stream), error), access="not known"))
     return rows
 
@@ -229,7 +229,7 @@ def show_plan(plans: Sequence[PlanRow], *, as_json: bool) -> None:
         return
     made_at = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     value: dict[str, Any] = {"made_at": made_at, "total": _total(plans), "streams": [asdict(plan) for plan in plans]}
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
 def _show_text(plans: Sequence[PlanRow]) -> None:

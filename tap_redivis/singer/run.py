@@ -11,6 +11,7 @@ from tap_redivis.client.metadata import MetadataClient
 from tap_redivis.errors import RedivisError
 from tap_redivis.model.references import ContainerRef
 from tap_redivis.model.settings import Settings
+from tap_redivis.runtime.logs import error_of
 from tap_redivis.runtime.progress import Result
 from tap_redivis.singer.messages import MessageWriter
 from tap_redivis.singer.prefetch import Prefetcher
@@ -40,7 +41,9 @@ class RunContext:
             self._has_asked = True
             self.metadata.try_to_load(self.wanted(), self.settings.workflows)
 
-    def note_failure(self, stream: str, error: RedivisError) -> None:
-        """Note that a stream failed; the others go on, and the run fails at its end."""
-        self.failures[stream] = error
+    def note_failure(self, stream: str, failure: Exception) -> RedivisError:
+        """Note that a stream failed, whatever it was; the others go on, and the run fails at its end."""
+        logger.debug("%s failed", stream, exc_info=failure)
+        error = self.failures[stream] = error_of(failure)
         logger.error("%s: %s", stream, error)
+        return error

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from singer_sdk import Stream, Tap, metrics
+from singer_sdk.configuration._dict_config import parse_environment_config  # to read a .env file where the SDK does
 from singer_sdk.helpers._state import StateWriter  # to write STATE without a copy of all bookmarks
 from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.plugin_base import _ConfigInput as ConfigInput  # the type of what --config gives
@@ -15,6 +16,7 @@ from singer_sdk.singerlib.catalog import StreamMetadata
 
 from tap_redivis.errors import ConfigError, one_line
 from tap_redivis.runtime.shutdown import SHUTDOWN
+from tap_redivis.singer.config_schema import settings_of_environment
 from tap_redivis.singer.messages import MessageWriter
 
 if TYPE_CHECKING:
@@ -193,6 +195,15 @@ class SdkTap(Tap):
             self._streams = super().streams
             self._streams = {stream.name: stream for stream in sorted(self._streams.values(), key=turn)}
         return self._streams
+
+    @property
+    def _env_var_config(self) -> dict[str, Any]:
+        """Read the settings of the environment; the SDK casts no fractions, and its errors name no variable."""
+        try:
+            parse_environment_config({}, "")  # makes variables of a .env file
+        except ValueError as error:
+            raise ConfigError(f"it cannot be read ({error})", where=".env", hint="Write it in UTF-8") from None
+        return settings_of_environment(self.about_info().settings["properties"])
 
     def _setup_signal_handlers(self) -> None:
         """Install our handlers: the SDK's writes STATE into half-written lines and exits with 0 (singer-sdk.md)."""

@@ -12,7 +12,7 @@ from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib import Catalog
 
 from tap_redivis.batch.columns import with_version_columns
-from tap_redivis.errors import ConfigError, RedivisError
+from tap_redivis.errors import ConfigError
 from tap_redivis.model.columns import Column
 from tap_redivis.model.json_schema import columns_of
 from tap_redivis.model.tables import TableInfo
@@ -138,9 +138,8 @@ class TableStream(SdkStream):
         run = self.run
         try:
             run.results.append(load_table(run, self, self.source, counter))
-        except RedivisError as error:
-            logger.debug("the table failed", exc_info=True)
-            run.note_failure(self.name, error)
+        except Exception as failure:  # noqa: BLE001 - of this table, whatever it is; the others go on
+            run.note_failure(self.name, failure)
             version = self.source.table.version_tag if self.source.table else None
             run.results.append(Result(self.name, version=version or "", outcome="failed"))
 
@@ -176,7 +175,7 @@ class TableStream(SdkStream):
             return Preview(None, is_short=False)
         try:
             plan = self.plan()
-        except RedivisError:
+        except Exception:  # noqa: BLE001 - it is met again at its turn
             return Preview(None, is_short=False)
         if plan.decision.action != "start" or not plan.is_whole:
             return Preview(None, is_short(plan))

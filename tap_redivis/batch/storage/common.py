@@ -198,7 +198,11 @@ class Storage(ABC):
 
 def absolute(root: str) -> str:
     """Make a root mean the same in every process, wherever it was started."""
-    return root if "://" in root else str(Path(root).absolute())
+    try:
+        return root if "://" in root else str(Path(root).absolute())
+    except FileNotFoundError:
+        hint = "Set batch_config.storage.root to an absolute path"
+        raise StorageError("the working directory is gone", where=root, hint=hint) from None
 
 
 def _check_inside(name: str) -> None:

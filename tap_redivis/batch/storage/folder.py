@@ -32,6 +32,7 @@ _RIGHTS = "Let the tap's user write there, or set batch_config.storage.root to a
 _HINTS = {
     errno.ENOSPC: _ROOM,
     errno.EDQUOT: _ROOM,
+    errno.EFBIG: _ROOM,
     errno.EAGAIN: "End the other run that writes there, or set batch_config.storage.root to another place",
     errno.EACCES: _RIGHTS,
     errno.EPERM: _RIGHTS,

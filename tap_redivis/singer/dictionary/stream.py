@@ -12,7 +12,7 @@ import msgspec
 from singer_sdk import Tap, metrics
 from singer_sdk.singerlib import Catalog
 
-from tap_redivis.errors import ConfigError, RedivisError
+from tap_redivis.errors import ConfigError
 from tap_redivis.model.columns import BAD_CHARACTERS
 from tap_redivis.model.json_schema import DICTIONARY, schema_of
 from tap_redivis.planning.bookmarks import Bookmark, is_of_dictionary
@@ -72,8 +72,8 @@ class DictionaryStream(SdkStream):
         started = time.monotonic()
         try:
             outcome = self._load()
-        except RedivisError as error:
-            self.run.note_failure(self.name, error)
+        except Exception as failure:  # noqa: BLE001 - of this stream, whatever it is; the others go on
+            self.run.note_failure(self.name, failure)
             self.run.results.append(Result(self.name, mode=DICTIONARY, outcome="failed"))
             self._write_state()
             return

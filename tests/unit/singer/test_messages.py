@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from singer_sdk.singerlib import RecordMessage, StateMessage
 
-from tap_redivis.singer.messages import MessageWriter, OutputClosed
+from tap_redivis.runtime.standard_streams import Output, OutputClosed, text_output
+from tap_redivis.singer.messages import MessageWriter
 from tap_redivis.singer.sdk import ChangedStateWriter
 
 _LARGE = b"x" * 1_000_000 + b"\n"
@@ -24,8 +25,9 @@ _LARGE = b"x" * 1_000_000 + b"\n"
 def _pipe() -> Iterator[int]:
     """Make stdout a pipe; give the end to read from."""
     reader, writer = os.pipe()
-    with os.fdopen(writer, "wb") as file, redirect_stdout(io.TextIOWrapper(file)):
+    with redirect_stdout(text_output(Output(writer))):
         yield reader
+    os.close(writer)
 
 
 def test_lines_larger_than_a_pipe_go_out_whole() -> None:
