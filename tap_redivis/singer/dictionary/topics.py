@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal
 
-from tap_redivis.client.answers import number_of, object_of, text_of
+from tap_redivis.client.answers import description_of, number_of, object_of, text_of
 from tap_redivis.model.tables import Container, Json, TableInfo, Variable
 from tap_redivis.planning.bookmarks import Bookmark
 
@@ -217,13 +217,13 @@ def dataset_row(container: Container) -> Row:
     """Make the row of a dataset or workflow."""
     body = container.body
     start, end, *_ = [*_list(body.get("temporalRange")), None, None]
-    links = (filter(None, (text_of(item, "title"), text_of(item, "url"))) for item in _objects(body.get("links")))
+    texts = ((description_of(item, "title"), description_of(item, "url")) for item in _objects(body.get("links")))
     own = {
         "reference": str(container.reference),
         "kind": "workflow" if container.version_tag is None else "dataset",
         "tags": _names(body.get("tags")),
         "labels": _names(body.get("labels")),
-        "links": "\n".join(map(" ".join, links)) or None,
+        "links": "\n".join(" ".join(filter(None, link)) for link in texts) or None,
         "temporal_start": _time(start),
         "temporal_end": _time(end),
         "updated_at": _time(changed_at(container)),
@@ -262,8 +262,8 @@ def variable_row(entry: Entry, position: int, variable: Variable, body: Json, la
     """Make the row of a variable; ``body`` is the server's answer about it alone, or empty."""
     own = {
         "position": position,
-        "label": text_of(body, "label") or variable.label,
-        "description": text_of(body, "description") or variable.description,
+        "label": description_of(body, "label") or variable.label,
+        "description": description_of(body) or variable.description,
         "value_label_count": label_count,
     }
     return _row(VARIABLES, body, entry.container, own, entry=entry, variable=variable)

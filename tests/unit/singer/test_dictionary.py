@@ -39,6 +39,20 @@ def test_versions_without_an_index_come_last() -> None:
     assert [row["version_tag"] for row in rows] == ["v1.0", "v1.1", "next"]
 
 
+def test_descriptions_and_labels_may_be_long() -> None:
+    """Names have a bound, texts for people have none."""
+    table = TableInfo(
+        parse_table("demo.visits.visits", "tables"), "pinned", "/tables/1", "demo", "visits", "visits", "d", "v1.1"
+    )
+    text = "What it means, at length. " * 100
+
+    row = variable_row(
+        Entry("visits__visits", "table", table), 0, Variable("paid", "boolean"), {"label": text, "description": text}, 0
+    )
+
+    assert (row["label"], row["description"]) == (text, text)
+
+
 def test_every_path_leads_to_a_value() -> None:
     """A misspelled one would be null in every row, and nothing would tell."""
     container = Container(parse_container("demo.visits:sample", "datasets"), _Everything(), "v1.1")
