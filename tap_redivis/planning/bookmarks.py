@@ -19,6 +19,7 @@ from tap_redivis.model.reads import ChangeCounts, StreamPosition
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 # SQL targets keep the version in 32 bits, and a higher one must remain possible.
 _TableVersion = Annotated[int, msgspec.Meta(ge=0, lt=2**31 - 1)]
+_RowKey = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+-[0-9a-f]+$")]
 _TimeText = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
 
 
@@ -37,6 +38,12 @@ class PartialLoad:
     query: str | None = None  # id of the query whose result is read
     replication_key_value: KeyValue | None = None  # the highest written so far
     changes: ChangeCounts | None = None  # None: all rows are read, not only what changed
+    row_key: _RowKey | None = None  # what the row keys begin with; None: an earlier version opened the load
+
+    @property
+    def key(self) -> str:
+        """What row keys and file names begin with: no other load has it, though it began in the same second."""
+        return self.row_key or str(self.table_version)
 
     def advance(self, stream: str, rows: int, last: str) -> PartialLoad:
         """Count rows of a read stream that have been written; ``last`` is the digest of the last one."""

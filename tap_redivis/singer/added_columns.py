@@ -1,7 +1,7 @@
 """Columns that the tap adds to a table's own, the row key, the lineage and the like: in catalogs, and in rows. Pure.
 
-The row key is made of the Singer version of the load, the ordinal of the read stream in its session, and the row's
-offset in the stream: the same however often a row is sent within a load.
+The row key is made of the Singer version of the load, a random part that is drawn for each read session, the ordinal of
+the read stream in it, and the row's offset in the stream: the same however often a row is sent within a load.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _PROPERTIES: dict[str, dict[str, Any]] = {
     ROW_KEY: {
         "type": ["string"],
         "title": "Row key",
-        "description": f"{_SAID}Singer version of the load, ordinal of the read stream, offset of the row in it",
+        "description": f"{_SAID}the load, ordinal of the read stream, offset of the row in it",
     },
     TABLE: {
         "type": ["string"],
