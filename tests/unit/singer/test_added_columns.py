@@ -93,9 +93,7 @@ def test_no_two_rows_have_one_key() -> None:
     places = [(load, ordinal, offset) for load in loads for ordinal in (0, 1, 11) for offset in (0, 10, 110)]
 
     keys = [
-        key
-        for load, ordinal, offset in places
-        for key in _keys(_rows(10), load=load, ordinal=ordinal, offset=offset)
+        key for load, ordinal, offset in places for key in _keys(_rows(10), load=load, ordinal=ordinal, offset=offset)
     ]
 
     assert len(set(keys)) == len(keys)
