@@ -38,7 +38,7 @@ from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.sdk import ConfigInput, SdkStream, SdkTap
 from tap_redivis.singer.state import RunState
 from tap_redivis.singer.streams import TableStream
-from tap_redivis.singer.user_files import read_catalog, read_state, readable_bookmarks, unusable
+from tap_redivis.singer.user_files import read_catalog, read_config, read_state, readable_bookmarks
 
 if TYPE_CHECKING:  # what most runs do not need is imported where it is needed
     from tap_redivis.singer.dictionary.stream import DictionaryStream
@@ -171,13 +171,9 @@ class TapRedivis(SdkTap):
     # --- command line ------------------------------------------------------------------------------------------------
 
     @classmethod
-    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> ConfigInput:
+    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> ConfigInput:  # noqa: ARG003
         """Read the config files."""
-        try:
-            return super().cb_config(ctx, param, value)
-        except (OSError, ValueError, TypeError) as error:
-            words = one_line(str(error)).rstrip(".")
-            raise unusable(f"--config {' '.join(value)}", f"it cannot be read ({words})") from None
+        return ConfigInput(read_config([path for path in value if path != "ENV"]), "ENV" in value)
 
     @classmethod
     def get_singer_command(cls) -> click.Command:
@@ -199,8 +195,8 @@ class TapRedivis(SdkTap):
         about: bool = False,
         about_format: str | None = None,
         config: ConfigInput | None = None,
-        state: IO[str] | None = None,
-        catalog: IO[str] | None = None,
+        state: IO[bytes] | None = None,
+        catalog: IO[bytes] | None = None,
         discover: str | None = None,
         plan: str | None = None,
         rate: str | None = None,

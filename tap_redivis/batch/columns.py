@@ -16,12 +16,12 @@ class FileColumns:
     """The columns that a load's files hold beside the table's.
 
     Attributes:
-        load: Singer version of the load, a part of each row key.
+        load: What the row keys of the load begin with.
         row_key: Whether each row has its row key.
         constants: Columns with one value in all rows, by name.
     """
 
-    load: int
+    load: str
     row_key: bool
     constants: Mapping[str, str | int | None]
 
@@ -39,7 +39,7 @@ def file_columns(names: Sequence[str], table: str, reading: PartialLoad, *, vers
     constants = {name: values[name] for name in names if name in values}
     if versions:
         constants |= {LOAD: reading.table_version, VERSION: reading.version_tag}
-    return FileColumns(reading.table_version, ROW_KEY in names, constants)
+    return FileColumns(reading.key, ROW_KEY in names, constants)
 
 
 def with_version_columns(settings: BatchSettings, schema: dict[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class JsonlEncoder:
         constants = dict(columns.constants)
         self._row_end = b"," + msgspec.json.encode(constants)[1:] + b"\n" if constants else b""
         key = [ROW_KEY] if columns.row_key else []
-        self._extend = column_appender(key, table="", version_tag=None, table_version=columns.load)
+        self._extend = column_appender(key, table="", version_tag=None, load=columns.load)
         self._compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP) if gzip else None
         self.size = 0
 

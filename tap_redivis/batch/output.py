@@ -126,7 +126,7 @@ class FileOutput:
             table_version=self.load.table_version,
             date=f"{self.load.opened_at:%Y-%m-%d}",
         )
-        return f"{prefix}{self.stream}-{self.load.table_version}-"
+        return f"{prefix}{self.stream}-{self.load.key}-"
 
     def highest(self, rows: Rows) -> KeyValue | None:
         """Find the highest replication key of some rows."""

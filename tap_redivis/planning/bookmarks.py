@@ -19,6 +19,7 @@ from tap_redivis.model.reads import ChangeCounts, StreamPosition
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 # SQL targets keep the version in 32 bits, and a higher one must remain possible.
 _TableVersion = Annotated[int, msgspec.Meta(ge=0, lt=2**31 - 1)]
+_RowKey = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+-[0-9a-f]+$")]
 _TimeText = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
 
 
@@ -37,6 +38,12 @@ class PartialLoad:
     query: str | None = None  # id of the query whose result is read
     replication_key_value: KeyValue | None = None  # the highest written so far
     changes: ChangeCounts | None = None  # None: all rows are read, not only what changed
+    row_key: _RowKey | None = None  # what the row keys begin with; None: an earlier version opened the load
+
+    @property
+    def key(self) -> str:
+        """What row keys and file names begin with: no other load has it, though it began in the same second."""
+        return self.row_key or str(self.table_version)
 
     def advance(self, stream: str, rows: int, last: str) -> PartialLoad:
         """Count rows of a read stream that have been written; ``last`` is the digest of the last one."""
@@ -107,6 +114,7 @@ class _Reading(msgspec.Struct):
     opened_at: _TimeText
     streams: dict[str, Any]
     changes: _Changes | None = None
+    expected_rows: _Count | None = None
 
 
 class _State(msgspec.Struct):
@@ -117,6 +125,8 @@ class _State(msgspec.Struct):
 def from_state(state: Any) -> Bookmark:  # noqa: ANN401 - anything may stand in a state file
     """Read a bookmark from STATE; a ``ValueError`` says where it is damaged, and unknown keys are ignored."""
     required = msgspec.convert(state, _State)
+    if required.reading is not None and not required.reading.streams and required.reading.expected_rows is None:
+        raise ValueError("the load under way has neither read streams nor a number of rows")
     if required.reading is not None:
         streams = _in_order(required.reading.streams)
         # What is absent is None, but some fields have no default: a load that is opened must name them.
@@ -136,7 +146,21 @@ def _in_order(streams: Mapping[str, Any]) -> dict[str, StreamPosition]:
     # Earlier versions wrote no ordinals: then the order is that of the keys.
     if set(ordinals) - {None} and ordinals != list(range(len(ordinals))):
         raise ValueError("the ordinals of the read streams are not 0, 1, 2, ...")
+    for name, each in ordered.items():
+        if each.offset and not each.last:  # nothing would prove that the stream continues at the right row
+            raise ValueError(f"the read stream {name} has an offset, and no digest of the row before it")
     return {name: StreamPosition(each.offset, each.done, each.last) for name, each in ordered.items()}
+
+
+def without_stale_load(bookmark: Bookmark) -> Bookmark:
+    """Drop a load under way that the completed one is, or came after: merging two STATEs brings them together."""
+    reading, completed = bookmark.reading, bookmark.table_version
+    if reading is None or completed is None or bookmark.completed_at is None or reading.table_version > completed:
+        return bookmark
+    # Only a load that adds to the rows of the completed one has its table version, and begins after it.
+    adds = reading.changes is not None or bookmark.replication_key is not None
+    is_later = reading.table_version == completed and reading.opened_at >= bookmark.completed_at
+    return bookmark if adds and is_later else replace(bookmark, reading=None)
 
 
 def to_state(bookmark: Bookmark) -> dict[str, Any]:

@@ -80,15 +80,25 @@ def _is_unchanged(bookmark: Bookmark, snapshot: TableSnapshot) -> bool:
     if snapshot.hash_proves:
         return bookmark.hash == snapshot.hash and same_table(bookmark.table, snapshot.table)
     if snapshot.version_tag is not None:
-        return bookmark.version_tag == snapshot.version_tag and same_table(bookmark.table, snapshot.table)
+        is_same = bookmark.version_tag == snapshot.version_tag and same_table(bookmark.table, snapshot.table)
+        return is_same and not _is_of_another_server(bookmark, snapshot)
     # redivis-api §9: the table of a workflow has no version, and its hash alone is no proof.
     now = (snapshot.hash, snapshot.rows, snapshot.updated_at)
     return now == (bookmark.hash, bookmark.rows, bookmark.updated_at) and None not in now
 
 
+def _is_of_another_server(bookmark: Bookmark, snapshot: TableSnapshot) -> bool:
+    """Whether a version that never changes has another hash than in the last load."""
+    if snapshot.version_tag in {None, "next"} or bookmark.version_tag != snapshot.version_tag:
+        return False
+    return None not in {bookmark.hash, snapshot.hash} and bookmark.hash != snapshot.hash
+
+
 def _change(bookmark: Bookmark, snapshot: TableSnapshot) -> str:
     if snapshot.hash is snapshot.version_tag is None:
         return "whether the result changed is not known before"
+    if _is_of_another_server(bookmark, snapshot):
+        return f"{snapshot.version_tag} has another hash than in the last load, as if from another server"
     if bookmark.version_tag == snapshot.version_tag:
         return "the table changed"
     change = f"new version: {bookmark.version_tag} → {snapshot.version_tag}"
@@ -110,6 +120,7 @@ def known_key_value(bookmark: Bookmark, snapshot: TableSnapshot) -> KeyValue | N
         and bookmark.replication_key == snapshot.replication_key is not None
         and bookmark.selection == snapshot.selection
         and _unpinned(bookmark.table) == _unpinned(snapshot.table)
+        and not _is_of_another_server(bookmark, snapshot)
     )
     return bookmark.replication_key_value if continues else None
 

@@ -1,12 +1,12 @@
 """Columns that the tap adds to a table's own, the row key, the lineage and the like: in catalogs, and in rows. Pure.
 
-The row key is made of the Singer version of the load, the ordinal of the read stream in its session, and the row's
-offset in the stream: the same however often a row is sent within a load.
+The row key is made of the Singer version of the load, a random part that is drawn for each read session, the ordinal of
+the read stream in it, and the row's offset in the stream: the same however often a row is sent within a load.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from singer_sdk.singerlib import CatalogEntry, Metadata, Schema
@@ -20,7 +20,7 @@ _PROPERTIES: dict[str, dict[str, Any]] = {
     ROW_KEY: {
         "type": ["string"],
         "title": "Row key",
-        "description": f"{_SAID}Singer version of the load, ordinal of the read stream, offset of the row in it",
+        "description": f"{_SAID}the load, ordinal of the read stream, offset of the row in it",
     },
     TABLE: {
         "type": ["string"],
@@ -74,14 +74,18 @@ def properties_to_add(
 def reconcile_columns(entry: CatalogEntry, *, row_key: bool, lineage: bool) -> None:
     """Give a catalog's stream the columns that are to be added, and no others, whoever wrote or edited it.
 
-    The key properties that it names beside the row key are the table's own; a table that has none gets the row key,
-    where all rows are read.
+    The key properties that it names beside the row key are the table's own, and are always selected; a table that has
+    none gets the row key, where all rows are read.
+
+    Raises:
+        ConfigError: A selected stream has a key that is no column of it.
     """
     properties: dict[str, Schema] = dict(entry.schema.properties or {})
     # Settings and catalog may have changed since discovery: what was added then goes first.
     for name in added({name: schema.to_dict() for name, schema in properties.items()}):
         del properties[name]
         entry.metadata.pop(("properties", name), None)
+    _respell_keys(entry, properties)
     keys, method = _own_keys(entry, properties), _method(entry)
     needs_key = not keys and method == "FULL_TABLE"
     new, _ = properties_to_add(
@@ -91,8 +95,37 @@ def reconcile_columns(entry: CatalogEntry, *, row_key: bool, lineage: bool) -> N
     entry.schema.properties = properties
     if entry.metadata:  # without any, all is selected
         automatic = Metadata.InclusionType.AUTOMATIC
-        entry.metadata.update({("properties", name): Metadata(inclusion=automatic) for name in new})
+        entry.metadata.update({("properties", name): Metadata(inclusion=automatic) for name in (*new, *keys)})
     entry.key_properties = _root(entry).table_key_properties = [ROW_KEY] if ROW_KEY in new else keys
+
+
+def _respell_keys(entry: CatalogEntry, variables: Mapping[str, Schema]) -> None:
+    """Give all keys the spelling of the columns: names of variables are matched without case (redivis-api §4.6)."""
+    if not variables or not entry.metadata.resolve_selection().get((), True):
+        return
+    root, where = _root(entry), f"catalog, stream {entry.tap_stream_id}"
+    for place, name in ((entry, "key_properties"), (root, "table_key_properties")):
+        keys = getattr(place, name)
+        if isinstance(keys, list) and all(isinstance(key, str) for key in keys):
+            setattr(place, name, columns_named(keys, (*variables, ROW_KEY), where))
+    for place in (entry, root):
+        if place.replication_key:
+            [place.replication_key] = columns_named([place.replication_key], variables, where)
+
+
+def columns_named(names: Iterable[str], columns: Collection[str], where: str) -> list[str]:
+    """Find columns by their names, in whatever case, in their own spelling.
+
+    Raises:
+        ConfigError: There is no such column.
+    """
+    spelled = {**{column.lower(): column for column in columns}, **{column: column for column in columns}}
+    found = {name: spelled.get(name) or spelled.get(name.lower()) for name in names}
+    if missing := [name for name, column in found.items() if column is None]:
+        raise ConfigError(
+            f"there is no column {', '.join(missing)}", where=where, hint=f"Name some of {', '.join(columns)}"
+        )
+    return [column for column in found.values() if column]
 
 
 def _own_keys(entry: CatalogEntry, variables: Mapping[str, Schema]) -> list[str]:

@@ -11,7 +11,7 @@ from singer_sdk.singerlib import Catalog, CatalogEntry
 from tap_redivis.errors import ConfigError
 from tap_redivis.model.json_schema import DICTIONARY, UPLOAD
 from tap_redivis.model.references import TableRef, parse_table, parse_upload
-from tap_redivis.singer.discovery import find_tables, name_of_query, name_of_table
+from tap_redivis.singer.discovery import find_tables, name_of_query, name_of_table, warn_of_unmatched_options
 from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.sdk import SdkStream
 from tap_redivis.singer.sources import QuerySource, Source, TableSource
@@ -25,7 +25,12 @@ def streams_of(catalog: Catalog, tap: Tap, run: RunContext, dictionary: Mapping[
     chosen = [entry for entry in catalog.streams if entry.metadata.resolve_selection()[()]]
     if not chosen:
         logger.warning("the catalog selects no stream: there is nothing to do")
-    return [dictionary.get(entry.tap_stream_id) or _stream_of(entry, tap, run) for entry in chosen]
+    streams = [dictionary.get(entry.tap_stream_id) or _stream_of(entry, tap, run) for entry in chosen]
+    # Options of tables that are not selected are no mistake.
+    names = [entry.table or "" for entry in catalog.streams]
+    if all(names):  # catalogs of other programs do not say which table a stream is
+        warn_of_unmatched_options(run.settings, [part.split(":")[0] for each in names for part in each.split(".")[2:]])
+    return streams
 
 
 def _stream_of(entry: CatalogEntry, tap: Tap, run: RunContext) -> TableStream:

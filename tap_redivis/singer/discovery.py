@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 
 from singer_sdk import Tap
@@ -17,10 +18,10 @@ from tap_redivis.client.uploads import find_uploads
 from tap_redivis.errors import ConfigError, Forbidden, NotFound
 from tap_redivis.model.added_columns import ROW_KEY
 from tap_redivis.model.json_schema import name_warnings, replication_keys, schema_of
-from tap_redivis.model.references import STREAM_NAME_LIMIT, stream_name
+from tap_redivis.model.references import STREAM_NAME_LIMIT, escape_name, name_matches, stream_name
 from tap_redivis.model.settings import PARALLEL_REQUESTS, QueryOptions, Settings, TableOptions
 from tap_redivis.model.tables import TableInfo, Variable
-from tap_redivis.singer.added_columns import properties_to_add
+from tap_redivis.singer.added_columns import columns_named, properties_to_add
 from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.sources import QuerySource, TableSource, query_of
 from tap_redivis.singer.streams import TableStream
@@ -40,6 +41,14 @@ def find_tables(metadata: MetadataClient, settings: Settings) -> list[TableInfo]
     for reference in settings.tables:
         tables.extend(metadata.find(reference))
     return list({table.pinned: table for table in tables}.values())
+
+
+def warn_of_unmatched_options(settings: Settings, tables: Sequence[str]) -> None:
+    """Warn of a pattern in ``table_options`` that matches no table: nobody would miss what it says."""
+    for pattern, _ in settings.table_options:
+        if tables and not any(name_matches(pattern, table) for table in tables):
+            [nearest] = get_close_matches(escape_name(pattern), tables, 1, 0)
+            logger.warning("table_options: %r matches no table; the nearest name is %r", pattern, nearest)
 
 
 def name_of_table(table: TableInfo, settings: Settings) -> str:
@@ -74,6 +83,7 @@ class Discovery:
         """Make the streams of all tables, uploads and queries."""
         run = self.run
         tables = [*find_tables(run.metadata, run.settings), *self._uploads()]
+        warn_of_unmatched_options(run.settings, [table.name for table in tables])
         listed = list(run.api.workers.map(self._variables, tables))
         if self.with_descriptions:
             listed = self._described(tables, listed)
@@ -109,10 +119,11 @@ class Discovery:
         stream = TableStream(self.tap, self.run, name, schema_of(variables, table.description), source)
         method = _method_of(options, f"table_options for {table.pinned}")
         can_choose = bool(variables) and not table.is_upload
-        stream.primary_keys = list(options.key_properties)
+        names = [variable.name for variable in variables]
+        stream.primary_keys = columns_named(options.key_properties if names else (), names, "table_options")
         stream.forced_replication_method = method if can_choose else "FULL_TABLE"
         if options.replication_key and can_choose:
-            [stream.replication_key] = _columns_named([options.replication_key], variables, "table_options")
+            [stream.replication_key] = columns_named([options.replication_key], names, "table_options")
         stream.selected_by_default = table.unreadable is None
         if table.unreadable:
             logger.warning("%s is not selected: %s", table.pinned, table.unreadable)
@@ -133,11 +144,11 @@ class Discovery:
     def _query_stream(self, query: QueryOptions, variables: Sequence[Variable]) -> TableStream:
         schema, source = schema_of(variables, None), QuerySource(self.run, query)
         stream = TableStream(self.tap, self.run, name_of_query(query), schema, source)
-        where = f"queries, {query.name}"
-        stream.primary_keys = _columns_named(query.key_properties, variables, where)
+        names, where = [variable.name for variable in variables], f"queries, {query.name}"
+        stream.primary_keys = columns_named(query.key_properties, names, where)
         stream.forced_replication_method = "FULL_TABLE"
         if query.replication_key:
-            [stream.replication_key] = _columns_named([query.replication_key], variables, where)
+            [stream.replication_key] = columns_named([query.replication_key], names, where)
             stream.forced_replication_method = "INCREMENTAL"
         return self._completed(stream, variables, str(query))
 
@@ -197,15 +208,3 @@ def _wanted(table: TableInfo, variables: Sequence[Variable], options: TableOptio
     if options.variables is None:
         return variables
     return [variable for variable in variables if variable.name.lower() in {name.lower() for name in named}]
-
-
-def _columns_named(names: Sequence[str], variables: Sequence[Variable], where: str) -> list[str]:
-    """Find columns by their names, in the server's spelling; one that is not there is an error."""
-    spelled = {variable.name.lower(): variable.name for variable in variables}
-    if missing := [name for name in names if name.lower() not in spelled]:
-        raise ConfigError(
-            f"there is no column {', '.join(missing)}",
-            where=where,
-            hint=f"Name some of {', '.join(spelled.values())}",
-        )
-    return [spelled[name.lower()] for name in names]

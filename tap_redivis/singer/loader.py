@@ -6,6 +6,7 @@ Or probe it, for ``--test``: read one row at most, and write nothing.
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from concurrent.futures import Future
 from contextlib import closing
@@ -120,6 +121,8 @@ class TableLoad:
             expected_rows=expected_rows(plan, session),
             streams={stream: StreamPosition() for stream in session.streams},
             changes=ChangeCounts() if plan.base else None,
+            # Not of the session's id: /rows has none, and nothing says that the server never gives one twice.
+            row_key=f"{table_version}-{secrets.token_hex(6)}",
         )
 
     def _read(self) -> Result:

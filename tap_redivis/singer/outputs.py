@@ -142,18 +142,18 @@ class RecordWriting(Writing):
 
     def __post_init__(self) -> None:
         """Prepare what all chunks have in common."""
-        plan, version = self.plan, self.partial.table_version
+        plan, partial = self.plan, self.partial
         zone = "+00:00" if plan.rules.append_utc else ""
-        self._marker = DeletionMarker(_change_column(plan), self.partial.opened_at, zone) if plan.base else None
+        self._marker = DeletionMarker(_change_column(plan), partial.opened_at, zone) if plan.base else None
         # The mark of deleted rows is put in by the marker; without one, all rows are there.
         names = [name for name in self.stream.added_columns if name != DELETED_AT or self._marker is None]
         self._extend = column_appender(
-            names, table=plan.table.pinned, version_tag=plan.table.version_tag, table_version=version
+            names, table=plan.table.pinned, version_tag=plan.table.version_tag, load=partial.key
         )
         # The row key holds the ordinal, not the id: it stays the same when a load is resumed (design.md §7.10).
-        self._ordinals = {stream: place for place, stream in enumerate(self.partial.streams)}
+        self._ordinals = {stream: place for place, stream in enumerate(partial.streams)}
         has_version = self.run.settings.emit_activate_version_messages
-        self._lines = self.stream.record_lines(version if has_version else None)
+        self._lines = self.stream.record_lines(partial.table_version if has_version else None)
 
     def write(self, chunk: Chunk, offset: int) -> ChangeCounts | None:
         """Write the RECORD messages of a chunk."""

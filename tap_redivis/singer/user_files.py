@@ -1,31 +1,54 @@
-"""Files of the user: state and catalog, read and checked before the SDK sees them."""
+"""Files of the user: config, state and catalog, read and checked before the SDK sees them."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any
 
 from singer_sdk.singerlib import Catalog
 
 from tap_redivis.errors import ConfigError
-from tap_redivis.planning.bookmarks import from_state, is_of_dictionary, to_state
+from tap_redivis.planning.bookmarks import from_state, is_of_dictionary, to_state, without_stale_load
 
 logger = logging.getLogger("tap-redivis")
 
 
-def read_state(file: IO[str] | None) -> dict[str, Any] | None:
-    """Read a state, or what Meltano keeps one in (`meltano state get`); None if no file is given."""
-    value = _json_of(file, "--state")
-    if value is None or value.keys() != {"singer_state"}:
-        return value
-    if not isinstance(value["singer_state"], dict):
+_EXAMPLES = {
+    "--config": 'a config is an object of settings, such as {"datasets": ["demo.nycflights13"]}',
+    "--state": 'a state is the value of the last STATE of a run, such as {"bookmarks": {"visits__visits": {}}}',
+    "--catalog": 'a catalog is what `tap-redivis --discover` writes, such as {"streams": []}',
+}
+_OWN_KEYS = {"completed_at", "reading", "table_version", "parts"}  # of bookmarks that this tap wrote, one at least
+
+
+def read_config(paths: Sequence[str]) -> dict[str, Any]:
+    """Read config files; the settings of later ones win."""
+    config: dict[str, Any] = {}
+    for path in paths:
+        try:
+            data = Path(path).read_bytes()
+        except (OSError, ValueError) as error:
+            raise unusable(f"--config {path}", f"it cannot be read ({error})") from None
+        config |= _json_object(data, f"--config {path}")
+    return config
+
+
+def read_state(file: IO[bytes] | None) -> dict[str, Any] | None:
+    """Read a state, a whole STATE message, or what Meltano keeps a state in (`meltano state get`)."""
+    value: Any = _json_of(file, "--state")
+    if isinstance(value, dict) and value.keys() == {"singer_state"}:
+        value = value["singer_state"]
+    if isinstance(value, dict) and value.get("type") == "STATE":
+        value = value.get("value")
+    if file is not None and not isinstance(value, dict):
         raise unusable("--state", "it is not an object with bookmarks")
-    return value["singer_state"]
+    return value  # type: ignore[no-any-return] # an object, or None without a file
 
 
-def read_catalog(file: IO[str] | None) -> Catalog | None:
+def read_catalog(file: IO[bytes] | None) -> Catalog | None:
     """Read a catalog; None if no file is given."""
     value = _json_of(file, "--catalog")
     if value is None:
@@ -59,12 +82,20 @@ def readable_bookmarks(state: Any) -> dict[str, Any]:  # noqa: ANN401 - anything
             logger.warning(
                 "state, stream %s: the bookmark is damaged (%s) and is dropped: all rows are read", stream, error
             )
+            continue
+        if "reading" in bookmark and "reading" not in readable[stream]:
+            logger.warning("state, stream %s: the load under way is a completed one, or older: it is dropped", stream)
+    of_others = {
+        stream for stream, bookmark in readable.items() if bookmarks[stream] and not bookmark.keys() & _OWN_KEYS
+    }
+    if (of_others and of_others == bookmarks.keys()) or (state and "bookmarks" not in state):
+        logger.warning("--state: it has no bookmark of this tap, so all rows are read; %s", _EXAMPLES["--state"])
     return readable
 
 
 def _readable(bookmark: Any) -> dict[str, Any]:  # noqa: ANN401 - anything may stand in a state file
     if not is_of_dictionary(bookmark):
-        return to_state(from_state(bookmark))
+        return to_state(without_stale_load(from_state(bookmark)))
     from tap_redivis.singer.dictionary.bookmark import readable  # noqa: PLC0415 - few states have such a bookmark
 
     return readable(bookmark)
@@ -72,18 +103,28 @@ def _readable(bookmark: Any) -> dict[str, Any]:  # noqa: ANN401 - anything may s
 
 def unusable(where: str, what: str) -> ConfigError:
     """Make the error for a file that cannot be used."""
-    return ConfigError(what, where=where, hint="Fix the file, or omit it")
+    return ConfigError(what, where=where, hint=f"Fix the file, or omit it: {_EXAMPLES[where.split(maxsplit=1)[0]]}")
 
 
-def _json_of(file: IO[str] | None, option: str) -> dict[str, Any] | None:
+def _json_of(file: IO[bytes] | None, option: str) -> dict[str, Any] | None:
     if file is None:
         return None
     try:
-        value = json.load(file)
-    except (OSError, ValueError) as error:
-        raise unusable(f"{option} {file.name}", f"it is not JSON ({error})") from None
+        data = file.read()
+    except OSError as error:
+        raise unusable(f"{option} {file.name}", f"it cannot be read ({error})") from None
+    return _json_object(data, f"{option} {file.name}")
+
+
+def _json_object(data: bytes, where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(data)  # of bytes it takes UTF-8 with and without a byte order mark, whatever the locale is
+    except UnicodeDecodeError:
+        raise unusable(where, "it cannot be read: it is not in UTF-8") from None
+    except (ValueError, RecursionError) as error:
+        raise unusable(where, f"it cannot be read: it is not JSON ({error})") from None
     if not isinstance(value, dict):
-        raise unusable(f"{option} {file.name}", "it is not a JSON object")
+        raise unusable(where, "it cannot be read: it is not a JSON object")
     return value
 
 

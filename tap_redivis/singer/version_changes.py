@@ -69,6 +69,8 @@ def _earlier_versions(
         if reason is not None:
             raise _NotComparable(f"{tag} cannot be compared with it ({reason})")
         earlier.append(table)
-    if earlier[0].rows != plan.bookmark.rows or not same_table(base, earlier[0].pinned):
+    hashes = {earlier[0].hash, plan.bookmark.hash}
+    is_other = len(hashes) > 1 and None not in hashes
+    if is_other or earlier[0].rows != plan.bookmark.rows or not same_table(base, earlier[0].pinned):
         raise _NotComparable(f"{tags[0]} is not what was loaded")
     return earlier

@@ -66,14 +66,14 @@ ColumnAppender = Callable[[JsonRows, int, int], JsonRows]  # rows, ordinal of th
 RecordLines = Callable[[JsonRows], Parts]
 
 
-def column_appender(names: Sequence[str], *, table: str, version_tag: str | None, table_version: int) -> ColumnAppender:
+def column_appender(names: Sequence[str], *, table: str, version_tag: str | None, load: str) -> ColumnAppender:
     """Make what adds columns to the rows of one load.
 
     Args:
         names: The columns; none: the rows stay as they are.
         table: Reference of the table, pinned to its version.
         version_tag: Version tag of the dataset; None for workflows and queries.
-        table_version: Singer version of the load.
+        load: What the row keys of the load begin with.
     """
     values = {TABLE: table, VERSION: version_tag, DELETED_AT: None}
     cells = [b',"%b":%b' % (name.encode(), msgspec.json.encode(values[name])) for name in names if name in values]
@@ -82,7 +82,7 @@ def column_appender(names: Sequence[str], *, table: str, version_tag: str | None
     def extend(rows: JsonRows, ordinal: int, offset: int) -> JsonRows:
         if ROW_KEY not in names:
             return _with_ends(rows, constant, ())
-        key = b',"%b":"%d-%d-%%d"' % (ROW_KEY.encode(), table_version, ordinal)
+        key = b',"%b":"%b-%d-%%d"' % (ROW_KEY.encode(), load.encode(), ordinal)
         return _with_ends(rows, key + constant, range(offset, offset + rows.count))
 
     return extend if names else lambda rows, _ordinal, _offset: rows

@@ -13,6 +13,7 @@ import pytest
 
 from redivis_emulator import Fault
 from tests.end_to_end.conftest import VISITS
+from tests.support.batches import batch_config, with_rows
 from tests.support.pipes import Json, Output, Stop, run, run_stopped
 from tests.support.served import Site, assert_same_rows, records_of, write_note
 
@@ -75,14 +76,15 @@ def test_a_variable_of_its_name_stays_what_it_is(site: Site) -> None:
 
 @pytest.mark.parametrize("wire_format", ["jsonl", "arrow", "csv"])
 def test_each_row_has_a_key_of_its_own(site: Site, wire_format: str) -> None:
-    """Made of the load's version, the ordinal of the stream, and the offset of the row; nothing else is changed."""
+    """Made of the load, the ordinal of the stream, and the offset of the row; nothing else is changed."""
     done = site.sync(row_key=True, wire_format=wire_format)
 
     records, version = done.records(_STREAM), done.state["bookmarks"][_STREAM]["table_version"]
-    keys = {tuple(map(int, record[_KEY].split("-"))) for record in records}
-    rows = Counter(ordinal for _, ordinal, _ in keys)
+    keys = {(load, int(ordinal), int(offset)) for load, ordinal, offset in map(_parts, records)}
+    rows, [load] = Counter(ordinal for _, ordinal, _ in keys), {load for load, _, _ in keys}
+    assert load.startswith(f"{version}-")
     assert rows.keys() == {0, 1, 2, 3}
-    assert keys == {(version, ordinal, offset) for ordinal in rows for offset in range(rows[ordinal])}
+    assert keys == {(load, ordinal, offset) for ordinal in rows for offset in range(rows[ordinal])}
     assert len(keys) == len(records)
     assert_same_rows(_plain(records), records_of(VISITS))
 
@@ -270,6 +272,39 @@ def test_a_state_of_before_row_keys_is_gone_on_from_where_there_are_none(site: S
 
     offsets = [position["offset"] for position in _reading({"value": state})["streams"].values()]
     assert len(second.records(_STREAM)) == 2000 - sum(offsets)
+
+
+@pytest.mark.parametrize("of_batch", [False, True])
+def test_two_sessions_give_no_row_the_same_key(site: Site, *, of_batch: bool) -> None:
+    """Also under one Singer version, as runs that begin in one second have it; nor have their files the same name."""
+    state: Json = {"bookmarks": {_STREAM: {"table_version": 2_000_000_000}}}
+    settings: Json = {"row_key": True}
+    if of_batch:
+        settings["batch_config"] = batch_config("jsonl", site.files / "out")
+
+    loads = [site.sync(state=state, max_streams=streams, **settings) for streams in (2, 3)]
+
+    messages = [[each for message in done.messages for each in with_rows(message)] for done in loads]
+    first, second = ({each["record"][_KEY] for each in some if each["type"] == "RECORD"} for some in messages)
+    assert {done.state["bookmarks"][_STREAM]["table_version"] for done in loads} == {2_000_000_001}
+    assert (len(first), len(second), len(first | second)) == (2000, 2000, 4000)
+
+
+def test_a_load_that_an_older_version_began_keeps_its_keys(site: Site) -> None:
+    """Rows that the target has already would come again under other keys."""
+    state = _undone(site.sync(row_key=True, state_interval_rows=400))
+    reading = _reading({"value": state})
+    del reading["row_key"]
+
+    done = site.sync(state=state, row_key=True)
+
+    assert {_parts(record)[0] for record in done.records(_STREAM)} == {str(reading["table_version"])}
+
+
+def _parts(record: Json) -> list[str]:
+    """Split a row key: what stands for the load, the ordinal, the offset."""
+    parts: list[str] = record[_KEY].rsplit("-", 2)
+    return parts
 
 
 def _metadata(stream: Json, *column: str) -> Json:

@@ -39,7 +39,7 @@ from tests.support.batches import ENCODINGS, records_in
 
 _NOW = datetime(2026, 1, 2, tzinfo=timezone.utc)
 _CODEC = RowCodec("demo.visits", [Column("id", "integer")], ValueRules(for_arrow=True), ValueIssues())
-_NO_COLUMNS = FileColumns(7, row_key=False, constants={})
+_NO_COLUMNS = FileColumns("7", row_key=False, constants={})
 _SCHEMA = pa.schema([("id", pa.int64())])
 
 
@@ -166,7 +166,7 @@ def test_what_all_rows_have_in_common_stands_in_each(tmp_path: Path) -> None:
     constants = {"load": 7, "version": "v1.0 “ä”", "table": None}
     path = tmp_path / "file.arrow"
     with path.open("wb") as sink:
-        encoder = ArrowEncoder(sink, _SCHEMA, FileColumns(7, row_key=False, constants=constants), None)
+        encoder = ArrowEncoder(sink, _SCHEMA, FileColumns("7", row_key=False, constants=constants), None)
         for first, count in ((0, 2), (2, 5), (7, 3)):
             encoder.write(_rows("arrow", first, count), 0, first)
         encoder.close()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tap_redivis.model.columns import COLUMN_TYPES, Column
 from tap_redivis.model.reads import ChangeCounts, StreamPosition
-from tap_redivis.planning.bookmarks import Bookmark, PartialLoad, from_state, to_state
+from tap_redivis.planning.bookmarks import Bookmark, PartialLoad, from_state, to_state, without_stale_load
 from tap_redivis.planning.decision import (
     TableSnapshot,
     complete,
@@ -42,7 +42,8 @@ _TIMES = st.datetimes(datetime(1970, 1, 1), datetime(2037, 12, 31)).map(  # noqa
 )
 _VERSIONS = st.integers(0, _LAST_VERSION - 1)
 _COUNTS = st.integers(0, 2**63)
-_POSITIONS = st.builds(StreamPosition, _COUNTS, st.booleans(), st.none() | st.text())
+_POSITIONS = st.builds(StreamPosition, _COUNTS, st.booleans(), st.text(min_size=1))
+_POSITIONS |= st.builds(StreamPosition, st.just(0), st.booleans())
 _KEYS = st.none() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 _READINGS = st.builds(
     PartialLoad,
@@ -53,10 +54,11 @@ _READINGS = st.builds(
     version_tag=st.none() | st.text(),
     table_version=_VERSIONS,
     expected_rows=st.none() | _COUNTS,
-    streams=st.dictionaries(st.text(), _POSITIONS, max_size=4),
+    streams=st.dictionaries(st.text(), _POSITIONS, min_size=1, max_size=4),
     query=st.none() | st.text(),
     replication_key_value=_KEYS,
     changes=st.none() | st.builds(ChangeCounts, _COUNTS, _COUNTS, _COUNTS),
+    row_key=st.none() | st.just("5-0123abcd"),
 )
 _BOOKMARKS = st.builds(
     Bookmark,
@@ -212,6 +214,9 @@ def test_any_json_is_a_bookmark_or_a_value_error(state: Any) -> None:
         (("reading", "streams", "s", "offset"), -1),
         (("reading", "streams", "s", "done"), "no"),
         (("reading", "streams", "s", "last"), 5),
+        (("reading", "streams", "s"), {"offset": 500, "done": False}),
+        (("reading", "row_key"), '5-","id":"'),
+        (("reading", "streams"), {}),
         (("reading", "changes"), 5),
         (("reading", "changes", "deleted"), None),
         (("key_properties",), "id"),
@@ -220,11 +225,33 @@ def test_any_json_is_a_bookmark_or_a_value_error(state: Any) -> None:
 )
 def test_a_damaged_value_is_not_guessed(path: tuple[str, ...], value: Any) -> None:
     """Also not one that Python would take: True for 1, or a version that no target's 32 bits hold."""
-    state = to_state(replace(_BASE, reading=replace(_READING, changes=ChangeCounts(1, 2, 3))))
+    reading = replace(_READING, changes=ChangeCounts(1, 2, 3), expected_rows=None, row_key="5-a")
+    state = to_state(replace(_BASE, reading=reading))
     from_state(state)
 
-    with pytest.raises(ValueError, match={"s": "position", "deleted": "changes"}.get(path[-1], path[-1])):
+    with pytest.raises(ValueError, match={"s": "position|digest", "deleted": "changes"}.get(path[-1], path[-1])):
         from_state(_damaged(state, path, value))
+
+
+@pytest.mark.parametrize(
+    ("version", "changes", "opened", "kept"),
+    [
+        (4, None, 1, False),
+        (5, None, 1, False),  # the load that was completed
+        (5, ChangeCounts(), -1, False),
+        (5, ChangeCounts(), 1, True),  # adds to the rows of the completed one
+        (4, ChangeCounts(), 1, False),
+        (6, None, -1, True),
+    ],
+)
+def test_a_load_under_way_that_is_completed_is_dropped(
+    version: int, changes: ChangeCounts | None, opened: int, *, kept: bool
+) -> None:
+    """Meltano merges STATEs: the completed load would go on, and its rows come again under the active version."""
+    opened_at = _NOW + timedelta(seconds=opened)
+    merged = replace(_done(), reading=replace(_READING, table_version=version, changes=changes, opened_at=opened_at))
+
+    assert without_stale_load(merged) == (merged if kept else _done())
 
 
 # --- transitions -----------------------------------------------------------------------------------------------------

@@ -54,6 +54,14 @@ _OTHERWISE = Decision("start", "the table, its version or the selection changed 
 _METHOD = Decision("start", "the replication method or key changed")
 
 _LINES: dict[str, tuple[Bookmark, TableSnapshot, Decision]] = {
+    # another server
+    "same tag, other hash": (
+        _done(_V1),
+        replace(_V1, hash="another"),
+        Decision("start", "v1.1 has another hash than in the last load, as if from another server"),
+    ),
+    "same tag, hash unknown": (_done(_V1), replace(_V1, hash=None), _IS_SKIPPED),
+    "same tag, hash unknown before": (_done(replace(_V1, hash=None)), _V1, _IS_SKIPPED),
     # none
     "no bookmark": (Bookmark(), _V1, _FIRST),
     "no bookmark, workflow": (Bookmark(), _WORKFLOW, _FIRST),

@@ -66,7 +66,7 @@ def _job(emulator: Emulator, make_api: MakeApi, root: Path) -> ReadJob:
         columns=columns,
         rules=rules,
         load=PartialLoad("", _NOW, "arrow", "", "v1.0", 7, None, {stream: StreamPosition()}),
-        added=FileColumns(7, row_key=False, constants={}),
+        added=FileColumns("7", row_key=False, constants={}),
         key=None,
     )
     server = Server(emulator.endpoint, is_anonymous=False, timeout=20, max_retry_seconds=600)

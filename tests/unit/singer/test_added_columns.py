@@ -28,13 +28,13 @@ _ADDED = {"inclusion": "automatic"}
 
 
 def _extended(
-    rows: JsonRows, names: Sequence[str] = _ALL, ordinal: int = 3, offset: int = 7, version: int = 5
+    rows: JsonRows, names: Sequence[str] = _ALL, ordinal: int = 3, offset: int = 7, load: str = "5-a"
 ) -> list[Json]:
-    extend = column_appender(names, table="demo.50% off:v1_0.t", version_tag="v1.0", table_version=version)
+    extend = column_appender(names, table="demo.50% off:v1_0.t", version_tag="v1.0", load=load)
     return [json.loads(line) for line in extend(rows, ordinal, offset).lines.splitlines()]
 
 
-def _keys(rows: JsonRows, **place: int) -> list[str]:
+def _keys(rows: JsonRows, **place: Any) -> list[str]:
     return [record[ROW_KEY] for record in _extended(rows, **place)]
 
 
@@ -55,7 +55,7 @@ def test_columns_are_added_and_nothing_else_is_changed(body: Body, chosen: set[s
 
     values = {TABLE: "demo.50% off:v1_0.t", VERSION: "v1.0"}
     for number, (record, before) in enumerate(zip(found, rows.lines.splitlines(), strict=True)):
-        cells = {name: values.get(name, f"5-3-{offset + number}") for name in names}
+        cells = {name: values.get(name, f"5-a-3-{offset + number}") for name in names}
         assert list(record.items()) == [*json.loads(before).items(), *cells.items()]
 
 
@@ -69,7 +69,7 @@ def test_long_rows_get_the_same_columns_as_short_ones(names: list[str]) -> None:
 
 
 def test_the_version_of_what_has_none_is_null() -> None:
-    extend = column_appender([VERSION], table="demo.study.t", version_tag=None, table_version=5)
+    extend = column_appender([VERSION], table="demo.study.t", version_tag=None, load="5-a")
 
     assert [json.loads(line)[VERSION] for line in extend(_rows(2), 0, 0).lines.splitlines()] == [None, None]
 
@@ -89,12 +89,11 @@ def test_a_row_has_the_same_key_in_whatever_block_it_comes(count: int, cuts: lis
 
 def test_no_two_rows_have_one_key() -> None:
     """Of other offsets, read streams and loads."""
-    places = [(version, ordinal, offset) for version in (1, 11) for ordinal in (0, 1, 11) for offset in (0, 10, 110)]
+    loads = ("1-1", "1-11", "11-1")  # of one second and two sessions, and of another second
+    places = [(load, ordinal, offset) for load in loads for ordinal in (0, 1, 11) for offset in (0, 10, 110)]
 
     keys = [
-        key
-        for version, ordinal, offset in places
-        for key in _keys(_rows(10), version=version, ordinal=ordinal, offset=offset)
+        key for load, ordinal, offset in places for key in _keys(_rows(10), load=load, ordinal=ordinal, offset=offset)
     ]
 
     assert len(set(keys)) == len(keys)

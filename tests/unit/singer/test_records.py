@@ -61,9 +61,7 @@ def test_splicing_gives_the_lines_of_the_sdk(body: Body, version: int | None) ->
     With the row key and the lineage.
     """
     stream = _stream(body.columns, version)
-    extend = column_appender(
-        stream.added_columns, table="demo.d:v1_0.t", version_tag="v1.0", table_version=version or 1
-    )
+    extend = column_appender(stream.added_columns, table="demo.d:v1_0.t", version_tag="v1.0", load="1-a")
     rows = extend(decoded(codec(body.columns), [body.mixed]), 1, 5)
 
     spliced, reference = _spliced(rows, version), b"".join(_by_sdk(stream)(rows))
