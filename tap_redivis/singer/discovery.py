@@ -154,7 +154,7 @@ class Discovery:
 
     def _completed(self, stream: TableStream, variables: Sequence[Variable], where: str) -> TableStream:
         """Warn of names that targets cannot hold, and add the tap's own columns."""
-        stream.ordered_names = replication_keys(variables)
+        stream.ordered_columns = replication_keys(variables)
         for warning in name_warnings(variables):
             logger.warning("%s: %s", where, warning)
         properties, settings = stream.schema["properties"], self.run.settings

@@ -54,6 +54,7 @@ class SdkStream(Stream):
     def __init__(self, tap: Tap, name: str, schema: Mapping[str, Any], source_name: str) -> None:
         super().__init__(tap, schema=dict(schema), name=name)
         self.source_name = source_name  # what the catalog calls the source of the rows
+        self.ordered_columns: list[str] = []  # names of those that may be replication keys
 
     def load(self, counter: metrics.Counter) -> None:
         """Write all messages of the stream between SCHEMA and the next stream; ``counter`` is for the SDK's metrics."""
@@ -74,11 +75,6 @@ class SdkStream(Stream):
     @property
     def automatic_columns(self) -> list[str]:
         """Names of columns that cannot be deselected."""
-        return []
-
-    @property
-    def ordered_columns(self) -> list[str]:
-        """Names of columns that may be replication keys."""
         return []
 
     def message_schema(self, schema: dict[str, Any]) -> dict[str, Any]:

@@ -42,7 +42,6 @@ class TableStream(SdkStream):
         super().__init__(tap, name, schema, source.name)
         self.run = run
         self.source = source
-        self.ordered_names: list[str] = []
 
     # --- what the catalog says ---------------------------------------------------------------------------------------
 
@@ -76,11 +75,6 @@ class TableStream(SdkStream):
     def automatic_columns(self) -> list[str]:
         """Names of columns that cannot be deselected."""
         return self.added_columns
-
-    @property
-    def ordered_columns(self) -> list[str]:
-        """Names of columns that may be replication keys."""
-        return self.ordered_names
 
     def message_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         """Add what BATCH adds to the columns."""
