@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 import click
 from singer_sdk import Stream, Tap
 from singer_sdk.exceptions import ConfigValidationError, MappingError
-from singer_sdk.helpers.capabilities import CapabilitiesEnum, PluginCapabilities, TapCapabilities
+from singer_sdk.helpers.capabilities import CapabilitiesEnum, TapCapabilities
 from singer_sdk.mapper import PluginMapper
 from singer_sdk.singerlib import Catalog
 
@@ -54,18 +54,7 @@ class TapRedivis(SdkTap):
     config_jsonschema = deepcopy(CONFIG_SCHEMA)  # the SDK adds its own settings to it when a tap is made
     message_writer_class = MessageWriter
     dynamic_catalog = True
-    capabilities: ClassVar[list[CapabilitiesEnum]] = [
-        TapCapabilities.CATALOG,
-        TapCapabilities.STATE,
-        TapCapabilities.DISCOVER,
-        PluginCapabilities.ACTIVATE_VERSION,
-        TapCapabilities.LOG_BASED,
-        PluginCapabilities.BATCH,
-        PluginCapabilities.ABOUT,
-        PluginCapabilities.STREAM_MAPS,
-        PluginCapabilities.FLATTENING,
-        PluginCapabilities.STRUCTURED_LOGGING,
-    ]
+    capabilities: ClassVar[list[CapabilitiesEnum]] = [*Tap.capabilities, TapCapabilities.LOG_BASED]
 
     def __init__(self, *, plans: bool = False, **keywords: Any) -> None:  # noqa: ANN401 - the SDK's
         self.plans = plans
