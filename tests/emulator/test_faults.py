@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -423,7 +424,7 @@ def test_rows_that_come_again_and_again(client: Client) -> None:
     whole = client.get(path).content
     client.emulator.faults.add(Fault(kind="repeat", path=STREAMS, at_row=2))
     with client.send("GET", path, stream=True) as answer:
-        begin = b"".join(next(answer.iter_content(1)) for _ in range(3 * len(whole)))
+        begin = b"".join(islice(answer.iter_content(1), 3 * len(whole)))
 
     first = b"".join(whole.splitlines(keepends=True)[:2])
     assert begin.startswith(first * 2)
