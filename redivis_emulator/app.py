@@ -107,6 +107,8 @@ class App:
         response.headers.update(headers)
         for fault in faults:
             response.headers.update(fault.all_headers())
+            if fault.kind == "relabel":
+                response.status_code = fault.status
         return response
 
     async def _handle(self, call: Call, faults: Sequence[Fault]) -> Response:

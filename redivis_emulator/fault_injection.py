@@ -77,6 +77,13 @@ class Connection:
                 raise Broken
             await asyncio.sleep(min(left, _STALL_POLL_SECONDS))
 
+    async def endless_head(self, seconds: float) -> None:
+        """Send header lines until the client disconnects."""
+        self.transport.write(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            self.transport.write(b"X-Fault: endless\r\n")
+            await self.stall(seconds)
+
     def _unsent(self) -> int:
         waiting = self.transport.get_write_buffer_size()
         if waiting or sys.platform == "win32":
@@ -101,6 +108,8 @@ async def leave_unanswered(fault: Fault, connection: Connection) -> None:
         await connection.reset()
     if fault.kind == "stall":
         await connection.stall(fault.seconds)
+    if fault.kind == "endless_head":
+        await connection.endless_head(_SLOW_SECONDS if fault.seconds is None else fault.seconds)
     if fault.kind == "refuse":
         connection.refuse(_REFUSE_SECONDS if fault.seconds is None else fault.seconds)
         await connection.close()
@@ -121,6 +130,7 @@ class BrokenSend:
         # Bytes that the fault changes or slows down; None: all that follow.
         self._spoilt = _GARBAGE_BYTES if fault.length is None and fault.kind == "garbage" else fault.length
         self._over = False
+        self._last = b"\n"  # what was sent last
         # When the next bytes may be sent, in seconds on the loop's clock.
         self._due = 0.0
 
@@ -174,6 +184,10 @@ class BrokenSend:
             raise Broken
         if self._fault.kind == "stall":
             await self._connection.stall(self._fault.seconds)
+        if self._fault.kind == "repeat":
+            while not self._connection.is_gone:
+                await self._write(self._last, more=True)
+            raise Broken
 
     def _garble(self, data: bytes) -> bytes:
         count = self._share(data)
@@ -212,4 +226,5 @@ class BrokenSend:
 
     async def _write(self, data: bytes, *, more: bool) -> None:
         if data or not more:
+            self._last = data
             await self._send({"type": "http.response.body", "body": data, "more_body": more})

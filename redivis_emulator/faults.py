@@ -27,6 +27,7 @@ Kind = Literal[
     "close",
     "columns",
     "end",
+    "endless_head",
     "expire",
     "garbage",
     "headers",
@@ -36,7 +37,9 @@ Kind = Literal[
     "page_size",
     "refuse",
     "refuse_offset",
+    "relabel",
     "release",
+    "repeat",
     "reset",
     "retype",
     "short",
@@ -46,7 +49,7 @@ Kind = Literal[
     "streams",
     "throttle",
 ]
-_BODY_KINDS = frozenset({"close", "end", "garbage", "reset", "short", "slow", "stall", "throttle"})
+_BODY_KINDS = frozenset({"close", "end", "garbage", "repeat", "reset", "short", "slow", "stall", "throttle"})
 
 _ERRORS = {
     400: "invalid_request",
@@ -72,16 +75,19 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         times: Number of requests that are hit; None: all from the `nth` on.
         per_path: Count the requests of each path separately: the nth request of each read stream.
         kind: What happens. Before the answer: `status` (another answer), `refuse` (no answer; then connections are
-            refused for `seconds`), `expire` (the session of a read stream ends: 404), `refuse_offset` (400 for an
-            offset beyond 0), `release` (`version` becomes the current version of `dataset`).
+            refused for `seconds`), `endless_head` (a header line every `seconds`, for ever), `expire` (the session of a
+            read stream ends: 404), `refuse_offset` (400 for an offset beyond 0), `release` (`version` becomes the
+            current version of `dataset`).
             At a position in the answer, or instead of an answer without a position: `close` (the connection is
             closed), `reset` (TCP reset), `stall` (nothing is sent for `seconds`, or until the client disconnects).
             At a position in the answer, by default at its start: `end` (the body ends as if it were complete),
+            `repeat` (what was sent last comes again and again, for ever),
             `short` (fewer bytes than Content-Length promised), `garbage` (`length` random bytes), `slow` (`length`
             bytes, or all, are sent one by one, each after `seconds`), `throttle` (`length` bytes, or all, are sent
             at `rate` bytes a second).
-            In the answer: `json` (`set` replaces keys, `add` increases numbers), `headers` (more headers),
-            `page_size` (lists have pages of `size`), `no_sentinel` (the requested sentinel is omitted).
+            In the answer: `relabel` (it has another `status`), `json` (`set` replaces keys, `add` increases numbers),
+            `headers` (more headers), `page_size` (lists have pages of `size`), `no_sentinel` (the requested sentinel
+            is omitted).
             Of a session: `streams` (it has `count`), `overshoot` (`rows` more rows than `maxResults`), `columns`
             (in reverse order), `retype` (columns have other `types`).
         status: HTTP status.
@@ -153,7 +159,7 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def leaves_unanswered(self) -> bool:
         """True if the fault happens instead of an answer, or before it."""
         has_place = self.at_byte is not None or self.at_row is not None
-        return self.kind == "refuse" or (self.kind in {"close", "reset", "stall"} and not has_place)
+        return self.kind in {"refuse", "endless_head"} or (self.kind in {"close", "reset", "stall"} and not has_place)
 
     @property
     def breaks_body(self) -> bool:

@@ -11,7 +11,7 @@ from tap_redivis.errors import one_line
 from tap_redivis.model.tables import Json, Variable
 
 _MOST_LEVELS = 50  # of JSON in JSON
-_MOST_VALUES = 400_000  # of one answer, about: a value may take fifty times the bytes of its text
+_MOST_VALUES = 200_000  # of one answer, about: a value may take fifty times the bytes of its text
 _MOST_NUMBER = 2**63 - 1
 _MOST_ID_CHARACTERS = 1000
 _SIMPLE = (str, int, float, type(None))
@@ -22,7 +22,7 @@ REFERENCE_ID = re.compile(r"[0-9a-z]{4}")
 TAG = re.compile(r"v\d{1,9}\.\d{1,9}|next")
 
 
-def parsed_json(body: bytes) -> Any:  # noqa: ANN401 - any JSON value
+def parsed_json(body: bytearray) -> Any:  # noqa: ANN401 - any JSON value
     """Parse an answer; a ``ValueError`` says that it is no JSON, or has more in it than any real one."""
     if sum(map(body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
         raise ValueError("too many values")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -64,6 +65,7 @@ class Api:
         self._token = token or ""
         self._reached = False  # whether the server answered at all
         self._warnings: set[str] = set()
+        self._one_at_a_time = threading.Lock()  # a parsed answer may take fifty times the bytes of its text
         self.limit = ConcurrencyLimit(PARALLEL_REQUESTS, max_requests, min(LONGEST_PAUSE, max_retry_seconds))
         self.workers = ThreadPoolExecutor(max_requests)
         self._transport = Transport(endpoint, token, timeout, _OPEN_BODIES * max_requests)
@@ -156,7 +158,8 @@ class Api:
     def _decoded(self, response: requests.Response) -> tuple[Json, int]:
         body = self._start(response, _MOST_JSON_BYTES)
         try:
-            value = parsed_json(body)
+            with self._one_at_a_time:
+                value = parsed_json(body)
         except ValueError as error:
             raise BrokenAnswer(f"HTTP {response.status_code} with a body that is not JSON: {error}") from error
         if not isinstance(value, dict):
@@ -172,17 +175,18 @@ class Api:
         nested = body.get("error") if isinstance(body, dict) else None
         return next((each for each in (nested, body) if isinstance(each, dict)), {})
 
-    def _start(self, response: requests.Response, limit: int) -> bytes:
+    def _start(self, response: requests.Response, limit: int) -> bytearray:
         """Read a body up to a number of bytes: it may be endless, or come byte by byte (design §7, promise 7)."""
         body, until = bytearray(), time.monotonic() + self._timeout
         with closing(response):
             for piece in pieces_of(response):
                 body += piece
                 if len(body) > limit:
-                    return bytes(body[:limit])
+                    del body[limit:]
+                    break
                 if time.monotonic() > until:
                     raise TransientError("the answer takes too long")
-        return bytes(body)
+        return body
 
     def _refusal(self, status: int, where: str, words: str, body: Json) -> ApiError:
         if status == requests.codes.unauthorized:

@@ -6,6 +6,7 @@ Of the environment only proxies and bundles of certificates count: no passwords 
 from __future__ import annotations
 
 import io
+import logging
 import math
 import os
 import ssl
@@ -48,6 +49,9 @@ _NETWORK_WORDS = {
     "Connection broken": "the body was cut off",
     "certificate verify failed": "the server's certificate is not trusted",
 }
+
+
+logging.getLogger("urllib3.connection").setLevel(logging.ERROR)  # it logs odd headers, with a traceback
 
 
 class Transport:

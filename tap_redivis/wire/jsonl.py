@@ -6,11 +6,13 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import msgspec
+
 from tap_redivis.client.retry import BrokenAnswer
 from tap_redivis.errors import InvalidValue
 from tap_redivis.wire.casts import Number
 from tap_redivis.wire.codec import RowCodec
-from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, JsonRows, LargeRowLock, too_large
+from tap_redivis.wire.rows import LARGE_ROW_BYTES, MAX_ROW_BYTES, DamagedRow, JsonRows, LargeRowLock, too_large
 
 
 class JsonlDecoder:
@@ -105,6 +107,15 @@ class JsonlDecoder:
 
 def _parsed(line: bytes) -> Any:  # noqa: ANN401 - any JSON value
     """Decode exactly: numbers keep their digits, NaN and lone surrogates pass; None for what is no JSON."""
+    if len(line) > LARGE_ROW_BYTES:  # what is nested in it could take fifty times its bytes
+        try:
+            row = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+        except msgspec.ValidationError:
+            return None
+        except msgspec.DecodeError:  # NaN, or no JSON
+            row = {}
+        if any(memoryview(value)[0] in b"{[" for value in row.values()):
+            return None
     try:
         return json.loads(line.decode("utf-8", "surrogatepass"), parse_float=Number)
     except (ValueError, RecursionError):

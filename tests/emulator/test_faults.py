@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -404,3 +405,37 @@ def test_senseless_controls_are_refused(client: Client, path: str, body: str, st
     base = client.emulator.endpoint.replace("/api/v1", "/_emulator")
     answer = requests.post(f"{base}/{path}", data=body, timeout=20)
     assert (answer.status_code, list(answer.json())) == (status, ["error"])
+
+
+def test_an_answer_with_another_status(client: Client) -> None:
+    """All else is as it would be."""
+    path = stream_path(client)
+    whole = client.get(path)
+    client.emulator.faults.add(Fault(kind="relabel", path=STREAMS, status=206))
+
+    answer = client.get(path)
+
+    assert (answer.status_code, answer.content) == (206, whole.content)
+
+
+def test_rows_that_come_again_and_again(client: Client) -> None:
+    """After the position, for as long as the client listens."""
+    path = stream_path(client)
+    whole = client.get(path).content
+    client.emulator.faults.add(Fault(kind="repeat", path=STREAMS, at_row=2))
+    with client.send("GET", path, stream=True) as answer:
+        begin = b"".join(islice(answer.iter_content(1), 3 * len(whole)))
+
+    first = b"".join(whole.splitlines(keepends=True)[:2])
+    assert begin.startswith(first * 2)
+
+
+def test_a_head_without_an_end(client: Client) -> None:
+    """Header lines come, one by one, and never the empty line after them."""
+    client.emulator.faults.add(Fault(kind="endless_head", path=STREAMS, seconds=0.01))
+    address = urlsplit(client.emulator.endpoint)
+    with socket.create_connection((address.hostname, address.port or 80)) as connection:
+        connection.sendall(f"GET {address.path}/readStreams/x HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        lines = connection.makefile("rb")
+        assert lines.readline().startswith(b"HTTP/1.1 200")
+        assert {lines.readline() for _ in range(20)} == {b"X-Fault: endless\r\n"}

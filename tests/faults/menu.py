@@ -58,7 +58,10 @@ class Item:
     @property
     def timeout_seconds(self) -> float:
         """The tap's `request_timeout_seconds`: short only where it is waited for, since machines may be slow."""
-        return min(({"stall": 0.5, "slow": 1.0}.get(fault.kind, 5.0) for fault in self.faults), default=5.0)
+        return min(
+            ({"stall": 0.5, "slow": 1.0, "endless_head": 0.5}.get(fault.kind, 5.0) for fault in self.faults),
+            default=5.0,
+        )
 
 
 @dataclass(frozen=True)
@@ -342,6 +345,67 @@ def _rubbish() -> tuple[Item, ...]:
     )
 
 
+# --- answers that HTTP calls whole, or that have no end ---------------------------------------------------------------
+
+
+def _no_answers() -> tuple[Item, ...]:
+    """What is no answer, though it is no error either; and what would never end."""
+    redirect = Fault(kind="status", status=302, body="empty", headers={"Location": "?again=1"})
+    half = (Fault(kind="relabel", status=206), Fault(kind="end", at_row=_ROW))
+    return (
+        *(
+            Item(
+                f"{status}-streams-{'once' if cause is None else 'for-good'}",
+                f"{'each' if cause is None else 'every'} read stream gets {status} without a body"
+                + (", once" if cause is None else ""),
+                (_once if cause is None else _always)(_STREAMS, Fault(kind="status", status=status, body="empty")),
+                cause,
+            )
+            for status in (204, 302, 304)
+            for cause in (None, f"HTTP {status}")
+        ),
+        Item(
+            "206-half",
+            f"each read stream gets 206, and ends cleanly after {_ROW} rows, once",
+            tuple(structs.replace(each, path=_STREAMS.path, per_path=True) for each in half),
+        ),
+        Item(
+            "redirect-metadata", "each metadata request is redirected to its own path, once", _once(_METADATA, redirect)
+        ),
+        Item(
+            "redirect-for-good",
+            "every read stream is redirected to its own path",
+            _always(_STREAMS, redirect),
+            cause="redirects more than 5 times",
+        ),
+        *(
+            Item(
+                f"head-without-end-{place.name}",
+                f"the answer to a {place.words} begins with header lines without an end",
+                (Fault(kind="endless_head", path=place.path),),
+            )
+            for place in _PLACES
+        ),
+        Item(
+            "rows-without-end",
+            f"the rows of the first read stream come again and again after row {_ROW}",
+            (Fault(kind="repeat", path=_FIRST_STREAM, at_row=_ROW, nth="every"),),
+            cause="rows arrived of 4,000",
+        ),
+        Item(
+            "ended-in-the-first-row-for-good",
+            "every body of a read stream ends cleanly within its first row or message",
+            _always(_STREAMS, Fault(kind="end", at_byte=20)),
+            cause="demo.visits",
+        ),
+        Item(
+            "rate-limit-nonsense",
+            "every answer says that the rate limit is used up, until a moment that is no number",
+            (Fault(kind="headers", headers={"X-Ratelimit-Remaining": "0", "X-Ratelimit-Reset": "nan"}, nth="every"),),
+        ),
+    )
+
+
 # --- read sessions and what they promise -----------------------------------------------------------------------------
 
 
@@ -472,6 +536,7 @@ MENU: Mapping[str, tuple[Item, ...]] = {
     "Connections": (*_connections(), *_connections_for_good()),
     "Bodies that break": (*_breaks(), *_more_breaks()),
     "Bodies that are something else": _rubbish(),
+    "Answers that are none": _no_answers(),
     "Read sessions": _sessions(),
     "Versions": _versions(),
     "Counts": _counts(),

@@ -305,3 +305,15 @@ def test_a_large_row_is_read() -> None:
     row = b'{"name":"' + b"x" * (MAX_ROW_BYTES - 100) + b'"}\n'
 
     assert decoded(codec([_NAME]), cuts(row, range(0, len(row), 2**16))).lines == row
+
+
+def test_a_large_row_that_holds_objects_is_damaged_and_not_built() -> None:
+    """It would take fifty times its bytes; a large row of plain values stays one, odd numbers and commas included."""
+    nested = b'{"id":1,"name":[' + b"{}," * 1_000_000 + b"1]}\n"
+    plain = b'{"id":1,"name":"' + b"{},[" * 1_000_000 + b'","x":1e999}\n'
+
+    _, failure = _until_failure(JsonlDecoder(codec([_ID, _NAME])), nested)
+    lines, _ = _until_failure(JsonlDecoder(codec([_ID, _NAME])), plain)
+
+    assert isinstance(failure, DamagedRow)
+    assert lines.count(b"\n") == 1
