@@ -23,7 +23,7 @@ from tap_redivis.errors import ConfigError, one_line
 from tap_redivis.model.added_columns import ROW_KEY
 from tap_redivis.model.settings import Settings
 from tap_redivis.runtime.logs import register_secret
-from tap_redivis.runtime.progress import TableView, show_tables, summarize
+from tap_redivis.runtime.progress import show_tables, summarize
 from tap_redivis.runtime.shutdown import SHUTDOWN, Termination, widen_pipe
 from tap_redivis.runtime.standard_streams import OutputClosed
 from tap_redivis.singer.about import about_text
@@ -211,7 +211,7 @@ class TapRedivis(SdkTap):
         except ConfigValidationError as error:
             raise ConfigError("; ".join(error.errors), where="config", hint="See `tap-redivis --about`") from None
         if discover == "table":
-            show_tables(list(map(_view_of, tap._tables)))
+            show_tables(map(_listed, tap._tables))
         elif discover:
             tap.run_discovery()
         elif plan:
@@ -311,11 +311,14 @@ def _with_names_of_their_own(streams: Sequence[SdkStream]) -> Sequence[SdkStream
     return streams
 
 
-def _view_of(stream: TableStream) -> TableView:
+def _listed(stream: TableStream) -> tuple[str, ...]:
+    """Describe a table for ``--discover=table``; "access" is why it cannot be read, if it cannot."""
     source, table = stream.source.name, stream.source.table
-    rows, size, access = None, None, "not asked"
+    rows, size, access = "?", "?", "not asked"
     if table is not None:
         source = source if table.reference is None else table.pinned
-        rows, size, access = table.rows, table.bytes, table.unreadable or "readable"
+        rows = rows if table.rows is None else f"{table.rows:,}"
+        size = size if table.bytes is None else f"{table.bytes / 1e6:,.1f}"
+        access = table.unreadable or "readable"
     columns = len(stream.schema["properties"]) - len(stream.added_columns)
-    return TableView(stream.name, source, rows, size, columns, access, selected=stream.selected)
+    return stream.name, source, rows, size, str(columns), access, "yes" if stream.selected else "no"

@@ -134,27 +134,8 @@ class Result:
     resumes: int = 0
 
 
-@dataclass(frozen=True)
-class TableView:
-    """A table as ``--discover=table`` lists it; ``access`` is "readable", or why it is not."""
-
-    stream: str
-    table: str
-    rows: int | None
-    bytes: int | None
-    columns: int
-    access: str
-    selected: bool
-
-
-def show_tables(views: Sequence[TableView]) -> None:
-    """List tables on stdout."""
-    rows = []
-    for view in views:
-        count = "?" if view.rows is None else f"{view.rows:,}"
-        size = "?" if view.bytes is None else f"{view.bytes / 1e6:,.1f}"
-        selected = "yes" if view.selected else "no"
-        rows.append((view.stream, view.table, count, size, str(view.columns), view.access, selected))
+def show_tables(rows: Iterable[Sequence[str]]) -> None:
+    """List tables on stdout, as ``--discover=table`` does."""
     # Where stdout is no terminal, rich would cut the rows at 80 characters.
     width = None if sys.stdout.isatty() else 200
     _print_table(["stream", "table", "rows", "MB", "columns", "access", "selected"], rows, width=width)

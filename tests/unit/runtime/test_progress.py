@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from tap_redivis.runtime import progress
-from tap_redivis.runtime.progress import Result, TableView, display, show_tables, summarize
+from tap_redivis.runtime.progress import Result, display, show_tables, summarize
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,6 @@ def test_a_run_without_tables_says_nothing(caplog: pytest.LogCaptureFixture) -> 
 
 def test_names_of_the_server_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing in them steers the terminal, or is taken for marks of the library that draws the table."""
-    show_tables([TableView("s", "demo.[red]x[/b]\x1b[2J\u202e:wave:", 1, 2, 3, "readable", selected=True)])
+    show_tables([("s", "demo.[red]x[/b]\x1b[2J\u202e:wave:", "1", "2", "3", "readable", "yes")])
 
     assert r"demo.[red]x[/b]\x1b[2J\u202e:wave:" in capsys.readouterr().out
