@@ -21,7 +21,8 @@ from types import FrameType
 if sys.platform == "linux":
     import fcntl
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# Windows has no SIGHUP.
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
 
 _PATIENCE_SECONDS = 0.7  # waited twice, before and after the pipe is enlarged: less than two seconds in all
 _SECONDS_BETWEEN_INTERRUPTIONS = 0.1

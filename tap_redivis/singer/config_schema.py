@@ -299,7 +299,7 @@ def settings_of_environment(schemas: Mapping[str, Mapping[str, Any]]) -> dict[st
     for name, schema in schemas.items():
         variable = f"TAP_REDIVIS_{name.upper()}"
         try:
-            text = os.environb.get(variable.encode(), b"").decode().strip()  # UTF-8, whatever the locale
+            text = os.fsencode(os.environ.get(variable, "")).decode().strip()  # UTF-8, whatever the locale
             if text:
                 found[name] = _valid(text, schema)
         except (ValueError, RecursionError) as error:
