@@ -81,13 +81,13 @@ def _is_unchanged(bookmark: Bookmark, snapshot: TableSnapshot) -> bool:
         return bookmark.hash == snapshot.hash and same_table(bookmark.table, snapshot.table)
     if snapshot.version_tag is not None:
         is_same = bookmark.version_tag == snapshot.version_tag and same_table(bookmark.table, snapshot.table)
-        return is_same and not _is_of_another_server(bookmark, snapshot)
+        return is_same and not is_of_another_server(bookmark, snapshot)
     # redivis-api §9: the table of a workflow has no version, and its hash alone is no proof.
     now = (snapshot.hash, snapshot.rows, snapshot.updated_at)
     return now == (bookmark.hash, bookmark.rows, bookmark.updated_at) and None not in now
 
 
-def _is_of_another_server(bookmark: Bookmark, snapshot: TableSnapshot) -> bool:
+def is_of_another_server(bookmark: Bookmark, snapshot: TableSnapshot) -> bool:
     """Whether a version that never changes has another hash than in the last load."""
     if snapshot.version_tag in {None, "next"} or bookmark.version_tag != snapshot.version_tag:
         return False
@@ -97,7 +97,7 @@ def _is_of_another_server(bookmark: Bookmark, snapshot: TableSnapshot) -> bool:
 def _change(bookmark: Bookmark, snapshot: TableSnapshot) -> str:
     if snapshot.hash is snapshot.version_tag is None:
         return "whether the result changed is not known before"
-    if _is_of_another_server(bookmark, snapshot):
+    if is_of_another_server(bookmark, snapshot):
         return f"{snapshot.version_tag} has another hash than in the last load, as if from another server"
     if bookmark.version_tag == snapshot.version_tag:
         return "the table changed"
@@ -120,7 +120,7 @@ def known_key_value(bookmark: Bookmark, snapshot: TableSnapshot) -> KeyValue | N
         and bookmark.replication_key == snapshot.replication_key is not None
         and bookmark.selection == snapshot.selection
         and _unpinned(bookmark.table) == _unpinned(snapshot.table)
-        and not _is_of_another_server(bookmark, snapshot)
+        and not is_of_another_server(bookmark, snapshot)
     )
     return bookmark.replication_key_value if continues else None
 
@@ -149,6 +149,29 @@ def why_all_rows(bookmark: Bookmark, snapshot: TableSnapshot) -> str | None:  # 
     if None in {bookmark.rows, snapshot.rows}:
         return "nobody says how many rows there are"
     return _why_not_comparable(version_numbers(bookmark.version_tag), version_numbers(snapshot.version_tag))
+
+
+def can_have_vanished(bookmark: Bookmark, snapshot: TableSnapshot) -> bool:
+    """Whether keys of the last load may be gone that targets without ACTIVATE_VERSION keep (LOG_BASED)."""
+    if not snapshot.log_based or snapshot.is_limited or bookmark.completed_at is None:
+        return False
+    is_released = snapshot.version_tag != "next"
+    return not (is_released and _is_unchanged(bookmark, snapshot))
+
+
+def why_deletions_are_unknown(bookmark: Bookmark, snapshot: TableSnapshot) -> str | None:
+    """Say why the keys that vanished since the last load cannot be found; None if the server may know them."""
+    if bookmark.key_properties != snapshot.key_properties:
+        return "the last load had other key properties, or they are not known"
+    if bookmark.replication_key is not None:
+        return "the last loads were INCREMENTAL"
+    if "next" in {bookmark.version_tag, snapshot.version_tag}:
+        return "a draft may change at any time"
+    if is_of_another_server(bookmark, snapshot):
+        return "the last load was from another server"
+    if not bookmark.table or _unpinned(bookmark.table) != _unpinned(snapshot.table):
+        return "the table has another name"
+    return None
 
 
 def _why_not_comparable(before: tuple[int, int] | None, now: tuple[int, int] | None) -> str | None:

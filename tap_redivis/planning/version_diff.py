@@ -60,6 +60,29 @@ class Comparison:
             ]
         )
 
+    def vanished(self) -> str:
+        """Write the query for the keys that only earlier versions have; all other variables are null."""
+        return "\nUNION ALL\n".join(map(self._select_vanished, self.before))
+
+    def _select_vanished(self, before: str) -> str:
+        names = [variable.name for variable in self.variables]
+        new, old = (_unused(name, names) for name in ("new", "old"))
+        keys = [variable for variable in self.variables if self._is_key(variable)]
+        columns = [self._column(variable, new, old) for variable in self.variables]
+        columns.append(f"{text_literal('d')} AS {identifier(self.change_column.name)}")
+        same_key = " AND ".join(f"{_comparable(new, key)} = {_comparable(old, key)}" for key in keys)
+        # A row without a key is none that a target could find.
+        known = [f"{_path(old, key)} IS NOT NULL" for key in keys]
+        known += [f"NOT IS_NAN({_path(old, key)})" for key in keys if key.type == "float"]
+        return "\n".join(
+            [
+                f"SELECT {', '.join(columns)}",
+                f"FROM {identifier(before)} AS {identifier(old)}",
+                f"LEFT JOIN {identifier(self.after)} AS {identifier(new)} ON {same_key}",
+                f"WHERE {' AND '.join([f'{_path(new, keys[0])} IS NULL', *known])}",
+            ]
+        )
+
     def _is_key(self, variable: Variable) -> bool:
         return variable.name.lower() in {key.lower() for key in self.keys}
 

@@ -103,27 +103,7 @@ class TableLoad:
             session, opened_at, self.bodies = opened.session, opened.opened_at, dict(opened.bodies)
         else:
             session, opened_at = open_session(self.run.api, self.plan.request), datetime.now(timezone.utc)
-        self._keeper.open(self._partial(session, opened_at))
-
-    def _partial(self, session: ReadSession, opened_at: datetime) -> PartialLoad:
-        plan, before = self.plan, self.plan.bookmark
-        now = datetime.now(timezone.utc)
-        # An incremental load adds to the rows of the one before: its rows have the same table version.
-        table_version = (not plan.is_whole and before.table_version) or next_table_version(before, now)
-        return PartialLoad(
-            session=session.id,
-            query=plan.query,
-            opened_at=opened_at,
-            wire_format=plan.request.wire_format,
-            fingerprint=plan.snapshot.fingerprint,
-            version_tag=plan.snapshot.version_tag,
-            table_version=table_version,
-            expected_rows=expected_rows(plan, session),
-            streams={stream: StreamPosition() for stream in session.streams},
-            changes=ChangeCounts() if plan.base else None,
-            # Not of the session's id: /rows has none, and nothing says that the server never gives one twice.
-            row_key=f"{table_version}-{secrets.token_hex(6)}",
-        )
+        self._keeper.open(_partial(self.plan, session, opened_at))
 
     def _read(self) -> Result:
         keeper, partial, progress = self._keeper, self._keeper.loading, ReadProgress()
@@ -157,6 +137,7 @@ class TableLoad:
             keeper.save()
             for kind, count in writing.issues.counts.items():
                 logger.warning("%s: %d %s", self._table, count, kind)
+        self._tell_vanished()
         partial = keeper.loading
         self._complete(partial, measure.rows_per_second(partial))
         measure.log(f"complete: {reader.proof}", partial)
@@ -173,6 +154,28 @@ class TableLoad:
             else:
                 keeper.end_stream(message.stream)
             keeper.write_if_due()
+
+    def _tell_vanished(self) -> None:
+        """Write the keys that a load of all rows does not have any more, for targets without ACTIVATE_VERSION."""
+        plan = self.source.locate_vanished(self.plan)
+        if plan is None or plan.table.rows == 0:
+            return
+        session, now = open_session(self.run.api, plan.request), datetime.now(timezone.utc)
+        # Under the version of the last load: ACTIVATE_VERSION then removes these rows with the others of that load.
+        before = _partial(plan, session, now)
+        writing = open_writing(self.run, self.stream, plan, before, ReadProgress(), {})
+        reader = SessionReader(writing.worker, writing.spec, before.streams, before.expected_rows)
+        count = 0
+        try:
+            with closing(reader.read()) as messages:
+                for chunk in (message for message in messages if isinstance(message, Chunk)):
+                    with SHUTDOWN.defer_signals():
+                        writing.write(chunk, 0)
+                    self.counter.increment(chunk.count)
+                    count += chunk.count
+        except SessionGone as gone:
+            raise Unavailable(str(gone), where=self._table, hint="Run again") from gone
+        logger.info("%s: %d rows deleted since %s", self._table, count, plan.bookmark.version_tag)
 
     def _prove_changes(self) -> None:
         changes = self._keeper.loading.changes
@@ -197,6 +200,28 @@ class TableLoad:
             if plan.is_whole and settings.activates_versions:
                 self.stream.write_activate_version(partial.table_version)
             self._keeper.complete(done)
+
+
+def _partial(plan: TablePlan, session: ReadSession, opened_at: datetime) -> PartialLoad:
+    """Make the load that begins with a session."""
+    before = plan.bookmark
+    now = datetime.now(timezone.utc)
+    # An incremental load adds to the rows of the one before: its rows have the same table version.
+    table_version = (not plan.is_whole and before.table_version) or next_table_version(before, now)
+    return PartialLoad(
+        session=session.id,
+        query=plan.query,
+        opened_at=opened_at,
+        wire_format=plan.request.wire_format,
+        fingerprint=plan.snapshot.fingerprint,
+        version_tag=plan.snapshot.version_tag,
+        table_version=table_version,
+        expected_rows=expected_rows(plan, session),
+        streams={stream: StreamPosition() for stream in session.streams},
+        changes=ChangeCounts() if plan.base else None,
+        # Not of the session's id: /rows has none, and nothing says that the server never gives one twice.
+        row_key=f"{table_version}-{secrets.token_hex(6)}",
+    )
 
 
 def _log_version(table_version: int, *, will_drop: bool) -> None:

@@ -18,17 +18,18 @@ from tap_redivis.client.queries import (
     selection_from,
 )
 from tap_redivis.client.uploads import find_uploads
-from tap_redivis.errors import Forbidden, QueryFailed, Refused, Unauthorized
+from tap_redivis.errors import Forbidden, NotFound, QueryFailed, RedivisError, Refused, Unauthorized
 from tap_redivis.model.json_schema import UPLOAD
 from tap_redivis.model.references import ContainerRef, TableRef, UploadRef
 from tap_redivis.model.settings import QueryOptions
 from tap_redivis.model.tables import TableInfo, Variable
+from tap_redivis.planning.decision import can_have_vanished
 from tap_redivis.planning.drift import Drift
 from tap_redivis.planning.replication import rows_since
 from tap_redivis.planning.table_plan import TablePlan, apply_drift, plan_drift
 from tap_redivis.planning.version_diff import AMBIGUOUS
 from tap_redivis.singer.run import RunContext
-from tap_redivis.singer.version_changes import compare
+from tap_redivis.singer.version_changes import NotComparable, compare, vanished_keys
 
 logger = logging.getLogger("tap-redivis")
 
@@ -69,6 +70,10 @@ class Source:
     def relocate(self, plan: TablePlan) -> TablePlan:
         """Find out for an interrupted load which values arrive in another type than the catalog says."""
         raise NotImplementedError
+
+    def locate_vanished(self, plan: TablePlan) -> TablePlan | None:  # noqa: ARG002 - for subclasses
+        """Find after a load of all rows where the keys are read that vanished since the last one (LOG_BASED)."""
+        return None
 
     def drift(self, plan: TablePlan) -> Drift:  # noqa: ARG002 - for subclasses
         """Compare the catalog with the variables that the server has now, as far as it tells them without a query."""
@@ -143,6 +148,23 @@ class TableSource(Source):
     def relocate(self, plan: TablePlan) -> TablePlan:
         """Find out which values arrive in another type than the catalog says."""
         return _fit(plan, self._listed(plan), self._run)
+
+    def locate_vanished(self, plan: TablePlan) -> TablePlan | None:
+        """Find where the keys are read that vanished since the last load; a warning says why they cannot be found."""
+        if not plan.is_whole or not can_have_vanished(plan.bookmark, plan.snapshot):
+            return None
+        try:
+            plan, sql = vanished_keys(plan, self._listed(plan), self._run.metadata)
+            return _through_query(plan, Query(plan.table.pinned, sql), self._run)[0]
+        except (NotComparable, Unauthorized, Forbidden, NotFound, Refused, QueryFailed) as error:
+            logger.warning(
+                "%s: which rows were deleted since %s is not known (%s); if the target ignores ACTIVATE_VERSION, empty "
+                "its table and load without this bookmark",
+                plan.table.pinned,
+                plan.bookmark.version_tag,
+                error.what if isinstance(error, RedivisError) else error,
+            )
+            return None
 
     def drift(self, plan: TablePlan) -> Drift:
         """Compare the catalog with the table's variables."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from tap_redivis.client.metadata import MetadataClient
 from tap_redivis.errors import ConfigError, Forbidden, NotFound, Refused
 from tap_redivis.model.added_columns import DELETED_AT
+from tap_redivis.model.columns import Column
 from tap_redivis.model.references import parse_table, pinned
 from tap_redivis.model.tables import TableInfo, Variable
-from tap_redivis.planning.decision import same_table, versions_between
+from tap_redivis.planning.decision import MOST_VERSIONS_BETWEEN, same_table, versions_between, why_deletions_are_unknown
 from tap_redivis.planning.table_plan import TablePlan
 from tap_redivis.planning.version_diff import Comparison, why_not_comparable
 
@@ -37,7 +39,7 @@ def compare(plan: TablePlan, variables: Sequence[Variable], metadata: MetadataCl
         return plan, ""
     try:
         earlier = _earlier_versions(plan, plan.base, variables, metadata)
-    except _NotComparable as error:
+    except NotComparable as error:
         logger.info("%s: all rows are read, since %s", plan.table.pinned, error)
         return replace(plan, base=None), str(error)
     by_name = {variable.name.lower(): variable for variable in variables}
@@ -48,7 +50,42 @@ def compare(plan: TablePlan, variables: Sequence[Variable], metadata: MetadataCl
     return replace(plan, request=replace(plan.request, variables=names)), comparison.query()
 
 
-class _NotComparable(Exception):
+def vanished_keys(plan: TablePlan, variables: Sequence[Variable], metadata: MetadataClient) -> tuple[TablePlan, str]:
+    """Write the query for the keys that the last load had, or one in between, and that the current version has not.
+
+    Raises:
+        NotComparable: They cannot be found.
+    """
+    before, now = plan.bookmark, plan.snapshot
+    if reason := why_deletions_are_unknown(before, now):
+        raise NotComparable(reason)
+    by_name = {variable.name.lower(): variable for variable in variables}
+    keys = [column for column in plan.columns if column.name in plan.selection.key_properties]
+    earlier = [_with_keys(plan, str(before.version_tag), keys, variables, metadata)]
+    between = versions_between(before.version_tag, now.version_tag)[-MOST_VERSIONS_BETWEEN:]
+    for tag in {*between, before.reading and before.reading.version_tag} - {None, now.version_tag, before.version_tag}:
+        with suppress(NotComparable):  # at most an interrupted load has left rows of it
+            earlier.append(_with_keys(plan, str(tag), keys, variables, metadata))
+    compared = [by_name[column.name.lower()] for column in plan.columns if column.name.lower() in by_name]
+    comparison = Comparison(
+        [table.pinned for table in earlier], plan.table.pinned, compared, [key.name for key in keys]
+    )
+    names = [*(variable.name for variable in compared), comparison.change_column.name]
+    plan = replace(plan, base=earlier[0].pinned, bookmark=replace(before, reading=None))
+    return replace(plan, request=replace(plan.request, variables=names)), comparison.vanished()
+
+
+def _with_keys(
+    plan: TablePlan, tag: str, keys: Sequence[Column], variables: Sequence[Variable], metadata: MetadataClient
+) -> TableInfo:
+    """Find an earlier version that has the keys."""
+    table, listed = _version(plan, str(plan.bookmark.table), tag, metadata)
+    if reason := table.unreadable or why_not_comparable(keys, listed, variables):
+        raise NotComparable(f"the keys of {tag} cannot be read ({reason})")
+    return table
+
+
+class NotComparable(Exception):
     """Versions cannot be compared; the message is the reason."""
 
 
@@ -59,18 +96,23 @@ def _earlier_versions(
     earlier: list[TableInfo] = []
     tags = [str(plan.bookmark.version_tag), *versions_between(plan.bookmark.version_tag, plan.snapshot.version_tag)]
     for tag in tags:
-        try:
-            reference = parse_table(base, f"state, stream {plan.selection.stream}")
-            [table] = metadata.find(replace(reference, container=pinned(reference.container, tag)))
-            listed = metadata.variables(table)
-        except (ConfigError, NotFound, Forbidden, Refused) as error:
-            raise _NotComparable(f"{tag} cannot be read ({error.what})") from error
+        table, listed = _version(plan, base, tag, metadata)
         reason = table.unreadable or why_not_comparable(plan.columns, listed, variables)
         if reason is not None:
-            raise _NotComparable(f"{tag} cannot be compared with it ({reason})")
+            raise NotComparable(f"{tag} cannot be compared with it ({reason})")
         earlier.append(table)
     hashes = {earlier[0].hash, plan.bookmark.hash}
     is_other = len(hashes) > 1 and None not in hashes
     if is_other or earlier[0].rows != plan.bookmark.rows or not same_table(base, earlier[0].pinned):
-        raise _NotComparable(f"{tags[0]} is not what was loaded")
+        raise NotComparable(f"{tags[0]} is not what was loaded")
     return earlier
+
+
+def _version(plan: TablePlan, base: str, tag: str, metadata: MetadataClient) -> tuple[TableInfo, Sequence[Variable]]:
+    """Ask the server for a version of the table, and for its variables."""
+    try:
+        reference = parse_table(base, f"state, stream {plan.selection.stream}")
+        [table] = metadata.find(replace(reference, container=pinned(reference.container, tag)))
+        return table, metadata.variables(table)
+    except (ConfigError, NotFound, Forbidden, Refused) as error:
+        raise NotComparable(f"{tag} cannot be read ({error.what})") from error

@@ -99,7 +99,8 @@ def test_an_interrupted_load_of_another_kind_is_no_base(site: Site) -> None:
 
     last = _sync(site, stopped.state)
 
-    assert_same_rows(last.records(_STREAM), _there(_LATER))
+    assert_same_rows([record for record in last.records(_STREAM) if not record[_GONE]], _there(_LATER))
+    assert [record["id"] for record in last.records(_STREAM) if record[_GONE]] == [7]
     assert "ACTIVATE_VERSION" in {message["type"] for message in last.messages}
 
 
@@ -153,23 +154,24 @@ def _raw(version: int) -> list[str]:
     return [repr(case[1 + version]) for case in _CASES]
 
 
-def test_keys_may_be_of_any_type_and_names_of_any_letters(site: Site) -> None:
+@pytest.mark.parametrize(("tag", "same"), [("v1.1", 1), ("v2.0", 0)], ids=["changes", "all rows"])
+def test_keys_may_be_of_any_type_and_names_of_any_letters(site: Site, tag: str, same: int) -> None:
     """Each type is a key in a table of its own, under a name that is no plain one; two keys together are one."""
     note = {"tables": {"key_geo": {"variables": {_NAME: {"type": "geography"}}}}}
     write_note(site.folder, "demo/keys/dataset.yml", note)
     options = {"*": {"replication_method": "LOG_BASED", "key_properties": [_NAME]}}
     options["key_flag"] = {"replication_method": "LOG_BASED", "key_properties": [_NAME, "new"]}
     settings: Json = {"datasets": ["demo.keys"], "table_options": options}
-    _release_keyed(site, 0)
+    _release_keyed(site, "v1.0", 0)
     first = site.sync(**settings)
-    _release_keyed(site, 1)
+    _release_keyed(site, tag, 1)
 
     second = site.sync(state=first.state, **settings)
 
     for name, values in _KEYS.items():
         table = _keyed(values, _KINDS[name], 1)
         records = second.records(f"keys__key_{name}")
-        assert_same_rows([each for each in records if not each[_GONE]], _there(table.slice(1)))
+        assert_same_rows([each for each in records if not each[_GONE]], _there(table.slice(same)))
         [gone] = [each for each in records if each[_GONE]]
         [key] = records_of(_keyed(values, _KINDS[name], 0).slice(0, 1))
         assert gone[_NAME] == key[_NAME]
@@ -185,9 +187,9 @@ _KEYS: dict[str, list[Any]] = {
 }  # fmt: skip
 
 
-def _release_keyed(site: Site, version: int) -> None:
+def _release_keyed(site: Site, tag: str, version: int) -> None:
     for name, values in _KEYS.items():
-        write_table(site.folder, f"demo/keys/v1.{version}/key_{name}", _keyed(values, _KINDS[name], version))
+        write_table(site.folder, f"demo/keys/{tag}/key_{name}", _keyed(values, _KINDS[name], version))
     site.emulator.reload()
 
 
@@ -221,7 +223,7 @@ def test_where_versions_cannot_be_compared_all_rows_are_read(site: Site) -> None
 
     activated = {message["stream"] for message in second.messages if message["type"] == "ACTIVATE_VERSION"}
     assert activated == {f"{name}__{name}" for name in _WHOLE}
-    assert not site.asked("/queries")
+    assert not [request for request in site.asked("/queries") if "FULL JOIN" in request.body]
     for name, case in _WHOLE.items():
         lines = [line for line in second.stderr.splitlines() if f"demo.{name}:" in line]
         assert [line for line in lines if case.reason in line], (name, *lines)
@@ -271,6 +273,106 @@ _WHOLE = {
 }
 
 
+@pytest.mark.parametrize(
+    "settings", [{}, {"wire_format": "arrow"}, {"wire_format": "csv"}, {"stream_maps": {_STREAM: {}}}]
+)
+@pytest.mark.parametrize("version", ["v1.1", "v1.12", "v2.0"])
+def test_vanished_keys_are_told_also_where_all_rows_are_read(site: Site, version: str, settings: Json) -> None:
+    """A column is new, say: after the rows, under the version that ACTIVATE_VERSION drops."""
+    first = _sync(site, **settings)
+    later = _LATER.append_column("more", [range(_LATER.num_rows)])
+    site.release(f"demo/visits/{version}/visits", later)
+
+    second = _sync(site, first.state, **settings)
+
+    *rows, gone = [message for message in second.messages if message["type"] == "RECORD"]
+    assert_same_rows([message["record"] for message in rows], _there(later))
+    assert gone["record"].pop(_GONE) is not None
+    assert gone["record"] == {**dict.fromkeys(later.column_names), "id": 7}
+    assert gone["version"] == _bookmark(first)["table_version"] < rows[-1]["version"]
+    assert [message["type"] for message in second.messages[-3:]] == ["RECORD", "ACTIVATE_VERSION", "STATE"]
+    assert (_bookmark(second)["rows"], "1 rows deleted since v1.0" in second.stderr) == (_LATER.num_rows, True)
+    assert not _sync(site, second.state, **settings).records(_STREAM)
+
+
+def test_keys_that_an_interrupted_load_has_left_are_told_too(site: Site) -> None:
+    """Those of a version in between, of which the target holds some rows."""
+    first = _sync(site)
+    _sync_half(site, first.state, "v1.1", visits(2100).append_column("more", [range(2100)]))
+    later = _LATER.append_column("most", [range(_LATER.num_rows)])
+    site.release("demo/visits/v1.2/visits", later)
+
+    last = _sync(site, first.state)  # the target was killed too, and did not keep the state
+
+    gone = {record["id"] for record in last.records(_STREAM) if record[_GONE]}
+    assert gone == {7, *range(2003, 2100)}
+
+
+def test_an_interrupted_load_of_all_rows_tells_vanished_keys(site: Site) -> None:
+    first = _sync(site)
+    later = _LATER.append_column("more", [range(_LATER.num_rows)])
+    stopped = _sync_half(site, first.state, "v1.1", later)
+
+    last = _sync(site, stopped.state)
+
+    records = [*stopped.records(_STREAM), *last.records(_STREAM)]
+    assert_same_rows([record for record in records if not record[_GONE]], _there(later))
+    assert [record["id"] for record in records if record[_GONE]] == [7]
+
+
+def _sync_half(site: Site, state: Json, version: str, table: pa.Table) -> Output:
+    """Release a version, and stop its load half-way."""
+    site.release(f"demo/visits/{version}/visits", table)
+    site.emulator.faults.add(Fault(kind="stall", path="/readStreams/*", nth="every", at_row=300))
+    stop = Stop(signal.SIGTERM, after_lines=1 + 4 * 300)
+    stopped = run_stopped(site.tap(state=state, table_options=_BY_ID), stop)
+    site.emulator.faults.clear()
+    return stopped
+
+
+_REFUSED = Fault(kind="json", path="/queries", set={"status": "failed", "errorMessage": "Quota"})
+
+
+@pytest.mark.parametrize(
+    ("note", "faults", "reason"),
+    [
+        ({"versions": {"v1.0": {"is_deleted": True}}}, [], "v1.0 cannot be read ("),
+        ({}, [_REFUSED], "the query failed: Quota"),
+        ({}, [Fault(kind="status", status=403, path="/queries")], "HTTP 403"),
+    ],
+    ids=["gone", "refused", "forbidden"],
+)
+def test_deletions_that_are_unknown_are_warned_of(site: Site, note: Json, faults: list[Fault], reason: str) -> None:
+    """The load itself is whole."""
+    first = _sync(site)
+    later = _LATER.append_column("more", [range(_LATER.num_rows)])
+    write_note(site.folder, "demo/visits/dataset.yml", note)
+    site.release("demo/visits/v1.1/visits", later)
+    site.emulator.faults.add(*faults)
+
+    second = _sync(site, first.state)
+
+    assert_same_rows(second.records(_STREAM), _there(later))
+    [warning] = [line for line in second.stderr.splitlines() if "WARNING" in line]
+    assert f"which rows were deleted since v1.0 is not known ({reason}" in warning
+    assert "empty its table and load without this bookmark" in warning
+
+
+def test_vanished_keys_that_cannot_be_read_to_the_end_are_told_by_the_next_run(site: Site) -> None:
+    """The version does not count as loaded before; its rows do not come again."""
+    first = _sync(site)
+    later = _LATER.append_column("more", [range(_LATER.num_rows)])
+    site.release("demo/visits/v1.1/visits", later)
+    site.emulator.faults.add(Fault(kind="status", status=503, path="/queries*", nth="every"))
+
+    second = run(site.tap(state=first.state, table_options=_BY_ID, max_retry_seconds=0.2))
+    site.emulator.faults.clear()
+    third = _sync(site, second.state)
+
+    assert (second.exit_code, "ACTIVATE_VERSION" in {each["type"] for each in second.messages}) == (1, False)
+    assert [record["id"] for record in third.records(_STREAM)] == [7]
+
+
 def test_a_variable_that_a_minor_version_retyped_is_not_compared(site: Site) -> None:
     """With the catalog of before, and `warn`: its values are cast, and all rows are read."""
     catalog = {"streams": list(site.discover(table_options=_BY_ID).values())}
@@ -281,7 +383,7 @@ def test_a_variable_that_a_minor_version_retyped_is_not_compared(site: Site) -> 
     second = _sync(site, first.state, catalog=catalog, on_schema_change="warn")
 
     assert "v1.0 cannot be compared with it (the variable 'cost' was float and is now string)" in second.stderr
-    assert not site.asked("/queries")
+    assert not [request for request in site.asked("/queries") if "FULL JOIN" in request.body]
     assert [record["cost"] for record in second.records(_STREAM)] == [
         record["id"] for record in second.records(_STREAM)
     ]
