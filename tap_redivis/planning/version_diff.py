@@ -37,6 +37,12 @@ class Comparison:
         selects = [self._select(loaded, "icd"), *(self._select(version, "rrg") for version in between)]
         return "\nUNION ALL\n".join(selects)
 
+    def gone(self, change_column: str) -> str:
+        """Write the query for the rows that are gone; its change column has the given name."""
+        names, letter = (identifier(each.name) for each in self.variables), identifier(self.change_column.name)
+        selected = f"SELECT {', '.join(names)}, {letter} AS {identifier(change_column)}"
+        return f"{selected} FROM (\n{self.query()}\n) WHERE {letter} IN ('d', 'g')"
+
     def _select(self, before: str, letters: str) -> str:
         """Compare the current version with another; ``letters`` are those for inserted, changed and deleted rows."""
         names = [variable.name for variable in self.variables]
@@ -57,29 +63,6 @@ class Comparison:
                 f"FULL JOIN {identifier(before)} AS {identifier(old)} ON {same_key}",
                 f"CROSS JOIN ({self._check(keys, before)}) AS {identifier(check)}",
                 f"WHERE {' OR '.join(differs)}",
-            ]
-        )
-
-    def vanished(self) -> str:
-        """Write the query for the keys that only earlier versions have; all other variables are null."""
-        return "\nUNION ALL\n".join(map(self._select_vanished, self.before))
-
-    def _select_vanished(self, before: str) -> str:
-        names = [variable.name for variable in self.variables]
-        new, old = (_unused(name, names) for name in ("new", "old"))
-        keys = [variable for variable in self.variables if self._is_key(variable)]
-        columns = [self._column(variable, new, old) for variable in self.variables]
-        columns.append(f"{text_literal('d')} AS {identifier(self.change_column.name)}")
-        same_key = " AND ".join(f"{_comparable(new, key)} = {_comparable(old, key)}" for key in keys)
-        # A row without a key is none that a target could find.
-        known = [f"{_path(old, key)} IS NOT NULL" for key in keys]
-        known += [f"NOT IS_NAN({_path(old, key)})" for key in keys if key.type == "float"]
-        return "\n".join(
-            [
-                f"SELECT {', '.join(columns)}",
-                f"FROM {identifier(before)} AS {identifier(old)}",
-                f"LEFT JOIN {identifier(self.after)} AS {identifier(new)} ON {same_key}",
-                f"WHERE {' AND '.join([f'{_path(new, keys[0])} IS NULL', *known])}",
             ]
         )
 

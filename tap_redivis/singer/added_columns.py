@@ -109,7 +109,7 @@ def _respell_keys(entry: CatalogEntry, variables: Mapping[str, Schema]) -> None:
         if isinstance(keys, list) and all(isinstance(key, str) for key in keys):
             setattr(place, name, columns_named(keys, (*variables, ROW_KEY), where))
     for place in (entry, root):
-        if place.replication_key:
+        if isinstance(place.replication_key, str) and place.replication_key:
             [place.replication_key] = columns_named([place.replication_key], variables, where)
 
 
@@ -125,7 +125,7 @@ def columns_named(names: Iterable[str], columns: Collection[str], where: str) ->
         raise ConfigError(
             f"there is no column {', '.join(missing)}", where=where, hint=f"Name some of {', '.join(columns)}"
         )
-    return [column for column in found.values() if column]
+    return list(dict.fromkeys(column for column in found.values() if column))
 
 
 def _own_keys(entry: CatalogEntry, variables: Mapping[str, Schema]) -> list[str]:

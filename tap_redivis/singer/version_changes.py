@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 from tap_redivis.client.metadata import MetadataClient
@@ -15,7 +14,7 @@ from tap_redivis.model.references import parse_table, pinned
 from tap_redivis.model.tables import TableInfo, Variable
 from tap_redivis.planning.decision import MOST_VERSIONS_BETWEEN, same_table, versions_between, why_deletions_are_unknown
 from tap_redivis.planning.table_plan import TablePlan
-from tap_redivis.planning.version_diff import Comparison, why_not_comparable
+from tap_redivis.planning.version_diff import Comparison, change_column, why_not_comparable
 
 logger = logging.getLogger("tap-redivis")
 
@@ -59,30 +58,32 @@ def vanished_keys(plan: TablePlan, variables: Sequence[Variable], metadata: Meta
     before, now = plan.bookmark, plan.snapshot
     if reason := why_deletions_are_unknown(before, now):
         raise NotComparable(reason)
-    by_name = {variable.name.lower(): variable for variable in variables}
     keys = [column for column in plan.columns if column.name in plan.selection.key_properties]
-    earlier = [_with_keys(plan, str(before.version_tag), keys, variables, metadata)]
     between = versions_between(before.version_tag, now.version_tag)[-MOST_VERSIONS_BETWEEN:]
-    for tag in {*between, before.reading and before.reading.version_tag} - {None, now.version_tag, before.version_tag}:
-        with suppress(NotComparable):  # at most an interrupted load has left rows of it
+    earlier = []
+    for tag in dict.fromkeys([before.version_tag, *between, before.reading and before.reading.version_tag]):
+        try:
             earlier.append(_with_keys(plan, str(tag), keys, variables, metadata))
-    compared = [by_name[column.name.lower()] for column in plan.columns if column.name.lower() in by_name]
-    comparison = Comparison(
-        [table.pinned for table in earlier], plan.table.pinned, compared, [key.name for key in keys]
-    )
-    names = [*(variable.name for variable in compared), comparison.change_column.name]
-    plan = replace(plan, base=earlier[0].pinned, bookmark=replace(before, reading=None))
-    return replace(plan, request=replace(plan.request, variables=names)), comparison.vanished()
+        except NotComparable:
+            if tag == before.version_tag:  # of the others, at most an interrupted load has left rows
+                raise
+    key_names = [key.name for key in keys]
+    compared = [each for each in variables if each.name.lower() in {name.lower() for name in key_names}]
+    comparison = Comparison(earlier, plan.table.pinned, compared, key_names)
+    names = [*(each.name for each in compared), change_column(column.name for column in plan.columns).name]
+    columns = tuple(replace(column, is_gone=column not in keys) for column in plan.columns)
+    request, before = replace(plan.request, variables=names), replace(before, reading=None)
+    return replace(plan, base=earlier[0], columns=columns, request=request, bookmark=before), comparison.gone(names[-1])
 
 
 def _with_keys(
     plan: TablePlan, tag: str, keys: Sequence[Column], variables: Sequence[Variable], metadata: MetadataClient
-) -> TableInfo:
-    """Find an earlier version that has the keys."""
+) -> str:
+    """Find an earlier version that has the keys, and give its reference."""
     table, listed = _version(plan, str(plan.bookmark.table), tag, metadata)
     if reason := table.unreadable or why_not_comparable(keys, listed, variables):
         raise NotComparable(f"the keys of {tag} cannot be read ({reason})")
-    return table
+    return table.pinned
 
 
 class NotComparable(Exception):
