@@ -64,7 +64,7 @@ def _run(
 ) -> tuple[Output, Output]:
     """Run `tap | target`; kill the tap, or both, when some lines are through."""
     program = site.tap(state=state, row_key=True, state_interval_rows=150)
-    with forked(program) as tap, started(_sink(site.files, database), subprocess.PIPE) as loader:
+    with forked(program) as tap, started(sink(site.files, database), subprocess.PIPE) as loader:
         written = bytearray()
         with suppress(BrokenPipeError):  # of a target that was killed
             while piece := os.read(tap.stdout, 4096):
@@ -80,7 +80,7 @@ def _run(
         return done, loader.end(loader.stdout.read())
 
 
-def _sink(folder: Path, database: Postgres) -> Program:
+def sink(folder: Path, database: Postgres) -> Program:
     url = database.url.replace("postgresql://", "postgresql+psycopg://")
     config = {"sqlalchemy_url": url, "default_target_schema": "public", "hard_delete": True, "batch_size_rows": 100}
     return target("meltanolabs-target-postgres", folder, config)
