@@ -96,6 +96,31 @@ def test_all_records_come_though_nobody_reads_stderr(site: Site) -> None:
     assert done.stdout.count(b'"type":"RECORD"') == VISITS.num_rows + 1
 
 
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full"])
+def test_a_wrong_call_keeps_its_exit_code_without_stderr(site: Site, redirection: str) -> None:
+    done = run(_redirected(site.tap("--nonsense"), redirection))
+
+    assert (done.exit_code, done.stdout) == (2, b"")
+
+
+def test_a_non_blocking_stderr_gets_all_log_lines(site: Site) -> None:
+    """As where it shares its pipe with a program that made it so: it is full for a moment, again and again."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(writer, False)
+    program = site.tap()
+    variables = {**program.variables, "TAP_REDIVIS_LOG_LEVEL": "debug"}
+    process = subprocess.Popen(program.argv, env={**os.environ, **variables}, stdout=subprocess.DEVNULL, stderr=writer)
+    os.close(writer)
+
+    with os.fdopen(reader, "rb", buffering=0) as output:
+        lines = b"".join(iter(lambda: output.read(500), b"")).splitlines()
+
+    assert process.wait(60) == 0
+    assert sum(map(len, lines)) > 4096
+    assert not [line for line in lines if b" | " not in line]
+
+
 @commands
 @pytest.mark.parametrize(
     ("redirection", "words"), [(">&-", "stdout: it is closed"), (">/dev/full", "stdout: no space left on device")]
@@ -275,3 +300,16 @@ def test_a_locale_without_letters_is_enough(site: Site, command: str, variables:
         assert "größe" in str(json.loads(done.stdout))
     if command == "sync":
         assert done.records("visits__sizes") == [{"größe": "č 🛫"}]
+
+
+@pytest.mark.parametrize("variables", _LOCALES)
+def test_what_people_read_is_escaped_where_the_locale_cannot_spell_it(site: Site, variables: dict[str, str]) -> None:
+    catalog = {"streams": list(site.discover().values())}
+    for stream in catalog["streams"]:
+        stream["schema"]["properties"]["länge"] = {"type": ["string", "null"]}
+    program = site.tap("--plan", catalog=catalog)
+
+    done = run(replace(program, variables={**program.variables, **variables}))
+
+    assert done.exit_code == 0, done.stderr
+    assert b"variable 'l\\xe4nge' is gone" in done.stdout
