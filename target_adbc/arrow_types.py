@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 import msgspec
@@ -9,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from target_adbc.errors import InputError
+
+logger = logging.getLogger("target-adbc")
 
 TEXT = pa.string()
 INTEGER = pa.int64()
@@ -84,8 +87,8 @@ def fits(old: pa.DataType, new: pa.DataType, column: str) -> str:
     return ""
 
 
-def conformed(batch: pa.RecordBatch, schema: pa.Schema, *, times_as_text: bool = False) -> pa.RecordBatch:
-    """Cast the columns of a batch, in their order, to the types of a schema.
+def conformed(batch: pa.RecordBatch, schema: pa.Schema, *, replace_nul: bool) -> pa.RecordBatch:
+    """Cast the columns of a batch, in their order, to the types of a schema; U+0000 may become U+FFFD.
 
     Raises:
         InputError: A value does not fit.
@@ -93,11 +96,14 @@ def conformed(batch: pa.RecordBatch, schema: pa.Schema, *, times_as_text: bool =
     arrays = []
     for array, field, name in zip(batch.columns, schema, batch.schema.names, strict=True):
         try:
-            arrays.append(_cast(array, field.type))
+            found = _cast(array, field.type)
         except pa.ArrowInvalid as error:
             raise InputError(f"column {name!r}: a value does not fit the type {field.type}: {error}") from error
-    found = pa.RecordBatch.from_arrays(arrays, schema=schema)
-    return _with_text_times(found) if times_as_text else found
+        if replace_nul and field.type.equals(TEXT) and pc.any(pc.match_substring(found, "\0")).as_py():
+            found = pc.replace_substring(found, "\0", "\ufffd")
+            logger.warning("column %r: U+0000, which the database cannot hold, becomes U+FFFD", name)
+        arrays.append(found)
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def _cast(array: pa.Array, wanted: pa.DataType) -> pa.Array:
@@ -106,13 +112,4 @@ def _cast(array: pa.Array, wanted: pa.DataType) -> pa.Array:
     if pa.types.is_nested(array.type):
         values = [None if value is None else msgspec.json.encode(value).decode() for value in array.to_pylist()]
         return pa.array(values, TEXT)
-    return array.cast(wanted)
-
-
-def _with_text_times(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Write times as text, for SQLite, which has no type for them."""
-    for number, field in enumerate(batch.schema):
-        if pa.types.is_time(field.type):
-            text = pc.cast(batch.column(number), TEXT)
-            batch = batch.set_column(number, pa.field(field.name, TEXT), text)
-    return batch
+    return array.cast(wanted)  # times to text too, for SQLite, which has no type for them

@@ -43,6 +43,7 @@ class Kind:
         ignores_case: Whether names that differ by case only are the same.
         has_schemas: Whether tables are in schemas.
         is_typed: Whether a column holds one type only.
+        takes_nul: Whether text may hold U+0000.
         needs_index: Whether rows are found by their keys through an index.
         tables: Query that finds a table.
         begin: Statements that each connection starts with.
@@ -53,6 +54,7 @@ class Kind:
     ignores_case: bool = False
     has_schemas: bool = True
     is_typed: bool = True
+    takes_nul: bool = True
     needs_index: bool = False
     tables: str = "SELECT 1 FROM information_schema.tables WHERE table_schema = {schema} AND {same}"
     begin: tuple[str, ...] = ()
@@ -60,8 +62,12 @@ class Kind:
 
 _SQLITE_TABLES = "SELECT 1 FROM (SELECT name AS table_name FROM sqlite_master) WHERE {same}"
 KINDS: Mapping[str, Kind] = {
-    "postgresql": Kind("adbc_driver_postgresql", limit=63, needs_index=True),
-    "duckdb": Kind("adbc_driver_duckdb", ignores_case=True),
+    "postgresql": Kind("adbc_driver_postgresql", limit=63, takes_nul=False, needs_index=True),
+    "duckdb": Kind(
+        "adbc_driver_duckdb",
+        ignores_case=True,
+        begin=("SET memory_limit = '100MB'", "SET preserve_insertion_order = false"),
+    ),
     # Without this, a table that views name cannot be replaced.
     "sqlite": Kind(
         "adbc_driver_sqlite",

@@ -146,7 +146,7 @@ class StreamLoad:
             self._begin_staging(version)
         stored = self._stored(rows.schema)
         wanted = self._prepare(table, stored)
-        batches = (conformed(batch, wanted, times_as_text=not self._database.kind.is_typed) for batch in rows.batches)
+        batches = (conformed(batch, wanted, replace_nul=not self._database.kind.takes_nul) for batch in rows.batches)
         if self._keys and (is_live or not rows.are_new):
             self._merge(table, wanted, batches)
         else:

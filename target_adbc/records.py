@@ -102,4 +102,6 @@ def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
         if pc.any(zoned).as_py():  # a moment with an offset is stored as it is in UTC
             whole = pc.if_else(zoned, text, pc.binary_join_element_wise(text, "Z", ""))
             return whole.cast(pa.timestamp("us", "UTC")).cast(kind)
+    if pa.types.is_time(kind):  # Arrow reads times as a part of moments only
+        return pc.binary_join_element_wise("1970-01-01", text, "T").cast(MOMENT).cast(kind)
     return text.cast(kind)

@@ -11,7 +11,7 @@ from singer_sdk.exceptions import MissingKeyPropertiesError
 from singer_sdk.sinks import Sink
 
 from target_adbc.database import Database
-from target_adbc.errors import TargetError
+from target_adbc.errors import InputError, TargetError
 from target_adbc.files import BatchFile
 from target_adbc.loads import StreamLoad
 from target_adbc.records import RecordSchema
@@ -28,6 +28,9 @@ class AdbcSink(Sink):
         super().__init__(target, stream_name, schema, key_properties)
         database: Database = target.database
         self.records = RecordSchema(self.schema["properties"])
+        for key in self.key_properties:
+            if key not in self.records.arrow.names:
+                raise InputError(f"{stream_name}: the key property {key!r} is not in SCHEMA")
         keys = self.key_properties if self.config["load_method"] == "upsert" else []
         hard_delete = self.config["hard_delete"]
         self.load = StreamLoad(database, stream_name, self.records.arrow.names, keys, hard_delete=hard_delete)

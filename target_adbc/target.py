@@ -204,6 +204,7 @@ class TargetAdbc(Target):
         self._pending.clear()
         super().process_endofpipe()
         self._acknowledge()
+        self.database.close()
 
     def _flush(self) -> None:
         self.drain_all()

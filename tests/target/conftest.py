@@ -61,7 +61,6 @@ class Warehouse:
         target = TargetAdbc(config={"uri": self.uri, **settings})
         with redirect_stdout(io.StringIO()) as printed:
             target.listen(io.BytesIO(_lines(messages)))  # type: ignore[arg-type]
-        target.database.close()
         return [json.loads(line) for line in printed.getvalue().splitlines()]
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
