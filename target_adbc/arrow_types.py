@@ -27,6 +27,16 @@ _SQL_NAMES = (
     (pa.types.is_time, "TIME"),
     (pa.types.is_binary, "BYTEA"),
 )
+_STORED = (
+    (pa.types.is_boolean, pa.bool_()),
+    (pa.types.is_integer, INTEGER),
+    (pa.types.is_floating, NUMBER),
+    (pa.types.is_date, pa.date32()),
+    (pa.types.is_time, pa.time64("us")),
+    (pa.types.is_binary, pa.binary()),
+    (pa.types.is_large_binary, pa.binary()),
+    (pa.types.is_fixed_size_binary, pa.binary()),
+)
 _MOST_EXACT = 2**53  # integers beyond it have no double of their own
 
 
@@ -40,24 +50,14 @@ def sql_name(arrow: pa.DataType) -> str:
 
 
 def stored_type(arrow: pa.DataType) -> pa.DataType:
-    """Choose the type that holds all values of a type exactly."""
+    """Choose the type that holds all values of a type exactly: lists and structures become JSON."""
     if pa.types.is_dictionary(arrow):
         return stored_type(arrow.value_type)
-    if pa.types.is_integer(arrow):
-        return INTEGER
-    if pa.types.is_floating(arrow):
-        return NUMBER
     if pa.types.is_timestamp(arrow):
         return pa.timestamp("us", "UTC" if arrow.tz else None)
-    if pa.types.is_time(arrow):
-        return pa.time64("us")
-    if pa.types.is_date(arrow):
-        return pa.date32()
-    if pa.types.is_large_binary(arrow) or pa.types.is_fixed_size_binary(arrow):
-        return pa.binary()
-    if pa.types.is_boolean(arrow) or pa.types.is_decimal(arrow) or pa.types.is_binary(arrow):
+    if pa.types.is_decimal(arrow):
         return arrow
-    return TEXT  # text of all kinds; lists and structures as JSON
+    return next((stored for is_type, stored in _STORED if is_type(arrow)), TEXT)
 
 
 def stored_schema(schema: pa.Schema, columns: Mapping[str, str]) -> pa.Schema:

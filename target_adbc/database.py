@@ -6,7 +6,7 @@ import importlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
@@ -158,7 +158,7 @@ class Database:
             self.default_schema = self.query("SELECT current_schema()")[0][0] if self.scheme in KINDS else None
         else:
             name = literal(self.default_schema)
-            if not self.query(f"SELECT 1 FROM information_schema.schemata WHERE schema_name = {name}"):
+            if not self.query(f"SELECT 1 FROM information_schema.schemata WHERE schema_name = {name}"):  # noqa: S608 - quoted
                 self.execute(f"CREATE SCHEMA {quoted(self.default_schema)}")
         self._connection.commit()
 
@@ -222,8 +222,17 @@ class Database:
             statement.set_sql_query(sql)
             statement.execute_update()
 
-    def _statement(self) -> _Statement:
-        return _Statement(self._connection)
+    @contextmanager
+    def _statement(self) -> Iterator[Any]:
+        """Give a statement for one use: drivers keep its options."""
+        statement = adbc.AdbcStatement(self._connection)
+        try:
+            yield statement
+        except adbc.Error as error:
+            raise DatabaseError(_said(error)) from error
+        finally:
+            with suppress(adbc.Error):
+                statement.close()
 
     # --- tables ---
 
@@ -279,9 +288,14 @@ class Database:
             options["adbc.ingest.target_db_schema"] = self.default_schema
         failed: list[TargetError] = []  # what goes wrong in Python reaches us through the driver as text only
 
+        given = 0
+
         def guarded() -> Iterator[pa.RecordBatch]:
+            nonlocal given
             try:
-                yield from batches
+                for batch in batches:
+                    given += batch.num_rows
+                    yield batch
             except TargetError as error:
                 failed.append(error)
                 raise
@@ -290,28 +304,13 @@ class Database:
             statement.set_options(**options)
             statement.bind_stream(pa.RecordBatchReader.from_batches(schema, guarded()))
             try:
-                statement.execute_update()
+                stored = statement.execute_update()
             except adbc.Error:
                 if failed:
                     raise failed[0] from None
                 raise
-
-
-class _Statement:
-    """A statement for one use: drivers keep its options."""
-
-    def __init__(self, connection: Any) -> None:  # noqa: ANN401 - adbc has no types
-        self._connection = connection
-
-    def __enter__(self) -> Any:  # noqa: ANN401 - the same
-        self._statement = adbc.AdbcStatement(self._connection)
-        return self._statement
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        with suppress(adbc.Error):
-            self._statement.close()
-        if isinstance(error, adbc.Error):
-            raise DatabaseError(_said(error)) from error
+        if stored not in (given, -1):  # -1: the driver does not know
+            raise DatabaseError(f"{name}: the driver stored {stored} of {given} rows: a newer one is needed")
 
 
 def _said(error: BaseException) -> str:

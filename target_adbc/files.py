@@ -7,10 +7,10 @@ they hold. Other files are known by their names.
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import islice
-from typing import IO, Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import fsspec
@@ -20,6 +20,9 @@ import pyarrow.parquet as pq
 
 from target_adbc.errors import InputError, shown
 from target_adbc.records import RecordSchema
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 PROVENANCE = b"tap_redivis"
 VERSION_COLUMN = "_sdc_table_version"
@@ -61,17 +64,18 @@ class BatchFile:
         self._compression = compression
         self._records = records
         self._stack = ExitStack()
+        self._read: Callable[[], Iterator[pa.RecordBatch]] = self._json_batches
         self.rows: int | None = None
         self.provenance: Provenance | None = None
         self.version: int | None = None
 
-    def __enter__(self) -> BatchFile:
+    def __enter__(self) -> Self:
         """Open the file.
 
         Raises:
             InputError: It is not there, or damaged.
         """
-        with self._errors():
+        with _of_file(self.url):
             opened: dict[str, Any] = {"arrow": self._arrow, "parquet": self._parquet, "jsonl": self._json_lines}
             if self._kind not in opened:
                 raise InputError(f"{self.url}: the encoding {self._kind!r} is none of {', '.join(opened)}")
@@ -94,7 +98,7 @@ class BatchFile:
         Raises:
             InputError: The file is damaged.
         """
-        with self._errors():
+        with _of_file(self.url):
             for batch in self._read():
                 if skip < batch.num_rows:
                     yield batch.slice(skip)
@@ -102,13 +106,10 @@ class BatchFile:
 
     def remove(self) -> None:
         """Delete the file, if it is still there."""
-        with self._errors():
+        with _of_file(self.url):
             filesystem, path = fsspec.core.url_to_fs(_plain(self.url))
             if filesystem.exists(path):
                 filesystem.rm_file(path)
-
-    def _errors(self) -> _AsInputError:
-        return _AsInputError(self.url)
 
     def _open(self) -> Any:  # noqa: ANN401 - what pyarrow takes as a file
         url = _plain(self.url)
@@ -130,31 +131,24 @@ class BatchFile:
         return file.schema_arrow
 
     def _json_lines(self) -> pa.Schema:
-        self._read = self._json_batches
         return self._records.arrow
 
     def _json_batches(self) -> Iterator[pa.RecordBatch]:
         with fsspec.open(_plain(self.url), "rb") as raw:
-            file: IO[bytes] = gzip.open(raw) if self._compression == "gzip" else raw
-            lines = iter(file)
+            lines = iter(gzip.GzipFile(fileobj=raw) if self._compression == "gzip" else raw)
             first = 1
             while block := [msgspec.json.decode(line) for line in islice(lines, _JSON_ROWS)]:
                 yield self._records.batch(block, first)
                 first += len(block)
 
 
-class _AsInputError:
-    """Says of which file an error is."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (OSError, EOFError, pa.ArrowException, msgspec.MsgspecError, ImportError)):
-            raise InputError(f"{self._url}: the file cannot be read: {shown(error)}") from error
+@contextmanager
+def _of_file(url: str) -> Iterator[None]:
+    """Say of which file an error is."""
+    try:
+        yield
+    except (OSError, EOFError, pa.ArrowException, msgspec.MsgspecError, ImportError) as error:
+        raise InputError(f"{url}: the file cannot be read: {shown(error)}") from error
 
 
 def _plain(url: str) -> str:

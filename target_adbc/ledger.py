@@ -1,7 +1,7 @@
 """What the database holds of each stream, written in the transaction of the rows.
 
-One table: for each stream and Singer version, the next offset of each read stream, the files that were loaded, and which
-version is live.
+One table: for each stream and Singer version the next offset of each read stream, the files that were loaded, and
+which version is live.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Ledger:
         """
         if self._database.scheme == "postgresql":
             place = literal(f"{self._database.default_schema}.{self._stream}")
-            self._database.query(f"SELECT pg_advisory_xact_lock(hashtext({place}))::text")  # noqa: S608 - quoted
+            self._database.query(f"SELECT pg_advisory_xact_lock(hashtext({place}))::text")
         if not self._database.exists(TABLE):
             self._database.create(TABLE, _COLUMNS)
 

@@ -63,8 +63,8 @@ class StreamLoad:
             known = self._ledger.next_offset(said.table_version, source)
             if known < said.offset:
                 raise GapError(
-                    f"{self._stream}: the file {file.url} begins at row {said.offset} of read stream {said.ordinal}, and the"
-                    f" database holds {known} rows of it: STATE is of another database; load without it"
+                    f"{file.url} begins at row {said.offset} of read stream {said.ordinal}, and the database holds"
+                    f" {known} rows of it: STATE is of another database; load without it"
                 )
             skip, following = known - said.offset, said.offset + file.rows
             if skip >= file.rows:

@@ -21,7 +21,7 @@ FROM pg_class live, pg_class new WHERE live.oid = {live}::regclass AND new.oid =
 def replace_table(database: Database, live: str, staging: str) -> None:
     """Let the staging table be the live one.
 
-    A PostgreSQL table that others rely on keeps its identity, and gets the new rows instead. Those who read meanwhile see
+    A PostgreSQL table that others rely on keeps its identity, and gets the new rows instead. Who reads meanwhile sees
     the old rows until the transaction ends.
     """
     if database.exists(live):

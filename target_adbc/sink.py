@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
 
+from singer_sdk import Target
 from singer_sdk.exceptions import MissingKeyPropertiesError
 from singer_sdk.sinks import Sink
 
@@ -16,17 +18,17 @@ from target_adbc.files import BatchFile
 from target_adbc.loads import StreamLoad
 from target_adbc.records import RecordSchema
 
+Json = dict[str, Any]
+
 _SECONDS_BETWEEN_LINES = 5.0
 
 
 class AdbcSink(Sink):
     """Loads one stream."""
 
-    def __init__(
-        self, target: Any, stream_name: str, schema: dict[str, Any], key_properties: Sequence[str] | None
-    ) -> None:  # noqa: ANN401 - the SDK's
+    def __init__(self, target: Target, stream_name: str, schema: Json, key_properties: Sequence[str] | None) -> None:
         super().__init__(target, stream_name, schema, key_properties)
-        database: Database = target.database
+        database: Database = target.database  # type: ignore[attr-defined]
         self.records = RecordSchema(self.schema["properties"])
         for key in self.key_properties:
             if key not in self.records.arrow.names:
@@ -34,7 +36,7 @@ class AdbcSink(Sink):
         keys = self.key_properties if self.config["load_method"] == "upsert" else []
         hard_delete = self.config["hard_delete"]
         self.load = StreamLoad(database, stream_name, self.records.arrow.names, keys, hard_delete=hard_delete)
-        self._gathered: list[tuple[int | None, dict[str, Any]]] = []
+        self._gathered: list[tuple[int | None, Json]] = []
         self._rows_read = 0
         self._rows_loaded = 0
         self._started = self._shown = time.monotonic()
@@ -52,7 +54,7 @@ class AdbcSink(Sink):
         """Records that are not in the database yet."""
         return len(self._gathered)
 
-    def process_record(self, record: dict[str, Any], context: dict[str, Any]) -> None:
+    def process_record(self, record: Json, context: Json) -> None:
         """Gather a record, whose message is the context."""
         for key in self.key_properties:
             if key not in record:
@@ -68,7 +70,7 @@ class AdbcSink(Sink):
         self._rows_read += 1
         self._gathered.append((context.get("version"), record))
 
-    def process_batch(self, context: dict[str, Any]) -> None:  # noqa: ARG002 - the SDK's
+    def process_batch(self, context: Json) -> None:  # noqa: ARG002 - the SDK's
         """Load the gathered records."""
         gathered, self._gathered = self._gathered, []
         first = self._rows_read - len(gathered) + 1
@@ -79,7 +81,7 @@ class AdbcSink(Sink):
             first += len(records)
             self._count(len(records))
 
-    def load_file(self, url: str, encoding: dict[str, Any], version: int | None) -> None:
+    def load_file(self, url: str, encoding: Json, version: int | None) -> None:
         """Load a file, and delete it."""
         with self._stream_in_errors():
             with BatchFile(url, encoding.get("format", ""), encoding.get("compression"), self.records) as file:
@@ -99,7 +101,7 @@ class AdbcSink(Sink):
         super().clean_up()
         if waiting := self.load.waiting() if self._rows_loaded else []:
             self.logger.warning(
-                "version %s waits for its ACTIVATE_VERSION: the rest of its rows, from a tap that is run again with its STATE",
+                "version %s waits for the rest of its rows, and its ACTIVATE_VERSION: run the tap again with its STATE",
                 ", ".join(map(str, waiting)),
             )
         seconds = time.monotonic() - self._started
@@ -114,19 +116,10 @@ class AdbcSink(Sink):
             self._shown = now
             self.logger.info("%d rows, %.0f rows/s", self._rows_loaded, self._rows_loaded / (now - self._started))
 
-    def _stream_in_errors(self) -> _OfStream:
-        return _OfStream(self.stream_name)
-
-
-class _OfStream:
-    """Says of which stream an error is."""
-
-    def __init__(self, stream: str) -> None:
-        self._stream = stream
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, TargetError) and not str(error).startswith(f"{self._stream}: "):
-            raise type(error)(f"{self._stream}: {error}") from error
+    @contextmanager
+    def _stream_in_errors(self) -> Iterator[None]:
+        """Say of which stream an error is."""
+        try:
+            yield
+        except TargetError as error:
+            raise type(error)(f"{self.stream_name}: {error}") from error

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from functools import cached_property
-from typing import IO, Any, ClassVar
+from typing import IO, Any, ClassVar, cast
 
 import click
 import msgspec
 from singer_sdk import Target
-from singer_sdk import typing as th
 from singer_sdk.helpers.capabilities import PluginCapabilities
 from singer_sdk.singerlib.encoding.base import GenericSingerReader
 
@@ -22,6 +21,14 @@ Json = dict[str, Any]
 
 _BLOCK_BYTES = 16 * 1024 * 1024
 _BLOCK_ROWS = 50_000
+
+
+def _text(description: str, title: str, **facts: Any) -> Json:  # noqa: ANN401 - JSON Schema
+    return {"type": ["string", "null"], "title": title, "description": description, **facts}
+
+
+def _flag(description: str, title: str) -> Json:
+    return {"type": ["boolean", "null"], "default": True, "title": title, "description": description}
 
 
 class Reader(GenericSingerReader[bytes]):
@@ -54,6 +61,7 @@ class Reader(GenericSingerReader[bytes]):
 class TargetAdbc(Target):
     """Singer target that loads Arrow into databases by ADBC."""
 
+    message_reader: Reader
     name = "target-adbc"
     package_name = "tap-redivis"
     default_sink_class = AdbcSink
@@ -65,60 +73,36 @@ class TargetAdbc(Target):
         PluginCapabilities.STRUCTURED_LOGGING,
         PluginCapabilities.ACTIVATE_VERSION,
     ]
-    config_jsonschema: ClassVar[Json] = th.PropertiesList(
-        th.Property(
-            "uri",
-            th.StringType,
-            required=True,
-            secret=True,
-            title="URI",
-            description="The database: postgresql://user:password@host/name, duckdb:///path or sqlite:///path",
-        ),
-        th.Property(
-            "driver",
-            th.StringType,
-            title="Driver",
-            description="Python module of another ADBC driver, such as adbc_driver_snowflake, which gets the uri",
-        ),
-        th.Property(
-            "default_target_schema",
-            th.StringType,
-            title="Schema",
-            description="Schema of the tables, made if there is none; by default the one that the database takes",
-        ),
-        th.Property(
-            "hard_delete",
-            th.BooleanType,
-            default=True,
-            title="Hard delete",
-            description="Deletes rows that are gone; otherwise they stay, marked in _sdc_deleted_at",
-        ),
-        th.Property(
-            "load_method",
-            th.StringType,
-            default="upsert",
-            allowed_values=["upsert", "append-only"],
-            title="Load method",
-            description="upsert: a row takes the place of the one with its key; append-only: keys are ignored",
-        ),
-        th.Property(
-            "delete_files",
-            th.BooleanType,
-            default=True,
-            title="Delete files",
-            description="Deletes the files of BATCH messages when their rows are in the database",
-        ),
-        th.Property(
-            "batch_size_rows",
-            th.IntegerType,
-            default=_BLOCK_ROWS,
-            minimum=1,
-            title="Rows of a block",
-            description="The most records that are written in one transaction; a block has 16 MiB at most",
-        ),
-    ).to_dict()
+    config_jsonschema: ClassVar[Json] = {
+        "type": "object",
+        "required": ["uri"],
+        "properties": {
+            "uri": _text("postgresql://user:password@host/name, duckdb:///path or sqlite:///path", "URI", secret=True),
+            "driver": _text(
+                "Python module of another ADBC driver, such as adbc_driver_snowflake; it gets the uri", "Driver"
+            ),
+            "default_target_schema": _text("Schema of the tables, made if there is none", "Schema"),
+            "hard_delete": _flag(
+                "Deletes rows that are gone; otherwise they are marked in _sdc_deleted_at", "Hard delete"
+            ),
+            "load_method": _text(
+                "upsert: a row takes the place of the one with its key; append-only: keys are ignored",
+                "Load method",
+                enum=["upsert", "append-only"],
+                default="upsert",
+            ),
+            "delete_files": _flag("Deletes the files of BATCH messages when they have been loaded", "Delete files"),
+            "batch_size_rows": {
+                "type": ["integer", "null"],
+                "minimum": 1,
+                "default": _BLOCK_ROWS,
+                "title": "Rows of a block",
+                "description": "The most records that are written in one transaction; 16 MiB at most",
+            },
+        },
+    }
 
-    def __init__(self, **arguments: Any) -> None:
+    def __init__(self, **arguments: Any) -> None:  # noqa: ANN401 - the SDK's
         super().__init__(**arguments)
         self.max_parallelism = 1  # there is one connection
         self._state: Json | None = None
@@ -139,6 +123,12 @@ class TargetAdbc(Target):
         self.drain_all()
         super()._process_schema_message(message_dict)
 
+    def _sinks_of(self, stream: str) -> list[AdbcSink]:
+        if stream not in self.mapper.stream_maps:
+            self._assert_sink_exists(stream)
+        names = [each.stream_alias for each in self.mapper.stream_maps[stream]]
+        return [cast("AdbcSink", self.get_sink(name)) for name in names if self.sink_exists(name)]
+
     def _process_record_message(self, message_dict: Json) -> None:
         """Gather a record; the SDK's own way takes three times as long."""
         self._assert_line_requires(message_dict, requires={"stream", "record"})
@@ -149,8 +139,7 @@ class TargetAdbc(Target):
             record = stream_map.transform(message_dict["record"])
             if record is None:
                 continue
-            self._assert_sink_exists(stream_map.stream_alias)
-            sink = self.get_sink(stream_map.stream_alias, record=record)
+            sink = cast("AdbcSink", self.get_sink(stream_map.stream_alias))
             if message_dict.get("version") is None and (pending := self._pending.get(sink.stream_name)):
                 message_dict["version"] = pending
             if not sink.process_activate_version_messages:
@@ -164,20 +153,16 @@ class TargetAdbc(Target):
     def _process_batch_message(self, message_dict: Json) -> None:
         self._assert_line_requires(message_dict, requires={"stream", "encoding", "manifest"})
         self.drain_all()
-        stream = message_dict["stream"]
-        if stream not in self.mapper.stream_maps:
-            self._assert_sink_exists(stream)
-        for stream_map in self.mapper.stream_maps[stream]:
-            sink = self.get_sink(stream_map.stream_alias)
+        for sink in self._sinks_of(message_dict["stream"]):
             for url in message_dict["manifest"]:
                 sink.load_file(url, message_dict["encoding"], self._pending.get(sink.stream_name))
 
     def _process_activate_version_message(self, message_dict: Json) -> None:
         """Activate a version, or, if its rows are still to come, when they have."""
+        self._assert_line_requires(message_dict, requires={"stream", "version"})
         self.drain_all()
         version = message_dict["version"]
-        for stream_map in self.mapper.stream_maps[message_dict["stream"]]:
-            sink = self.get_sink(stream_map.stream_alias)
+        for sink in self._sinks_of(message_dict["stream"]):
             if not sink.process_activate_version_messages:
                 continue
             if sink.load.holds(version):
@@ -190,7 +175,7 @@ class TargetAdbc(Target):
         self._assert_line_requires(message_dict, requires={"value"})
         self._state = message_dict["value"]
         for stream, version in list(self._pending.items()):  # an empty table has no rows to wait for
-            sink = self._sinks_active[stream]
+            sink = cast("AdbcSink", self.get_sink(stream))
             if not sink.current_size and not sink.load.holds(version):
                 sink.activate_version(version)
                 del self._pending[stream]
@@ -200,7 +185,7 @@ class TargetAdbc(Target):
         """Load what is left."""
         self.drain_all()
         for stream, version in self._pending.items():
-            self._sinks_active[stream].activate_version(version)
+            self.get_sink(stream).activate_version(version)
         self._pending.clear()
         super().process_endofpipe()
         self._acknowledge()
@@ -222,7 +207,7 @@ class TargetAdbc(Target):
     # --- the command line ---
 
     @classmethod
-    def invoke(cls, *, test: bool = False, **arguments: Any) -> None:  # type: ignore[override]
+    def invoke(cls, *, test: bool = False, **arguments: Any) -> None:  # noqa: ANN401 - the SDK's
         """Run the target, or try the connection."""
         if not test:
             super().invoke(**arguments)

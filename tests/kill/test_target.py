@@ -60,13 +60,6 @@ class _Load:
     new: pa.Table
     row_key: bool = False
 
-    @property
-    def lines(self) -> int:
-        """How many lines are through at most when somebody is killed."""
-        if "replication_key" in self.options:
-            return 30
-        return 90 if self.files else 4000
-
 
 _LOG_BASED = {"key_properties": ["id"], "replication_method": "LOG_BASED"}
 _INCREMENTAL = {"key_properties": ["id"], "replication_key": "seen_at"}
@@ -98,8 +91,8 @@ def test_the_warehouse_equals_the_source_after_kill_9(load: _Load, tmp_path: Pat
         cut = 0
         for turn in range(load.kills):
             victim = load.victims[turn % len(load.victims)]
-            at_line = chance.randrange(4, load.lines)
-            tap, loaded = _run(site, warehouse, load, state, (victim, at_line, server))
+            states = chance.randrange(1, 15)
+            tap, loaded = _run(site, warehouse, load, state, (victim, states, server))
             ended = (tap.exit_code, loaded.exit_code) == (0, 0)
             cut += not ended or "the connection to the database was lost" in loaded.stderr
             state = loaded.state if loaded.stdout.endswith(b"\n") else state
@@ -122,32 +115,37 @@ def _run(
     state: Json | None,
     kill: tuple[str, int, Crashing | None] | None = None,
 ) -> tuple[Output, Output]:
-    """Run `tap | target`; kill one of them, or the server, when some lines are through."""
+    """Run `tap | target`; kill one of them, or the server, when the target has printed some STATEs."""
     settings: dict[str, Any] = {"row_key": load.row_key, "table_options": {"visits": load.options}}
     if load.files:
         settings["batch_config"] = batch_config("arrow", site.files / "lake", batch_size=100)
     program = site.tap(state=state, state_interval_rows=150, **settings)
+    victim, states, server = kill or ("nobody", 0, None)
     with forked(program) as tap, started(warehouse.program(batch_size_rows=200), subprocess.PIPE) as loader:
-        written, victim, lines = bytearray(), *(kill[:2] if kill else ("nobody", 0))
+        kills = {"tap": lambda: tap.kill(signal.SIGKILL), "target": loader.popen.kill, "nobody": lambda: None}
+        said: list[bytes] = []
+
+        def listen() -> None:
+            for line in loader.stdout:
+                said.append(line)
+                if len(said) == states:  # it is at work on what comes next
+                    server.crash() if server and victim == "server" else kills[victim]()
+
+        listener = threading.Thread(target=listen)
+        listener.start()
+        written = bytearray()
         with suppress(BrokenPipeError):  # of a target that was killed
             while piece := os.read(tap.stdout, 2048):
                 written += piece
                 loader.stdin.write(piece)
-                if victim != "nobody" and written.count(b"\n") >= lines:
-                    if victim == "tap":
-                        tap.kill(signal.SIGKILL)
-                    elif victim == "target":
-                        loader.popen.kill()
-                    elif kill and kill[2]:
-                        kill[2].crash()
-                    victim = "nobody"
+                loader.stdin.flush()
         with suppress(BrokenPipeError):
             loader.stdin.close()
-        said = loader.stdout.read()
-        loader.popen.wait()
-        if loader.popen.returncode:  # nobody reads what the tap still writes
+        listener.join()
+        if loader.popen.wait():  # nobody reads what the tap still writes
             tap.kill(signal.SIGKILL)
-        return tap.end(bytes(written)), loader.end(said[: said.rfind(b"\n") + 1])
+        printed = b"".join(said)
+        return tap.end(bytes(written)), loader.end(printed[: printed.rfind(b"\n") + 1])
 
 
 @contextmanager

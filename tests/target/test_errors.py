@@ -70,6 +70,7 @@ _BAD: dict[str, tuple[list[Json], str]] = {
     ),
     "no key": ([schema(_IDS, "id"), record(name="x")], "visits: row 1 has no 'id', which is a key property"),
     "no schema": ([record(id=1)], "A record for stream 'visits' was encountered before a corresponding schema"),
+    "no schema before an activation": ([activate(1, "other")], "was encountered before a corresponding schema"),
     "no stream": ([{"type": "RECORD", "record": {}}], "missing required stream"),
     "no type": ([{"stream": "x"}], "missing required type"),
     "another message": ([{"type": "HELLO"}], "Unknown message type 'HELLO'"),
