@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tap_redivis.model.added_columns import LOAD, ROW_KEY, TABLE, VERSION, VERSION_COLUMNS
@@ -19,11 +19,13 @@ class FileColumns:
         load: What the row keys of the load begin with.
         row_key: Whether each row has its row key.
         constants: Columns with one value in all rows, by name.
+        origin: Where the rows of one file are from; Arrow and Parquet files have it in the metadata of their schema.
     """
 
     load: str
     row_key: bool
     constants: Mapping[str, str | int | None]
+    origin: Mapping[str, str | int] = field(default_factory=dict)
 
 
 def file_columns(names: Sequence[str], table: str, reading: PartialLoad, *, versions: bool) -> FileColumns:

@@ -82,7 +82,7 @@ class _ArrowFile:
         for name, value in columns.constants.items():
             self._constants.append(_scalar(value))
             schema = schema.append(pa.field(name, self._constants[-1].type))
-        self._schema = schema
+        self._schema = schema.with_metadata({"tap_redivis": msgspec.json.encode(columns.origin)})
 
     @property
     def size(self) -> int:

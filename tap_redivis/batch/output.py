@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -118,6 +118,11 @@ class FileOutput:
         gzip = ".gz" if self.settings.described.get("compression") == "gzip" else ""
         return f"{self._prefix}{self.load.ordinal(stream):02}-{offset:012}.{self.settings.encoding}{gzip}"
 
+    def origin(self, stream: str, offset: int) -> dict[str, str | int]:
+        """Say where the rows of a file are from, so that a target knows those that it has."""
+        origin: dict[str, str | int] = {"stream": self.stream, "table_version": self.load.table_version}
+        return origin | {"session": self.load.session, "ordinal": self.load.ordinal(stream), "offset": offset}
+
     @property
     def _prefix(self) -> str:
         prefix = self.settings.prefix.format(
@@ -155,7 +160,7 @@ class _StreamFiles:
     def write(self, rows: Rows) -> Iterator[Chunk]:
         settings = self._output.settings
         while rows.count:
-            file = self._file = self._file or _File(self._output, self._output.name(self._stream, self._offset))
+            file = self._file = self._file or _File(self._output, self._stream, self._offset)
             part = rows.first(settings.rows - file.count)
             file.write(part, self._ordinal, self._offset)
             self._offset += part.count
@@ -180,15 +185,14 @@ class _StreamFiles:
 class _File:
     """One file under way, and what its chunk will say of its rows."""
 
-    def __init__(self, output: FileOutput, name: str) -> None:
+    def __init__(self, output: FileOutput, stream: str, offset: int) -> None:
         self.count = 0
         self.last_digest = ""
         self.highest: KeyValue | None = None
         self._output = output
-        self.pending = output.storage.create(name)
-        self.encoder = encoder_for(
-            output.settings, output.codec, output.added, self.pending, files=len(output.load.streams)
-        )
+        self.pending = output.storage.create(output.name(stream, offset))
+        added = replace(output.added, origin=output.origin(stream, offset))
+        self.encoder = encoder_for(output.settings, output.codec, added, self.pending, files=len(output.load.streams))
 
     def write(self, rows: Rows, ordinal: int, offset: int) -> None:
         self.encoder.write(rows, ordinal, offset)

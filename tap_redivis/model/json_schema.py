@@ -37,6 +37,13 @@ def schema_of(variables: Iterable[Variable], description: str | None) -> dict[st
     return {**schema, "description": description} if description else schema
 
 
+def without_times(schema: dict[str, Any]) -> dict[str, Any]:
+    """Make properties for times properties for text: some targets refuse fractions of a second."""
+    parts = schema["properties"].items()
+    plain = {name: {k: v for k, v in part.items() if (k, v) != ("format", "time")} for name, part in parts}
+    return {**schema, "properties": plain}
+
+
 def replication_keys(variables: Iterable[Variable]) -> list[str]:
     """List the variables whose values have an order."""
     return [variable.name for variable in variables if variable.type in KEY_TYPES]

@@ -79,6 +79,7 @@ class Settings:
     row_key: bool = True
     lineage: bool = False
     datetime_zone: str = "none"
+    time_format: str = "time"
     replace_invalid_characters: bool = True
     on_invalid_value: str = "fail"
     on_schema_change: str = "fail"

@@ -224,6 +224,12 @@ _SETTINGS = {
         "Time zone of dateTime",
         enum=["none", "utc"],
     ),
+    "time_format": _value(
+        "string",
+        "`string` leaves `format: time` out of SCHEMA, for targets whose checker refuses fractions of a second",
+        "Format of times",
+        enum=["time", "string"],
+    ),
     "replace_invalid_characters": _value(
         "boolean",
         "U+0000 and lone surrogates, which abort SQL targets, become U+FFFD; counted and warned of",

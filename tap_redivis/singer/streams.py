@@ -14,7 +14,7 @@ from singer_sdk.singerlib import Catalog
 from tap_redivis.batch.columns import with_version_columns
 from tap_redivis.errors import ConfigError
 from tap_redivis.model.columns import Column
-from tap_redivis.model.json_schema import columns_of
+from tap_redivis.model.json_schema import columns_of, without_times
 from tap_redivis.model.tables import TableInfo
 from tap_redivis.planning.bookmarks import Bookmark
 from tap_redivis.planning.table_plan import Selection, TablePlan, plan_table
@@ -77,9 +77,11 @@ class TableStream(SdkStream):
         return self.added_columns
 
     def message_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
-        """Add what BATCH adds to the columns."""
-        batch = self.run.settings.batch_config
-        return schema if batch is None else with_version_columns(batch, schema)
+        """Add what BATCH adds to the columns, and leave out what targets shall not check."""
+        settings = self.run.settings
+        if settings.time_format == "string":
+            schema = without_times(schema)
+        return schema if settings.batch_config is None else with_version_columns(settings.batch_config, schema)
 
     # --- what to read ------------------------------------------------------------------------------------------------
 

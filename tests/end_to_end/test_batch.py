@@ -485,3 +485,22 @@ def _rows_said(state: Json) -> int:
 def _error(done: Output) -> str:
     [error] = [line for line in done.stderr.splitlines() if "| ERROR " in line]
     return error
+
+
+@pytest.mark.parametrize("encoding", ["arrow", "parquet"])
+def test_files_say_where_their_rows_are_from(site: Site, encoding: str) -> None:
+    """By the read session, a target knows those that it has; how many there are, the file itself tells."""
+    done = site.sync(batch_config=_config(site, encoding, batch_size=1000), state_interval_rows=1)
+
+    states = [each["value"]["bookmarks"]["visits__visits"] for each in done.messages if each["type"] == "STATE"]
+    reading = states[0]["reading"]
+    rows_before: Counter[int] = Counter()
+    for path in files_of(done.messages):
+        table = pq.read_table(path) if encoding == "parquet" else pa.ipc.open_file(path.read_bytes()).read_all()
+        said = json.loads(table.schema.metadata[b"tap_redivis"])
+        assert (said["stream"], said["session"]) == ("visits__visits", reading["session"])
+        assert said["table_version"] == reading["table_version"]
+        assert said["offset"] == rows_before[said["ordinal"]]
+        rows_before[said["ordinal"]] += table.num_rows
+    assert len(rows_before) > 1
+    assert rows_before.total() == len(VISITS)

@@ -299,6 +299,20 @@ def test_a_zone_is_added_where_it_is_asked_for(site: Site) -> None:
     assert_same_rows(done.records("visits__visits"), expected)
 
 
+def test_times_are_plain_text_in_schema_where_the_user_says_so(demo_site: Site) -> None:
+    """`time_format: string` changes SCHEMA, and no record."""
+    usual = demo_site.sync(tables=["demo.types.all_types"])
+    done = demo_site.sync(tables=["demo.types.all_types"], time_format="string")
+
+    [expected], [found] = (
+        [each["schema"]["properties"] for each in output.messages if each["type"] == "SCHEMA"]
+        for output in (usual, done)
+    )
+    assert expected["time"].pop("format") == "time"
+    assert found == expected
+    assert_same_rows(done.records("types__all_types"), usual.records("types__all_types"))
+
+
 def test_invalid_values_are_null_where_the_user_says_so(site: Site) -> None:
     """`on_invalid_value: null` goes on, counts and warns."""
     ids = ["1", "two", "3.0", "4.5", None]

@@ -52,7 +52,7 @@ def _versions(requirements: list[str], operator: str) -> dict[str, Version]:
     for requirement in map(Requirement, requirements):
         wanted = any(
             requirement.marker is None or requirement.marker.evaluate({**_OLDEST, "extra": extra})
-            for extra in ("emulator", "demo", "s3", "gcs", "azure", "dask")
+            for extra in ("adbc", "emulator", "demo", "s3", "gcs", "azure", "dask")
         )
         if wanted and not requirement.extras:
             [found[requirement.name]] = [

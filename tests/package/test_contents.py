@@ -41,19 +41,27 @@ def read_sdist_files(dist: Dist) -> set[str]:
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel_files: set[str], dist: Dist) -> None:
     """No tests, no caches, no config: Python files, the mark that they are typed, and the metadata."""
-    package = {name for name in wheel_files if name.startswith(("tap_redivis/", "redivis_emulator/"))}
+    package = {name for name in wheel_files if name.startswith(("tap_redivis/", "redivis_emulator/", "target_adbc/"))}
 
     assert {PurePosixPath(name).suffix for name in package} == {".py", ".typed"}
-    assert {"tap_redivis/py.typed", "tap_redivis/__main__.py", "redivis_emulator/cli.py"} < package
+    assert {
+        "tap_redivis/py.typed",
+        "tap_redivis/__main__.py",
+        "redivis_emulator/cli.py",
+        "target_adbc/__main__.py",
+    } < package
     assert wheel_files - package == {
         f"{dist.info}/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")
     }
 
 
 def test_the_source_distribution_holds_what_the_wheel_holds(wheel_files: set[str], sdist_files: set[str]) -> None:
-    package = {name for name in sdist_files if name.startswith(("tap_redivis/", "redivis_emulator/"))}
+    package = {name for name in sdist_files if name.startswith(("tap_redivis/", "redivis_emulator/", "target_adbc/"))}
 
-    assert package == {name for name in wheel_files if name.startswith(("tap_redivis/", "redivis_emulator/"))}
+    package.remove("target_adbc/meta.yml")  # for Meltano, which reads it from the repository
+    assert package == {
+        name for name in wheel_files if name.startswith(("tap_redivis/", "redivis_emulator/", "target_adbc/"))
+    }
 
 
 def test_the_source_distribution_can_be_tested_and_holds_no_junk(sdist_files: set[str]) -> None:

@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 _NOBODY = 65534  # PostgreSQL refuses to run as root: then it runs as this user and group, which every system has
 _USER = "postgres"
 _TRIES = 3
+_TRIES_AFTER_CRASH = 100
 _SECONDS_TO_START = 60
 _SECONDS_TO_STOP = 30
 _SETTINGS = {
@@ -102,6 +103,38 @@ class Postgres:
             shutil.rmtree(folder)
 
 
+@dataclass
+class Crashing:
+    """A server that can be killed, and then comes back at the same address.
+
+    Attributes:
+        database: Its database.
+        restart: Starts it again after the process, its last one, was killed.
+        process: The postmaster.
+    """
+
+    database: Postgres
+    restart: Callable[[], subprocess.Popen[bytes]]
+    process: subprocess.Popen[bytes]
+
+    def crash(self) -> None:
+        """Kill the postmaster with SIGKILL; its other processes end by themselves. Start it again."""
+        self.process.kill()
+        self.process.wait()
+        self.process = self.restart()
+
+
+@contextmanager
+def crashing() -> Iterator[Crashing]:
+    """Start a server that may be killed, and leave nothing behind."""
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+    try:
+        with _Server(folder).killable() as server:
+            yield server
+    finally:
+        shutil.rmtree(folder)
+
+
 @dataclass(frozen=True)
 class _Server:
     """A server in a folder of its own.
@@ -114,20 +147,29 @@ class _Server:
 
     @contextmanager
     def running(self) -> Iterator[Postgres]:
+        with self.killable() as server:
+            yield server.database
+
+    @contextmanager
+    def killable(self) -> Iterator[Crashing]:
         _give_to_server(self.folder)
         programs = self._usable_programs()
         password = secrets.token_hex(16)
         self._initialise(programs, password)
-        server, database = self._start(programs, password)
+        process, database = self._start(programs, password)
+        server = Crashing(database, lambda: self._start(programs, password, database.port)[0], process)
         try:
-            yield database
+            yield server
         finally:
-            _stop(server)
+            _stop(server.process)
 
-    def _start(self, programs: Path, password: str) -> tuple[subprocess.Popen[bytes], Postgres]:
-        """Start the server; on another port, if somebody else was quicker to take the first."""
-        for tries_left in reversed(range(_TRIES)):
-            database = Postgres("127.0.0.1", _free_port(), _USER, password, "postgres")
+    def _start(self, programs: Path, password: str, port: int = 0) -> tuple[subprocess.Popen[bytes], Postgres]:
+        """Start the server; on another port, if somebody else was quicker to take the first.
+
+        After a crash it refuses to start as long as one of its old processes is there.
+        """
+        for tries_left in reversed(range(_TRIES_AFTER_CRASH if port else _TRIES)):
+            database = Postgres("127.0.0.1", port or _free_port(), _USER, password, "postgres")
             with (self.folder / "log").open("wb") as log:
                 options = [f"--{name}={value}" for name, value in {**_SETTINGS, "port": database.port}.items()]
                 command = [programs / "postgres", "-D", self.folder / "data", *options]

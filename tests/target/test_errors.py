@@ -1,0 +1,169 @@
+"""What goes wrong is one line, ends with exit code 1, and leaves nothing half visible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pyarrow as pa
+import pytest
+
+from tests.support.pipes import Json, Output, run
+from tests.target.conftest import Warehouse, activate, arrow_file, record, schema, state
+
+_IDS = {"id": {"type": ["integer", "null"]}}
+
+
+def _error(done: Output) -> str:
+    assert done.exit_code == 1, done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    [error] = [line for line in done.stderr.splitlines() if "| ERROR " in line]
+    assert done.stderr.splitlines()[-1] == error
+    return error
+
+
+_PLACES = {
+    "postgresql://user:hunter2@127.0.0.1:1/x": "Connection refused",
+    "postgresql://user:hunter2@127.0.0.1:port/x": "cannot connect to the database",
+    "duckdb:////no/such/folder/x.duckdb": "cannot connect to the database",
+    "mysql://user:hunter2@host/x": "uri: it begins with none of postgresql, duckdb, sqlite",
+}
+
+
+@pytest.mark.parametrize("uri", _PLACES)
+def test_no_database(in_postgres: Warehouse, uri: str) -> None:
+    nowhere = replace(in_postgres, uri=uri, secret="hunter2")  # noqa: S106 - made up
+
+    assert _PLACES[uri] in _error(nowhere.load([schema(_IDS), record(id=1)]))
+
+
+def test_a_wrong_password(in_postgres: Warehouse) -> None:
+    assert in_postgres.secret
+    wrong = replace(in_postgres, uri=in_postgres.uri.replace(in_postgres.secret, "hunter2"), secret="hunter2")  # noqa: S106
+
+    assert "password authentication failed" in _error(wrong.load([schema(_IDS), record(id=1)]))
+
+
+def test_no_rights(in_postgres: Warehouse) -> None:
+    in_postgres.execute("CREATE ROLE reader_of_nothing LOGIN PASSWORD 'hunter2'")
+    try:
+        host = in_postgres.uri.partition("@")[2]
+        poor = replace(in_postgres, uri=f"postgresql://reader_of_nothing:hunter2@{host}", secret="hunter2")  # noqa: S106
+        assert "permission denied for schema public" in _error(poor.load([schema(_IDS), record(id=1)]))
+    finally:
+        in_postgres.execute("DROP ROLE reader_of_nothing")
+
+
+def test_no_driver(in_postgres: Warehouse) -> None:
+    assert "the driver no_such_driver is not installed" in _error(
+        in_postgres.load([schema(_IDS), record(id=1)], driver="no_such_driver")
+    )
+
+
+_BAD: dict[str, tuple[list[Json], str]] = {
+    "a text for an integer": ([schema(_IDS), record(id=1), record(id="x")], "visits: row 2: property 'id' is no int64"),
+    "too large an integer": ([schema(_IDS), record(id=2**63)], "visits: row 1: property 'id' is no int64"),
+    "a boolean for an integer": ([schema(_IDS), record(id=True)], "visits: row 1: property 'id' is no int64"),
+    "no day": (
+        [schema({"d": {"type": "string", "format": "date"}}), record(d="2024-02-30")],
+        "visits: row 1: property 'd' is no date32[day]",
+    ),
+    "no key": ([schema(_IDS, "id"), record(name="x")], "visits: row 1 has no 'id', which is a key property"),
+    "no schema": ([record(id=1)], "A record for stream 'visits' was encountered before a corresponding schema"),
+    "no schema before an activation": ([activate(1, "other")], "was encountered before a corresponding schema"),
+    "no stream": ([{"type": "RECORD", "record": {}}], "missing required stream"),
+    "no type": ([{"stream": "x"}], "missing required type"),
+    "another message": ([{"type": "HELLO"}], "Unknown message type 'HELLO'"),
+    "no message": ([[1]], "line 4 of the input is no Singer message"),  # type: ignore[list-item]
+    "no file": (
+        [
+            schema(_IDS),
+            {"type": "BATCH", "stream": "visits", "encoding": {"format": "arrow"}, "manifest": ["file:///no/file"]},
+        ],
+        "visits: file:///no/file: the file cannot be read",
+    ),
+    "an encoding that nobody knows": (
+        [
+            schema(_IDS),
+            {"type": "BATCH", "stream": "visits", "encoding": {"format": "csv"}, "manifest": ["file:///no/file"]},
+        ],
+        "the encoding 'csv' is none of arrow, parquet, jsonl",
+    ),
+    "a key that no property is": (
+        [schema(_IDS, "other"), record(id=1, other=2)],
+        "visits: the key property 'other' is not in SCHEMA",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", _BAD)
+def test_bad_input(in_postgres: Warehouse, case: str) -> None:
+    messages, expected = _BAD[case]
+    good = [schema(_IDS, "id", stream="good"), record(stream="good", id=1), state({"good": 1})]
+
+    done = in_postgres.load([*good, *messages, state({"bad": 1})])
+
+    assert expected in _error(done)
+    assert b"bad" not in done.stdout
+
+
+def test_text_that_postgresql_cannot_hold(in_postgres: Warehouse) -> None:
+    """The rows before it in the same file are not there either."""
+    bad = pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff"))
+    table = pa.table({"v": pa.chunked_array([pa.array(["a"] * 500), bad])})
+    message = arrow_file(in_postgres.folder, "a", table, offset=0)
+
+    done = in_postgres.load([schema({}), message, state({"bad": 1})])
+
+    assert "visits: " in _error(done)
+    assert "invalid byte sequence" in _error(done)
+    assert done.stdout == b""
+    assert in_postgres.tables() == set()
+
+
+def _damaged(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+@pytest.mark.parametrize("damage", [_damaged, lambda _: b""], ids=["half", "empty"])
+def test_a_damaged_file(in_postgres: Warehouse, damage: Callable[[bytes], bytes]) -> None:
+    message = arrow_file(in_postgres.folder, "a", pa.table({"id": range(300)}), offset=0)
+    path = in_postgres.folder / "a"
+    path.write_bytes(damage(path.read_bytes()))
+
+    assert "the file cannot be read" in _error(in_postgres.load([schema(_IDS), message, activate(1)]))
+    assert path.exists()
+
+
+def test_try_the_connection(warehouse: Warehouse) -> None:
+    done = run(warehouse.program("--test"))
+
+    assert (done.exit_code, done.stdout) == (0, b"The connection works.\n")
+
+
+def test_a_view_on_a_column_that_goes_is_an_error_and_the_old_rows_stay(in_postgres: Warehouse) -> None:
+    in_postgres.loaded([schema({**_IDS, "x": {"type": "integer"}}), record(1, id=1, x=2), activate(1)])
+    in_postgres.execute("CREATE VIEW v AS SELECT x FROM visits")
+
+    done = in_postgres.load([schema(_IDS), record(2, id=5), activate(2)])
+
+    assert "drop what depends on the column" in _error(done)
+    assert in_postgres.rows("visits", "id", "x") == [(1, 2)]
+
+
+def test_a_lost_connection_is_tried_again(in_postgres: Warehouse) -> None:
+    """A trigger ends the connection in the middle of the first block's transaction."""
+    in_postgres.loaded([schema(_IDS, "id"), record(id=0)])
+    in_postgres.execute("CREATE SEQUENCE tries")
+    in_postgres.execute(
+        "CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " IF nextval('tries') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF; RETURN NULL; END $$"
+    )
+    in_postgres.execute("CREATE TRIGGER cut AFTER INSERT ON visits FOR EACH STATEMENT EXECUTE FUNCTION cut()")
+
+    done = in_postgres.load([schema(_IDS, "id"), record(id=1), state({"a": 1})])
+
+    assert done.exit_code == 0, done.stderr
+    assert "the connection to the database was lost, next try in 1 s" in done.stderr
+    assert in_postgres.rows("visits") == [(0,), (1,)]
+    assert done.messages == [{"a": 1}]
