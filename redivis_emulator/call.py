@@ -25,6 +25,7 @@ class Tweaks:
         reversed_columns: Whether the columns of a session are in reverse order.
         retype: Wire type by column.
         no_sentinel: Whether the Arrow sentinel is omitted.
+        page_size: Items on each page of a list, instead of the requested number.
         mark_row: Row of a body before which an empty chunk marks the position of a fault.
     """
 
@@ -33,6 +34,7 @@ class Tweaks:
     reversed_columns: bool = False
     retype: Mapping[str, VariableType] = field(default_factory=dict)
     no_sentinel: bool = False
+    page_size: int | None = None
     mark_row: int | None = None
 
 

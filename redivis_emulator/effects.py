@@ -52,12 +52,9 @@ def _misfit(problem: str) -> ApiError:
 def tweaked(call: Call, faults: Sequence[Fault]) -> Call:
     """Return a call with the changes that faults make to its handling."""
     tweaks = call.tweaks
-    query = dict(call.query)
     for fault in faults:
         tweaks = _tweaks(tweaks, fault)
-        if fault.kind == "page_size":
-            query["maxResults"] = str(fault.size)
-    return replace(call, tweaks=tweaks, query=query)
+    return replace(call, tweaks=tweaks)
 
 
 def _tweaks(tweaks: Tweaks, fault: Fault) -> Tweaks:
@@ -67,6 +64,7 @@ def _tweaks(tweaks: Tweaks, fault: Fault) -> Tweaks:
         "columns": {"reversed_columns": True},
         "retype": {"retype": fault.types},
         "no_sentinel": {"no_sentinel": True},
+        "page_size": {"page_size": fault.size},
     }
     if fault.breaks_body and fault.at_row is not None:
         return replace(tweaks, mark_row=fault.at_row)

@@ -33,7 +33,7 @@ def page(
     Raises:
         ApiError: `maxResults` or `pageToken` is invalid.
     """
-    size = whole_number("maxResults", call.query.get("maxResults")) or _PAGE_SIZE
+    size = call.tweaks.page_size or whole_number("maxResults", call.query.get("maxResults")) or _PAGE_SIZE
     size = min(size, _MAX_VARIABLES_PAGE_SIZE if kind == "variable" else _MAX_PAGE_SIZE)
     keys = [key(item) for item in items]
     token = call.query.get("pageToken")

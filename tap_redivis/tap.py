@@ -82,7 +82,7 @@ class TapRedivis(SdkTap):
             api,
             metadata,
             self.writer,
-            states=RunState(settings, self.writer, lambda: self.state, lambda: self.state_writer),
+            states=RunState(settings, self.writer, lambda: self.state, self.write_state),
             wanted=lambda: [each for stream in self._tables if stream.selected for each in stream.source.containers],
             prefetcher=Prefetcher(
                 lambda request: api.workers.submit(prefetch, api, metadata, request),
@@ -260,18 +260,12 @@ class TapRedivis(SdkTap):
         except BaseException as end:
             # There may be room for it in a file that was full; a second signal changes nothing, and ``end`` is raised.
             with suppress(Termination, OutputClosed):
-                self._write_last_state()
+                self.write_state()
             summarize(self.run.results)
             if isinstance(end, Termination):
                 end.words += "; run again with the last STATE"
             raise
-        self._write_last_state()
         summarize(self.run.results)
-
-    def _write_last_state(self) -> None:
-        """Make STATE the last message (targets.md, rule 14)."""
-        if self.writer.last_type is not None:
-            self.state_writer.write_state(self.state)
 
     def end(self) -> None:
         """Say how the run went; exit with 1 if something failed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from typing import Any
 from urllib.parse import quote
 
@@ -32,8 +33,9 @@ def _limits(request: ReadRequest) -> list[tuple[str, Any]]:
 
 def open_session(api: Api, request: ReadRequest) -> ReadSession:
     """Open a read session; a ``DataError`` says that the answer makes no sense."""
-    if api.anonymous:  # redivis-api §1.3: without a token there are no sessions, only /rows
-        return ReadSession("", (ROWS_STREAM,), None)
+    # redivis-api §1.3: without a token there are no sessions, only /rows.
+    if api.anonymous or request.in_one_answer:
+        return ReadSession(uuid.uuid4().hex, (ROWS_STREAM,), None)  # an id of its own: each read has other row keys
     body = {"format": request.wire_format, "requestedStreamCount": request.max_streams, **dict(_limits(request))}
     answer = api.post(f"{request.table_uri}/readSessions", body)
     listed = answer.get("streams")

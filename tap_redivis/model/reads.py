@@ -22,6 +22,7 @@ class ReadRequest:
     max_rows: int | None
     variables: Sequence[str] | None  # names of the variables to transfer, in their order; None: all
     timeout: float  # seconds after which a body that trickles counts as broken
+    in_one_answer: bool = False  # by /rows, since the table is small; if anything is odd, by a session instead
 
 
 @dataclass(frozen=True)

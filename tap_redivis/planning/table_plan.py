@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from urllib.parse import quote
 
 from tap_redivis.errors import ConfigError, DataError, Forbidden, Incomplete
 from tap_redivis.model.added_columns import DELETED_AT, VERSION_COLUMNS
@@ -25,6 +26,11 @@ from tap_redivis.planning.decision import (
 )
 from tap_redivis.planning.drift import Drift, drift_of, fitted_columns, names_to_transfer
 from tap_redivis.planning.replication import Since
+
+ONE_ANSWER_BYTES = 64 * 1024
+"""Size of a table (as Redivis counts it) below which starting over costs no more than resuming."""
+
+_LONGEST_NAMES = 4000  # characters of the names of variables in an address, which many servers limit to 8,000
 
 
 @dataclass(frozen=True)
@@ -110,9 +116,19 @@ def plan_table(
         max_rows=selection.max_rows,
         variables=[column.name for column in selection.columns],
         timeout=settings.request_timeout_seconds,
+        in_one_answer=decision.action == "start" and _is_one_answer(table, settings),
     )
     known = (table, selection, bookmark, decision, request, selection.columns, rules, snapshot)
     return TablePlan(*known, key=key, since=since, base=base, warnings=warnings)
+
+
+def _is_one_answer(table: TableInfo, settings: Settings) -> bool:
+    # The count is the only proof that /rows gave all of it: it must be known, and of rows that do not change.
+    if not table.is_released or table.is_upload or table.rows is None or table.bytes is None:
+        return False
+    is_elsewhere = settings.batch_config is not None and settings.batch_config.scheduler is not None
+    has_sessions = settings.api_token is not None  # else /rows is the only way
+    return max(table.rows, table.bytes) < ONE_ANSWER_BYTES and has_sessions and not is_elsewhere
 
 
 def require_access(table: TableInfo, settings: Settings) -> None:
@@ -137,10 +153,17 @@ def plan_drift(plan: TablePlan, variables: Sequence[Variable]) -> Drift:
 
 def apply_drift(plan: TablePlan, variables: Sequence[Variable]) -> TablePlan:
     """Ask for the variables as the server spells them, and note as what they arrive."""
-    request = replace(plan.request, variables=names_to_transfer(plan.columns, variables))
+    names = names_to_transfer(plan.columns, variables)
+    in_one_answer = plan.request.in_one_answer and _fit_address(names or ())
+    request = replace(plan.request, variables=names, in_one_answer=in_one_answer)
     columns = fitted_columns(plan.columns, variables)
     # redivis-api §8.1.12: the read streams of a draft may lack columns.
     return replace(plan, request=request, columns=columns, all_must_come=plan.table.is_released)
+
+
+def _fit_address(names: Sequence[str]) -> bool:
+    # redivis-api §4.5: /rows takes the names in a list with commas.
+    return "," not in "".join(names) and len(quote(",".join(names))) <= _LONGEST_NAMES
 
 
 def expected_rows(plan: TablePlan, session: ReadSession) -> int | None:

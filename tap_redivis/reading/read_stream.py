@@ -75,7 +75,8 @@ class StreamReader:
         return is_session_arrow and not self.decoder.has_sentinel and rows_read > 0
 
     def _wait(self, offset: int, budget: RetryBudget, failure: TransientError) -> None:
-        if self.stream == ROWS_STREAM and offset:
+        # A rate limit is waited for; for other failures a session is the better answer, where there is one.
+        if self.stream == ROWS_STREAM and (offset or (self.request.in_one_answer and failure.wait is None)):
             raise SessionGone(f"/rows cannot resume: {failure}")
         delay = budget.delay_after(failure)
         if delay is None:

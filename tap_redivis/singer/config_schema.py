@@ -249,7 +249,7 @@ _SETTINGS = {
     ),
     "state_interval_rows": _value(
         "integer",
-        "STATE is written after this many rows of a table, or `state_interval_seconds`",
+        "STATE is written after this many rows, or `state_interval_seconds`",
         "Rows between STATE messages",
         minimum=1,
     ),

@@ -17,7 +17,7 @@ from singer_sdk import metrics
 
 from tap_redivis.client.http import Body
 from tap_redivis.client.read_sessions import open_session
-from tap_redivis.errors import Forbidden, Incomplete, RedivisError, Unavailable
+from tap_redivis.errors import DataError, Forbidden, Incomplete, InvalidValue, RedivisError, Unavailable
 from tap_redivis.model.reads import ChangeCounts, ReadSession, StreamPosition
 from tap_redivis.planning.bookmarks import PartialLoad
 from tap_redivis.planning.decision import complete, next_table_version
@@ -59,6 +59,8 @@ class TableLoad:
     def load(self, pending: Future[Prefetched] | None) -> Result:
         """Read the table in one session; when a session is gone, all rows are read again under a new table version.
 
+        A small table is read by /rows first.
+
         Raises:
             RedivisError: The table is not loaded; STATE has what can be resumed.
         """
@@ -68,7 +70,7 @@ class TableLoad:
             if self.run.settings.on_schema_change == "warn":
                 self.plan = self.source.relocate(self.plan)  # finds which values have to be cast
             self._keeper.partial = partial
-        for _ in range(_SESSIONS_A_LOAD):
+        for _ in range(_SESSIONS_A_LOAD + self.plan.request.in_one_answer):
             is_new = self._keeper.partial is None
             if is_new:
                 self._open(pending)
@@ -76,14 +78,19 @@ class TableLoad:
             try:
                 return self._read()
             except SessionGone as gone:
+                request = self.plan.request
+                if request.in_one_answer:
+                    logger.warning("%s: /rows failed (%s); reading all rows by a session", self._table, gone)
+                    request = replace(request, in_one_answer=False)
                 # Only the user who opened a session may read it (redivis-api §1.3). Where this run did, a new
                 # session would be refused too.
-                if is_new and isinstance(gone.__cause__, Forbidden):
+                elif is_new and isinstance(gone.__cause__, Forbidden):
                     raise gone.__cause__ from None
-                logger.warning("%s: the read session is gone (%s); reading all rows anew", self._table, gone)
+                else:
+                    logger.warning("%s: the read session is gone (%s); reading all rows anew", self._table, gone)
                 words = str(gone)
                 self._keeper.give_up()
-                self.plan = replace(self.plan, bookmark=self._keeper.bookmark)
+                self.plan = replace(self.plan, request=request, bookmark=self._keeper.bookmark)
         raise Unavailable(
             f"the read session was lost {_SESSIONS_A_LOAD} times, at last by: {words}",
             where=self._table,
@@ -125,6 +132,8 @@ class TableLoad:
             self._prove_changes()
         except RedivisError as error:
             measure.log("not complete", keeper.loading)
+            if self.plan.request.in_one_answer and isinstance(error, DataError) and not isinstance(error, InvalidValue):
+                raise SessionGone(error.what) from error
             if isinstance(error, Incomplete):  # its rows would not add up if it were resumed
                 keeper.partial = None
             raise
@@ -309,7 +318,7 @@ def probe_table(run: RunContext, source: Source, plan: TablePlan) -> None:
     require_access(plan.table, run.settings)
     if not source.probe(plan):
         return
-    request = replace(plan.request, max_rows=1, max_streams=1)
+    request = replace(plan.request, max_rows=1, max_streams=1, in_one_answer=False)
     session = open_session(run.api, request)
     progress = ReadProgress()
     spec = JobSpec(server_of(run.settings), request, plan.columns, plan.rules)

@@ -280,6 +280,6 @@ def _through_query(plan: TablePlan, query: Query, run: RunContext) -> tuple[Tabl
         plan,
         query=result.id,
         table=replace(plan.table, uri=result.uri, rows=result.rows, bytes=result.bytes),
-        request=replace(plan.request, table_uri=result.uri),
+        request=replace(plan.request, table_uri=result.uri, in_one_answer=False),
     )
     return plan, result

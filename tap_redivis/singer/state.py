@@ -15,7 +15,6 @@ from tap_redivis.model.settings import Settings
 from tap_redivis.planning.bookmarks import Bookmark, PartialLoad, from_state, to_state
 from tap_redivis.reading.jobs import Chunk
 from tap_redivis.singer.messages import MessageWriter
-from tap_redivis.singer.sdk import StateWriter
 
 _OUTPUT_TO_STATE = 10  # bytes of other messages for each byte of STATE, where STATE may wait
 _ALWAYS_BYTES = 16 * 1024  # some 40 bookmarks: a STATE up to this size is no burden every few seconds
@@ -27,9 +26,8 @@ class RunState:
 
     settings: Settings
     messages: MessageWriter
-    # Both are functions: the SDK loads the state, and makes its writer, after the streams are made.
-    current: Callable[[], Any]  # the SDK types STATE, but not what we keep in it
-    writer: Callable[[], StateWriter]
+    current: Callable[[], Any]  # the SDK types STATE, but not what we keep in it; loads it after the streams are made
+    write_message: Callable[[], None]
     new_rows: int = 0  # written since the last STATE message
     _moment: float = field(default_factory=time.monotonic)  # of that message
     _size: int = 0  # its bytes
@@ -63,7 +61,7 @@ class RunState:
     def write(self) -> None:
         """Write a STATE message."""
         begin = self.messages.size
-        self.writer().write_state(self.current())
+        self.write_message()
         self.new_rows, self._moment, self._end = 0, time.monotonic(), self.messages.size
         self._size = self._end - begin or self._size  # nothing is written where nothing is new
 

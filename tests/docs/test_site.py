@@ -22,7 +22,7 @@ from tap_redivis.singer.plan_report import PlanRow
 from tap_redivis.tap import TapRedivis
 from tests.support.batches import batch_config
 from tests.support.pipes import Output, run, tap
-from tests.support.served import visits, write_table
+from tests.support.served import visits, write_note, write_table
 
 _ROOT = Path(__file__).parents[2]
 _DOCS = _ROOT / "docs"
@@ -71,6 +71,7 @@ def test_every_warning_of_a_run_is_there(tmp_path: Path) -> None:
     (tmp_path / "files").mkdir()
     table = pa.table({"id": range(10), "_sdc_share": [float("nan")] * 10, "text": ["\x00"] * 10})
     write_table(tmp_path / "served", "demo/visits/v1.0/visits", table)
+    write_note(tmp_path / "served", "demo/visits/dataset.yml", {"tables": {"visits": {"num_bytes": 10**6}}})
     with Emulator(tmp_path / "served") as emulator:
         emulator.faults.add(
             Fault(kind="status", path="/datasets/*"),

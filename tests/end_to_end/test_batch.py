@@ -34,6 +34,8 @@ from tests.support.running import forked
 from tests.support.served import Site, assert_same_rows, records_of, visits, write_note
 
 _STREAM = "visits__visits"
+_BY_SESSION = {"num_bytes": 10**6}  # not small enough to be read without a session
+_AS_TEXT = {"type": "integer", "stored": "string"}
 _COMPRESSION = {"arrow": {}, "parquet": {"compression": "zstd"}, "jsonl": {"compression": "gzip"}}
 _TYPES = "demo.types.all_types"
 
@@ -373,7 +375,7 @@ def test_an_invalid_value_ends_the_table_after_the_rows_before_it(
     write_note(
         site.folder,
         "demo/visits/dataset.yml",
-        {"versions": {"v1.1": {"tables": {"visits": {"variables": {"id": {"type": "integer", "stored": "string"}}}}}}},
+        {"versions": {"v1.1": {"tables": {"visits": _BY_SESSION | {"variables": {"id": _AS_TEXT}}}}}},
     )
     site.emulator.reload()
 

@@ -206,33 +206,38 @@ def test_deselected_tables_cost_no_request(clinic: Site) -> None:
     assert not [request for request in clinic.asked("/tables/") if "doctors" not in request.path]
 
 
-def test_deselected_variables_are_not_transferred(clinic: Site) -> None:
-    """The read session is asked for the selected variables only, and records have no others (promise 9)."""
+@pytest.mark.parametrize("way", ["session", "rows"])
+def test_deselected_variables_are_not_transferred(clinic: Site, way: str) -> None:
+    """The server is asked for the selected variables only, and records have no others (promise 9)."""
     catalog = _catalog(clinic, ["demo.visits"])
     for name in ("clinic", "seen_at"):
         _select(catalog, "visits__visits", ("properties", name), selected=False)
 
+    if way == "session":
+        write_note(clinic.folder, "demo/visits/dataset.yml", {"tables": {"visits": {"num_bytes": 10**6}}})
+        clinic.emulator.reload()
+
     done = clinic.sync(catalog=catalog)
 
     kept = ["id", "cost", "paid", "seen_on"]
-    [session] = clinic.asked("/readSessions")
-    assert json.loads(session.body)["selectedVariables"] == kept
+    [request] = clinic.asked("/readSessions", "/rows")
+    names = json.loads(request.body or "{}").get("selectedVariables") or request.query["selectedVariables"].split(",")
+    assert names == kept
+    assert request.path.endswith("/rows") == (way == "rows")
     assert list(done.messages[0]["schema"]["properties"]) == kept
     assert_same_rows(done.records("visits__visits"), records_of(VISITS.slice(0, 20).select(kept)))
 
 
 def test_a_sync_with_a_catalog_asks_for_one_table_only_once(clinic: Site) -> None:
-    """Dataset, its tables, the variables, a session, its streams: no discovery (promise 9)."""
+    """Dataset, its tables, the variables, the rows: no discovery (promise 9)."""
     catalog = _catalog(clinic, ["demo.visits"])
     clinic.emulator.forget_requests()
 
     clinic.sync(catalog=catalog, datasets=["demo.*", "lab.*"])
 
-    kinds = [
-        request.path.rpartition("/")[0 if "readStreams" in request.path else 2] for request in clinic.emulator.requests
-    ]
-    assert len(kinds) == 5
-    assert kinds[1:] == ["tables", "variables", "readSessions", "/readStreams"]
+    kinds = [request.path.rpartition("/")[2] for request in clinic.emulator.requests]
+    assert len(kinds) == 4
+    assert kinds[1:] == ["tables", "variables", "rows"]
 
 
 def test_a_catalog_that_selects_nothing_asks_for_nothing(clinic: Site) -> None:

@@ -234,7 +234,8 @@ def test_an_invalid_value_is_named_with_its_place(site: Site, variable: str, sto
 
 def test_an_invalid_value_among_good_rows_stops_at_its_row(site: Site) -> None:
     """The rows that went out are counted in STATE, so that a corrected server could be gone on with."""
-    note = {"tables": {"visits": {"variables": {"id": {"type": "integer", "stored": "string"}}}}}
+    variables = {"id": {"type": "integer", "stored": "string"}}
+    note = {"tables": {"visits": {"num_bytes": 10**6, "variables": variables}}}  # not small, so it is resumed
     write_note(site.folder, "demo/visits/dataset.yml", note)
     ids = [str(number) for number in range(1000)]
     ids[500] = "five hundred"

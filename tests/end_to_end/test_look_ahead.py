@@ -36,7 +36,8 @@ _AHEAD, _ONE_BY_ONE = 8, 1
 @pytest.fixture(scope="module")
 def _folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("many")
-    write_note(folder, "demo/many/dataset.yml", {"public_access_level": "data"})
+    sizes = {name: {"num_bytes": 100_000} for name in _NAMES[1:]}  # not small enough to be read without a session
+    write_note(folder, "demo/many/dataset.yml", {"public_access_level": "data", "tables": sizes})
     for name, table in _TABLES.items():
         write_table(folder, f"demo/many/v1.0/{name}", table)
     return folder
@@ -134,7 +135,7 @@ main()
 
 def test_a_session_is_as_old_as_it_is(many: Site) -> None:
     """In STATE it stands when it was opened, not when its table's turn came: by that it is resumed, or not."""
-    program = many.tap(datasets=["demo.many"])
+    program = many.tap(datasets=["demo.many"], state_interval_rows=1)
     argv = (sys.executable, "-c", _HOURS_AGO, *program.argv[1:])
 
     done = run(replace(program, argv=argv))

@@ -192,7 +192,7 @@ def test_without_a_token_the_rows_themselves_are_asked_for(make_api: MakeApi, em
     opened = _open(make_api(None))
 
     assert _asked(emulator) == ["variables", "rows"]
-    assert opened.session == ReadSession("", (ROWS_STREAM,), None)
+    assert opened.session == ReadSession(opened.session.id, (ROWS_STREAM,), None)
     assert len(_lines(opened.bodies[ROWS_STREAM])) == 2
 
 
