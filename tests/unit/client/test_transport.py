@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from redivis_emulator import DEFAULT_TOKEN
+from tap_redivis.client.answers import count_of, misfit_of
 from tap_redivis.client.http import Api
 from tap_redivis.client.retry import TransientError, Watch
-from tap_redivis.errors import ApiError, ConfigError, RedivisError
+from tap_redivis.errors import ApiError, ConfigError, RedivisError, Unavailable
 from tests.support.raw_servers import Heard, Reply, answer, chunk, chunked, raw_server
 
 _TIMEOUT = 0.5
@@ -296,3 +297,59 @@ def test_a_bundle_of_certificates_that_is_none_is_an_error_that_names_it(
 
     with pytest.raises(ConfigError, match=name):
         _api("https://redivis.example/api")
+
+
+# --- lists and numbers -----------------------------------------------------------------------------------------------
+
+
+def _list_without_end(item: bytes) -> Reply:
+    numbers = itertools.count(1)
+    return lambda _: [answer(b'{"results":[%b],"nextPageToken":%d}' % (item, next(numbers)))]
+
+
+@pytest.mark.parametrize(
+    "item", [b"", b'{"name":"a"}', (b'{"name":"' + b"x" * 900 + b'"},') * 199 + b'{"name":"b"}'], ids=len
+)
+def test_a_list_of_ever_more_pages_is_an_error(item: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With items or without, and whether they are small or large."""
+    monkeypatch.setattr("tap_redivis.client.http._MOST_PAGES", 20)
+    monkeypatch.setattr("tap_redivis.client.http._MOST_LIST_BYTES", 2_000_000)
+    with raw_server(_list_without_end(item)) as address, pytest.raises(Unavailable, match="the list does not end"):
+        list(_api(address, timeout=20).pages("/x"))
+
+
+@pytest.mark.parametrize("reset", ["nan", "inf", "-inf", "1e400", "9" * 400, "-1", "soon"])
+def test_a_rate_limit_that_is_no_moment_is_no_pause(reset: str) -> None:
+    """Nor is one longer than the budget waited for."""
+    head = ("X-Ratelimit-Remaining: 0", f"X-Ratelimit-Reset: {reset}")
+    with raw_server(lambda _: [answer(b"{}", "200 OK", *head)]) as address:
+        api = _api(address)
+        started = time.monotonic()
+        for _ in range(3):
+            api.get("/x")
+
+    assert time.monotonic() - started < _SOON
+
+
+def test_the_servers_warnings_are_bounded(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new one in each answer would fill the log and the memory."""
+    monkeypatch.setattr("tap_redivis.client.http._MOST_WARNINGS", 5)
+    numbers = itertools.count()
+    with raw_server(lambda _: [answer(b"{}", "200 OK", f"X-Redivis-Warning: {next(numbers)}")]) as address:
+        api = _api(address)
+        for _ in range(8):
+            api.get("/x")
+
+    assert len([each for each in caplog.messages if each.startswith("Redivis says")]) == 5
+
+
+@pytest.mark.parametrize(
+    ("value", "count"),
+    [(1, 1), ("1", 1), (1.0, 1), (0, 0), (None, None), (True, None), (1.5, None), (-1, None), (2**63, None),
+     ("x", None), ("9" * 5000, None), (float("inf"), None), (float("nan"), None), ([1], None), ({}, None)],
+    ids=str,
+)  # fmt: skip
+def test_a_count_is_a_whole_number_of_things(value: object, count: int | None) -> None:
+    """What is none is said; only where there is nothing, nobody has counted."""
+    assert count_of(value) == count
+    assert (misfit_of({"numRows": value}, "numRows") is None) == (count is not None or value is None)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -18,6 +20,7 @@ from redivis_emulator.access import Token
 from redivis_emulator.faults import Kind
 from tap_redivis.client.http import Api, Body
 from tap_redivis.client.read_sessions import address_of, open_session
+from tap_redivis.client.retry import TransientError, Watch
 from tap_redivis.errors import DataError, Incomplete, InvalidValue, NotFound, QuotaExceeded, Unauthorized, Unavailable
 from tap_redivis.model.columns import Column, ValueRules, WireFormat
 from tap_redivis.model.reads import ROWS_STREAM, ReadRequest, StreamPosition
@@ -26,6 +29,7 @@ from tap_redivis.reading.counting import ReadProgress, RowBudget
 from tap_redivis.reading.jobs import Chunk, JobSpec, LocalWorker, Server, StreamEnd
 from tap_redivis.reading.read_session import SessionReader
 from tap_redivis.reading.read_stream import SessionGone
+from tap_redivis.wire.jsonl import JsonlDecoder
 from tap_redivis.wire.rows import JsonRows
 from tests.unit.bodies import codec
 from tests.unit.conftest import MakeApi
@@ -172,13 +176,54 @@ def test_a_session_may_keep_its_rows_to_itself(api: Api, emulator: Emulator) -> 
 
 @pytest.mark.parametrize(
     "answer",
-    [{"streams": None}, {"streams": [{}]}, {"numRows": "many"}, {"streams": [{"id": "a"}, {"id": "a"}]}],
-)
+    [{"streams": None}, {"streams": [{}]}, {"numRows": "many"}, {"streams": [{"id": "a"}, {"id": "a"}]},
+     {"numRows": -1}, {"numRows": True}, {"numRows": 1.5}, {"numRows": 2**63}, {"streams": [{"id": ".."}]},
+     {"streams": [{"id": "rows"}]}, {"streams": [{"id": "a\nb"}]}, {"streams": [{"id": ""}]},
+     {"streams": [{"id": None}]}, {"streams": [{"id": n} for n in range(2000)]},
+     {"streams": {"id": "a"}}, {"streams": ["a"]}],
+    ids=lambda answer: str(answer)[:40],
+)  # fmt: skip
 def test_a_session_that_cannot_be_read_is_an_error(api: Api, emulator: Emulator, answer: dict[str, object]) -> None:
     emulator.faults.add(Fault(kind="json", path="*/readSessions", set=answer))
 
     with pytest.raises(DataError, match=r"^demo\.visits\.numbers: the server "):
         open_session(api, _request())
+
+
+@pytest.mark.parametrize("wire_format", ["jsonl", "arrow"])
+@pytest.mark.usefixtures("waits")
+def test_a_body_that_always_ends_at_the_same_row_is_given_up_soon(
+    api: Api, emulator: Emulator, wire_format: WireFormat
+) -> None:
+    """HTTP calls it whole: three tries without a new row, and the error names the read stream and the row."""
+    emulator.faults.add(Fault(kind="end", path=_STREAMS, at_byte=700, per_path=True))
+    emulator.faults.add(Fault(kind="end", path=_STREAMS, at_byte=20, nth=2, times=None, per_path=True))
+    reader = _begun(api, _request(wire_format))
+
+    with pytest.raises(Unavailable, match=r"the body ended in the middle of .*, at row \d+ of read stream \S+\.\d"):
+        _all(reader)
+
+    asked = Counter(request.path for request in emulator.requests if "/readStreams/" in request.path)
+    assert max(asked.values()) <= 4
+
+
+def test_more_rows_than_promised_are_an_error_at_once(api: Api, emulator: Emulator) -> None:
+    """The server may send them for ever; none of them is given on."""
+    emulator.faults.add(Fault(kind="repeat", path=_STREAMS, at_row=100, nth="every"))
+    read = _Read()
+
+    with pytest.raises(Incomplete, match="rows arrived of 1,000"):
+        read.take(_begun(api, _request()).read())
+
+    assert len(read.lines) <= 1000
+
+
+@pytest.mark.parametrize("byte", [b"\n", b" "])
+def test_bytes_without_a_row_are_given_up(byte: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They come fast, so that no time is up."""
+    monkeypatch.setattr("tap_redivis.client.retry._MOST_BYTES_WITHOUT_A_ROW", 10**6)
+    with pytest.raises(TransientError, match="no row"):
+        list(JsonlDecoder(codec(_COLUMNS)).rows(Watch(20.0).over(repeat(byte * 65536 + b"\n")), 0))
 
 
 def test_an_empty_session_has_no_rows(api: Api, emulator: Emulator) -> None:
