@@ -80,9 +80,10 @@ class Connection:
     async def endless_head(self, seconds: float) -> None:
         """Send header lines until the client disconnects."""
         self.transport.write(b"HTTP/1.1 200 OK\r\n")
-        while True:
+        while not self.is_gone:
             self.transport.write(b"X-Fault: endless\r\n")
             await self.stall(seconds)
+        raise Broken
 
     def _unsent(self) -> int:
         waiting = self.transport.get_write_buffer_size()

@@ -271,9 +271,9 @@ class TapRedivis(SdkTap):
         """Say how the run went; exit with 1 if something failed."""
         failures = self.run.failures
         if failures:
-            if len(self.streams) > 1:
+            if (all_streams := len(self.streams.keys() | failures)) > 1:
                 failed = ", ".join(sorted(failures))
-                logger.error("%d of %d streams failed: %s", len(failures), len(self.streams), failed)
+                logger.error("%d of %d streams failed: %s", len(failures), all_streams, failed)
             sys.exit(1)
 
 

@@ -15,7 +15,7 @@ from singer_sdk import Tap
 from tap_redivis.client.metadata import MetadataClient, describe_variables
 from tap_redivis.client.queries import check_versions, query_columns
 from tap_redivis.client.uploads import find_uploads
-from tap_redivis.errors import ConfigError, Forbidden, NotFound
+from tap_redivis.errors import ConfigError, DataError, Forbidden, NotFound, Unavailable
 from tap_redivis.model.added_columns import ROW_KEY
 from tap_redivis.model.json_schema import name_warnings, replication_keys, schema_of
 from tap_redivis.model.references import STREAM_NAME_LIMIT, escape_name, name_matches, stream_name
@@ -84,7 +84,9 @@ class Discovery:
         run = self.run
         tables = [*find_tables(run.metadata, run.settings), *self._uploads()]
         warn_of_unmatched_options(run.settings, [table.name for table in tables])
-        listed = list(run.api.workers.map(self._variables, tables))
+        found = zip(tables, list(run.api.workers.map(self._variables, tables)), strict=True)
+        known = [(table, variables) for table, variables in found if variables is not None]
+        tables, listed = [table for table, _ in known], [variables for _, variables in known]
         if self.with_descriptions:
             listed = self._described(tables, listed)
         return [*map(self._table_stream, tables, listed), *self._query_streams()]
@@ -94,13 +96,17 @@ class Discovery:
         found = [each for wanted in run.settings.uploads for each in find_uploads(run.api, run.metadata, wanted)]
         return list({each.pinned: each for each in found}.values())
 
-    def _variables(self, table: TableInfo) -> list[Variable]:
+    def _variables(self, table: TableInfo) -> list[Variable] | None:
+        """List the variables; where the server cannot tell them, the table has failed, and the others go on."""
         try:
             return self.run.metadata.variables(table)
         except (Forbidden, NotFound):  # a token may see that a table is there, and no more
             if table.unreadable is None:
                 raise
             return []
+        except (DataError, Unavailable) as error:
+            self.run.note_failure(name_of_table(table, self.run.settings), error)
+            return None
 
     def _described(self, tables: Sequence[TableInfo], listed: list[list[Variable]]) -> list[list[Variable]]:
         """Add the variables' descriptions, unless that would use up the rate limit."""

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from redivis_emulator import Emulator
+from redivis_emulator import Emulator, Fault
 from redivis_emulator.access import Token
 from tests.end_to_end.conftest import UNLIMITED, VISITS
 from tests.support.pipes import Json, Output, Program, run
@@ -266,3 +266,20 @@ def _only_error(done: Output) -> str:
     [error] = [line for line in done.stderr.splitlines() if "| ERROR" in line]
     assert "please report it" not in error
     return error
+
+
+def test_a_table_whose_variables_cannot_be_read_does_not_stop_the_others(site: Site) -> None:
+    """Without a catalog too: it fails, the other is loaded, and STATE is the last message."""
+    write_table(site.folder, "demo/visits/v1.0/other", VISITS)
+    site.emulator.reload()
+    site.emulator.faults.add(
+        Fault(kind="json", path=r"re:\.visits(:\w+)?/variables$", set={"results": [{"name": 5}]}, nth="every"),
+    )
+
+    done = run(site.tap())
+
+    assert done.exit_code == 1
+    assert "visits__visits: " in done.stderr
+    assert "1 of 2 streams failed: visits__visits" in done.stderr
+    assert len(done.records("visits__other")) == VISITS.num_rows
+    assert done.messages[-1]["type"] == "STATE"
