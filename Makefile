@@ -30,6 +30,7 @@ check: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.warehouse
 
 # Every fault of the menu against the tap and against the official client: ten minutes; writes docs/faults.md.
 faults: .venv/installed

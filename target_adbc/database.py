@@ -62,7 +62,13 @@ class Kind:
 
 _SQLITE_TABLES = "SELECT 1 FROM (SELECT name AS table_name FROM sqlite_master) WHERE {same}"
 KINDS: Mapping[str, Kind] = {
-    "postgresql": Kind("adbc_driver_postgresql", limit=63, takes_nul=False, needs_index=True),
+    "postgresql": Kind(
+        "adbc_driver_postgresql",
+        limit=63,
+        takes_nul=False,
+        needs_index=True,
+        begin=("SET synchronous_commit = on",),  # else a server that crashes forgets rows that STATE speaks of
+    ),
     "duckdb": Kind(
         "adbc_driver_duckdb",
         ignores_case=True,

@@ -29,10 +29,14 @@ _RUN_BY = {
     "docs/plan.md": "below",
     "docs/recipes/airflow.md": "package/test_recipes.py",
     "docs/replication.md": "below",
+    "docs/target-adbc.md": "below",
     "docs/targets.md": "below",
 }
 _NOT_RUN = {
     "tap-redivis | target-postgres": "shows the shape of a load, not a command",
+    "meltano add loader target-adbc --from-ref target_adbc/meta.yml": "the definition is compared with the target's settings",
+    "pip install 'tap-redivis[adbc]'": "is not published yet",
+    "pip install adbc-driver-snowflake": "needs an account of Snowflake",
     "make demo": "tests/demo/test_story.py tells its story",
     "make test": "it runs this",
     "make bench": "takes minutes",
@@ -120,6 +124,13 @@ def test_the_files_of_a_table_are_read_with_duckdb(tmp_path: Path) -> None:
     [command] = _blocks(_ROOT / "docs/batch.md", "sh")
 
     assert "John F Kennedy Intl" in _run(command, tmp_path)
+
+
+def test_flights_get_into_duckdb_by_target_adbc(tmp_path: Path) -> None:
+    [command] = _blocks(_ROOT / "docs/target-adbc.md", "sh")
+
+    assert "1458" in _run(command, tmp_path)
+    assert not [path for path in (tmp_path / "lake").rglob("*") if path.is_file()]
 
 
 def _blocks(page: Path, language: str) -> list[str]:
