@@ -1,4 +1,24 @@
-"""Everything that can go wrong, as one tree; each error says what happened, where, and what the user can do."""
+"""Everything that can go wrong, as one tree; each error says what happened, where, and what the user can do.
+
+RedivisError
+├── ConfigError            a setting, catalog or state file that cannot be used
+├── ResourceError          the system refuses what the tap needs: output, threads, files, memory
+├── Mistake                a mistake of the tap's own
+├── StorageError           a BATCH file cannot be written
+├── ClusterError           the cluster that writes BATCH files cannot be reached, or fails
+├── ApiError               the server refused, or could not be reached
+│   ├── Unauthorized       401: no token, or not a valid one
+│   ├── Forbidden          403: the token lacks a scope or the user lacks access
+│   ├── NotFound           404, 410: not there, or not visible to this token
+│   ├── Refused            any other 4xx, the export quota among them
+│   ├── QueryFailed        a query failed, was cancelled, or took too long
+│   └── Unavailable        retries are used up: no connection, 429, 5xx, broken bodies
+└── DataError              the data is not what was promised
+    ├── Incomplete         rows are missing, or there are too many
+    ├── InvalidValue       a value is not of its variable's type
+    ├── RowTooLarge        one row is larger than the tap can hold
+    └── SchemaChanged      the catalog no longer fits the table
+"""
 
 from __future__ import annotations
 
