@@ -29,7 +29,7 @@ from tests.support.batches import (
     table_in,
     table_of_files,
 )
-from tests.support.pipes import Json, Output, Program, run
+from tests.support.pipes import NO_BYTECODE, Json, Output, Program, run
 from tests.support.running import forked
 from tests.support.served import Site, assert_same_rows, records_of, visits, write_note
 
@@ -418,7 +418,7 @@ def test_a_disk_that_takes_no_more_ends_the_table_in_one_line(site: Site, encodi
     program = site.tap(batch_config=_config(site, encoding))
     argv = ("sh", "-c", 'ulimit -f 8; exec "$@"', "sh", *program.argv)  # 4 KiB a file
 
-    done = run(Program(argv, program.variables, program.secret))
+    done = run(Program(argv, {**program.variables, **NO_BYTECODE}, program.secret))
 
     assert done.exit_code == 1
     assert "a BATCH file cannot be written: file too large" in _error(done)

@@ -19,7 +19,7 @@ import pytest
 from redivis_emulator import DEFAULT_TOKEN, Emulator
 from redivis_emulator.service import Settings
 from tests.end_to_end.conftest import UNLIMITED, VISITS
-from tests.support.pipes import Program, run
+from tests.support.pipes import NO_BYTECODE, Program, run
 from tests.support.samples import sampled
 from tests.support.served import Site, assert_same_rows, records_of, write_table
 
@@ -244,7 +244,7 @@ def test_a_file_that_gets_full_has_whole_lines_and_state_last(
     with path.open(mode) as output:
         done = subprocess.run(
             program.argv,
-            env={**os.environ, **program.variables},
+            env={**os.environ, **program.variables, **NO_BYTECODE},
             stdout=output,
             stderr=subprocess.PIPE,
             check=False,
@@ -270,7 +270,7 @@ def test_what_others_wrote_into_the_file_stays(site: Site, tmp_path: Path) -> No
     with path.open("ab") as output:
         subprocess.run(
             site.tap("--discover").argv,
-            env={**os.environ, **site.tap("--discover").variables},
+            env={**os.environ, **site.tap("--discover").variables, **NO_BYTECODE},
             stdout=output,
             check=False,
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000)),

@@ -13,7 +13,7 @@ import pytest
 from redivis_emulator import Fault
 from tests.end_to_end.conftest import VISITS
 from tests.support.batches import batch_config
-from tests.support.pipes import Output, Program, run
+from tests.support.pipes import NO_BYTECODE, Output, Program, run
 from tests.support.readers import fast, interrupted, interrupted_when
 from tests.support.samples import sampled
 from tests.support.served import Site, assert_same_rows, records_of
@@ -186,7 +186,8 @@ _LINES = (
 def _limited(program: Program, *limits: tuple[int, int]) -> Output:
     """Run a program under limits of resources."""
     options = [f"{number}={limit}" for number, limit in limits]
-    return run(replace(program, argv=(sys.executable, "-c", _LIMITED, *options, "--", *program.argv)))
+    argv = (sys.executable, "-c", _LIMITED, *options, "--", *program.argv)
+    return run(replace(program, argv=argv, variables={**program.variables, **NO_BYTECODE}))
 
 
 _LIMITED = """

@@ -39,6 +39,10 @@ class Service(Protocol):
         """What `REDIVIS_API_TOKEN` is set to; None: not set, public data only."""
 
 
+NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE": "1"}
+"""For programs that may only write small files: Python does not notice that a module's bytecode was cut off."""
+
+
 @dataclass(frozen=True)
 class Program:
     """A program and how it is called.
