@@ -85,7 +85,9 @@ class AdbcSink(Sink):
         """Load a file, and delete it."""
         with self._stream_in_errors():
             with BatchFile(url, encoding.get("format", ""), encoding.get("compression"), self.records) as file:
-                rows = self.load.load_file(file, version if file.version is None else file.version)
+                if self.process_activate_version_messages and file.version is not None:
+                    version = file.version
+                rows = self.load.load_file(file, version)
             if self.config["delete_files"]:
                 file.remove()
         self._count(rows)
