@@ -184,7 +184,7 @@ class Database:
                 self._connection.commit()
             except (adbc.Error, DatabaseError) as error:
                 if not self._is_lost():
-                    raise
+                    raise error if isinstance(error, DatabaseError) else DatabaseError(_said(error)) from error
                 if seconds is None:
                     raise DatabaseError(f"the connection to the database was lost: {_said(error)}") from error
                 logger.warning("the connection to the database was lost, next try in %d s: %s", seconds, _said(error))

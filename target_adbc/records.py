@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -44,7 +45,10 @@ class RecordSchema:
         return pa.RecordBatch.from_arrays([self._column(f, records, first_row) for f in self.arrow], schema=self.arrow)
 
     def _column(self, field: pa.Field, records: Sequence[Json], first_row: int) -> pa.Array:
-        values = [record.get(field.name) for record in records]
+        try:
+            values = list(map(itemgetter(field.name), records))
+        except KeyError:  # some do not have it
+            values = [record.get(field.name) for record in records]
         if field.name in self._as_json:
             values = [_as_text(value) for value in values]
         try:
@@ -93,7 +97,7 @@ def _as_text(value: object) -> str | None:
 
 def _array(values: list[Any], kind: pa.DataType) -> pa.Array:
     if not pa.types.is_temporal(kind):
-        if kind.equals(INTEGER) and any(isinstance(value, bool) for value in values):
+        if kind.equals(INTEGER) and bool in map(type, values):
             raise TypeError("a boolean")
         return pa.array(values, kind)
     text = pa.array(values, TEXT)

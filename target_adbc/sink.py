@@ -36,6 +36,8 @@ class AdbcSink(Sink):
         keys = self.key_properties if self.config["load_method"] == "upsert" else []
         hard_delete = self.config["hard_delete"]
         self.load = StreamLoad(database, stream_name, self.records.arrow.names, keys, hard_delete=hard_delete)
+        self.knows_versions = self.process_activate_version_messages
+        self._adds_metadata = self.include_sdc_metadata_properties
         self._gathered: list[tuple[int | None, Json]] = []
         self._rows_read = 0
         self._rows_loaded = 0
@@ -61,7 +63,7 @@ class AdbcSink(Sink):
                 raise MissingKeyPropertiesError(
                     f"{self.stream_name}: row {self._rows_read + 1} has no {key!r}, which is a key property"
                 )
-        if self.include_sdc_metadata_properties:
+        if self._adds_metadata:
             self._add_sdc_metadata_to_record(record, context, {})
         unknown = record.keys() - self.schema["properties"].keys() - self._warned_missing_fields
         if unknown:
@@ -85,7 +87,9 @@ class AdbcSink(Sink):
         """Load a file, and delete it."""
         with self._stream_in_errors():
             with BatchFile(url, encoding.get("format", ""), encoding.get("compression"), self.records) as file:
-                rows = self.load.load_file(file, version if file.version is None else file.version)
+                if self.knows_versions and file.version is not None:
+                    version = file.version
+                rows = self.load.load_file(file, version)
             if self.config["delete_files"]:
                 file.remove()
         self._count(rows)

@@ -105,6 +105,7 @@ class TargetAdbc(Target):
     def __init__(self, **arguments: Any) -> None:  # noqa: ANN401 - the SDK's
         super().__init__(**arguments)
         self.max_parallelism = 1  # there is one connection
+        self._block_rows = self.config["batch_size_rows"]  # each look at the settings copies them
         self._state: Json | None = None
         self._pending: dict[str, int] = {}  # versions whose ACTIVATE_VERSION came before their rows
 
@@ -142,10 +143,10 @@ class TargetAdbc(Target):
             sink = cast("AdbcSink", self.get_sink(stream_map.stream_alias))
             if message_dict.get("version") is None and (pending := self._pending.get(sink.stream_name)):
                 message_dict["version"] = pending
-            if not sink.process_activate_version_messages:
+            if not sink.knows_versions:
                 message_dict.pop("version", None)
             sink.process_record(record, message_dict)
-            if sink.current_size >= self.config["batch_size_rows"]:
+            if sink.current_size >= self._block_rows:
                 self._flush()
         if self.message_reader.waiting_bytes >= _BLOCK_BYTES:
             self._flush()
@@ -163,7 +164,7 @@ class TargetAdbc(Target):
         self.drain_all()
         version = message_dict["version"]
         for sink in self._sinks_of(message_dict["stream"]):
-            if not sink.process_activate_version_messages:
+            if not sink.knows_versions:
                 continue
             if sink.load.holds(version):
                 sink.activate_version(version)

@@ -34,7 +34,7 @@ _RUN_BY = {
 }
 _NOT_RUN = {
     "tap-redivis | target-postgres": "shows the shape of a load, not a command",
-    "meltano add loader target-adbc --from-ref target_adbc/meta.yml": "the definition is compared with the target's settings",
+    "meltano add loader target-adbc --from-ref target_adbc/meta.yml": "it needs a project of Meltano",
     "pip install 'tap-redivis[adbc]'": "is not published yet",
     "pip install adbc-driver-snowflake": "needs an account of Snowflake",
     "make demo": "tests/demo/test_story.py tells its story",

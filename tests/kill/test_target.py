@@ -9,7 +9,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,6 @@ class _Load:
 _LOG_BASED = {"key_properties": ["id"], "replication_method": "LOG_BASED"}
 _INCREMENTAL = {"key_properties": ["id"], "replication_key": "seen_at"}
 _BOTH = ("target", "tap", "target")
-_SAMPLE = _Load("a sample", "postgresql", 3, _BOTH, True, {}, False)
 _LOADS = [
     _Load(f"{kind}, {name}", kind, kills, victims, files, options, row_key)
     for kind, name, kills, victims, files, options, row_key in (
@@ -83,6 +82,7 @@ _LOADS = [
         ("duckdb", "log based records", 6, _BOTH, False, _LOG_BASED, False),
     )
 ]
+_SAMPLE = replace(_LOADS[0], name="a sample", kills=3)
 
 
 @pytest.mark.parametrize("load", sampled([_SAMPLE, *_LOADS], [_SAMPLE], name=lambda load: load.name))

@@ -147,3 +147,11 @@ def test_new_columns_are_added(warehouse: Warehouse) -> None:
     warehouse.loaded([schema(wider, "id"), record(id=2, name="n2", more=True, at="2026-01-02T03:04:05Z")])
 
     assert warehouse.rows("visits", "id", "more") == [(1, None), (2, True)]
+
+
+def test_without_versions_all_rows_go_into_the_live_table(warehouse: Warehouse) -> None:
+    file = arrow_file(warehouse.folder, "a.arrow", _table(0, 5), offset=0)
+    messages = [schema(_IDS), file, record(2, id=5, name="n5"), activate(2)]
+    warehouse.loaded(messages, process_activate_version_messages=False)
+
+    assert warehouse.rows("visits") == _rows(0, 6)
