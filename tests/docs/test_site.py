@@ -92,7 +92,18 @@ def test_every_bookmark_key_is_there() -> None:
     """Those that `to_state` writes of a bookmark in which nothing is absent, and no others."""
     position = bookmarks.StreamPosition(1, last="digest")
     reading = bookmarks.PartialLoad(
-        "session", _NOW, "jsonl", "digest", "v1.0", 1, 1, {"stream": position}, "query", 1, bookmarks.ChangeCounts()
+        "session",
+        _NOW,
+        "jsonl",
+        "digest",
+        "v1.0",
+        1,
+        1,
+        {"stream": position},
+        "query",
+        1,
+        bookmarks.ChangeCounts(),
+        "1-a",
     )
     state = bookmarks.to_state(
         bookmarks.Bookmark("table", "v1.0", "hash", 1, 1, "digest", _NOW, 1, reading, "id", 1, ("id",), 1)

@@ -13,7 +13,7 @@ import pytest
 from tests.support.batches import batch_config, records_of_files
 from tests.support.pipes import Json, Program, run
 from tests.support.samples import sampled
-from tests.support.served import Site
+from tests.support.served import Site, write_note
 
 _KILLED = """
 import os, signal, sys
@@ -37,6 +37,7 @@ _SETTINGS = {"max_streams": 1, "stream_name_format": "{table}"}
 @pytest.mark.parametrize("at", sampled(range(1, _CHANGES + 1), range(_CHANGES - 2, _CHANGES + 1)))
 def test_nothing_unfinished_stays(site: Site, tmp_path: Path, at: int) -> None:
     """Killed before some change of the file system: after the next run, only the table's files are there."""
+    write_note(site.folder, "demo/visits/dataset.yml", {"tables": {"visits": {"num_bytes": 10**6}}})  # so by a session
     site.release("demo/visits/v1.0/visits", pa.table({"id": range(8)}))
     settings = {**_SETTINGS, "batch_config": batch_config("arrow", tmp_path / "out", batch_size=4)}
 

@@ -86,7 +86,7 @@ def _states(done: Output) -> list[Json]:
             for key in ("completed_at", "table_version", "rows_per_second"):
                 bookmark.pop(key, None)
             if reading := bookmark.get("reading"):
-                for key in ("session", "opened_at", "table_version"):
+                for key in ("session", "opened_at", "table_version", "row_key"):
                     reading.pop(key)
                 reading["streams"] = [{**position, "last": None} for position in reading["streams"].values()]
     return states

@@ -50,5 +50,7 @@ def test_any_answer(site: Site, place: int, edit: Edit, arguments: tuple[str, ..
     done = finished(site.tap(*arguments))
 
     check(done)
-    rows = len(done.records("fuzz__t")) if not arguments else 0
-    assert rows in {0, ROWS} or done.exit_code == 1
+    if not arguments:
+        # What is wrong with rows that came without a session is read anew, under a higher version.
+        versions = [message["version"] for message in done.messages if message["type"] == "RECORD"]
+        assert versions.count(max(versions, default=0)) in {0, ROWS} or done.exit_code == 1

@@ -37,8 +37,8 @@ _WITH_COLUMNS: Json = {**CONFIG, "row_key": True, "lineage": True}
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A server that changes nothing."""
-    with served(tmp_path_factory.mktemp("files")) as site:
+    """A server that changes nothing; the table seems too large to be read without a session."""
+    with served(tmp_path_factory.mktemp("files"), num_bytes=10**6) as site:
         yield site
 
 

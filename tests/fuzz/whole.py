@@ -28,7 +28,7 @@ _ROWS = {json.dumps(record) for record in records_of(TABLE)}
 _LIMIT_SECONDS = 60.0
 _TIMEOUT = 30.0
 _HEADERS = {"Authorization": f"Bearer {DEFAULT_TOKEN}"}
-_NOTE = {"tables": {"t": {"description": "Awkward", "variables": {"id": {"label": "No"}}}}}
+_TABLE_NOTE = {"description": "Awkward", "variables": {"id": {"label": "No"}}}
 CONFIG: Json = {
     "datasets": ["demo.fuzz"],
     "max_streams": 2,
@@ -62,10 +62,10 @@ class Site:
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[Site]:
-    """Serve a dataset with one table."""
+def served(folder: Path, **said: int) -> Iterator[Site]:
+    """Serve a dataset with one table; its metadata may say something else than what is there."""
     write_table(folder / "served", "demo/fuzz/v1.0/t", TABLE)
-    write_note(folder / "served", "demo/fuzz/dataset.yml", _NOTE)
+    write_note(folder / "served", "demo/fuzz/dataset.yml", {"tables": {"t": {**_TABLE_NOTE, **said}}})
     files = folder / "files"
     files.mkdir()
     site = Site("", files)
