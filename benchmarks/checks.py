@@ -38,10 +38,11 @@ class Verdict:
 
     Attributes:
         words: What was promised, for people.
-        measured: The ratio, or MiB.
+        measured: The ratio, or MiB, or requests.
         of_rows: The ratio if only the time from the first row to the last counts, of both; None: not seen.
-        at_least: What a ratio has to reach; None: it is memory.
-        at_most: What the MiB may be; None: it is a ratio.
+        at_least: What a ratio has to reach; None: it is no ratio of speeds.
+        at_most: What it may be; None: it is a ratio of speeds.
+        unit: Of the figure and its bound.
     """
 
     words: str
@@ -49,6 +50,7 @@ class Verdict:
     of_rows: float | None = None
     at_least: float | None = None
     at_most: float | None = None
+    unit: str = "times"
 
     @property
     def holds(self) -> bool:
@@ -60,12 +62,13 @@ class Verdict:
     @property
     def promised(self) -> str:
         """The bound in words."""
-        return f"at least {self.at_least:g} times" if self.at_least is not None else f"at most {self.at_most:g} MiB"
+        bound = f"at most {self.at_most:g}" if self.at_least is None else f"at least {self.at_least:g}"
+        return f"{bound} {self.unit}"
 
     @property
     def found(self) -> str:
         """The figure in words."""
-        return f"{self.measured:.2f} times" if self.at_least is not None else f"{self.measured:.0f} MiB"
+        return f"{self.measured:.0f} MiB" if self.unit == "MiB" else f"{self.measured:.2f} {self.unit}"
 
 
 PROMISES = (
@@ -112,7 +115,7 @@ PROMISES = (
 
 def verdicts(measured: Sequence[Measured]) -> list[Verdict]:
     """Check each promise whose scene was measured."""
-    return [*_ratios(measured), *_memory(measured)]
+    return [*_ratios(measured), *_growth(measured), *_memory(measured)]
 
 
 def _ratios(measured: Sequence[Measured]) -> Iterator[Verdict]:
@@ -124,12 +127,23 @@ def _ratios(measured: Sequence[Measured]) -> Iterator[Verdict]:
             yield Verdict(promise.words, path.rate / other.rate, of_rows, at_least=promise.at_least)
 
 
+def _growth(measured: Sequence[Measured]) -> Iterator[Verdict]:
+    for scene in measured:
+        if scene.name != "many":
+            continue
+        many, tenth = scene.find(scenes.MANY), scene.find(scenes.TENTH)
+        output = 10 * (many.written / many.rows) / (tenth.written / tenth.rows)
+        yield Verdict("Bytes of output, ten times the small tables", output, at_most=12)
+        requests = many.requests * scenes.MANY_ROWS / many.rows
+        yield Verdict("Requests of a small table, with those for its dataset", requests, at_most=2.1, unit="requests")
+
+
 def _memory(measured: Sequence[Measured]) -> Iterator[Verdict]:
     records, files = (_peak(measured, files=files) for files in (False, True))
     if records:
-        yield Verdict("Most memory of the tap, RECORD messages", records, at_most=_RECORD_MIB)
+        yield Verdict("Most memory of the tap, RECORD messages", records, at_most=_RECORD_MIB, unit="MiB")
     if files:
-        yield Verdict("Most memory of the tap, BATCH files", files, at_most=_BATCH_MIB)
+        yield Verdict("Most memory of the tap, BATCH files", files, at_most=_BATCH_MIB, unit="MiB")
 
 
 def _peak(measured: Sequence[Measured], *, files: bool) -> float:

@@ -40,6 +40,7 @@ class Result:
         only_rows: Whether only the time between these two counts.
         body_bytes: Bytes a row of the body that is read; None: it is not one body.
         written: Bytes that arrived at the reader in one run, or of the files.
+        requests: That were sent in one run.
         peak_mib: The most memory that the program and its processes held in one run.
     """
 
@@ -51,6 +52,7 @@ class Result:
     only_rows: bool
     body_bytes: float | None
     written: int
+    requests: int
     peak_mib: float
 
     @property
@@ -142,6 +144,7 @@ class _Runs:
     place: Place
     peak_mib: float = 0.0
     written: int = 0
+    requests: int = 0
     seconds: list[float] = field(default_factory=list)
     first: list[float] = field(default_factory=list)
     last: list[float] = field(default_factory=list)
@@ -156,8 +159,10 @@ class _Runs:
             return b""
 
         with self._ready():
+            self.place.server.forget_requests()
             seen = measured(sink.attach(self.case.program(self.place)), self.place.folder, drain)
             arrived = sink.count(kept[0])
+            self.requests = self.place.server.count_requests()
         self._check(seen.output, arrived)
         self.peak_mib, self.written = seen.peak_mib, arrived.size
         say(f"{self.case.name}: {self.peak_mib:.0f} MiB, {seen.output.seconds:.2f} s, first run")
@@ -190,6 +195,7 @@ class _Runs:
             only_rows=case.only_rows,
             body_bytes=sizes[case.body] / case.body.rows if case.body else None,
             written=self.written,
+            requests=self.requests,
             peak_mib=self.peak_mib,
         )
 

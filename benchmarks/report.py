@@ -104,6 +104,7 @@ def _path(result: Result) -> dict[str, Any]:
         "rows_per_second_first_to_last": result.rate_of_rows,
         "bytes_read_per_second": result.bytes_rate,
         "bytes_written": result.written,
+        "requests": result.requests,
         "peak_mib": result.peak_mib,
     }
 

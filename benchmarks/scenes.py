@@ -29,6 +29,7 @@ PLAIN, BEST = "plain singer-sdk tap", "singer-sdk tap, MsgSpecWriter, conformanc
 NULL = ", to /dev/null"
 CLIENT = f"official client, to_arrow_table and JSON lines{NULL}"
 MANY, DISCOVERY = f"{TAP}, all tables", f"{TAP}, discovery of all tables"
+TENTH = f"{TAP}, a tenth of the tables"
 MANY_ONE_BY_ONE, DISCOVERY_ONE_BY_ONE = (f"{name}, one after another" for name in (MANY, DISCOVERY))
 ENCODINGS = {
     "arrow": {"format": "arrow", "compression": "none"},
@@ -56,7 +57,7 @@ _DASK_WORKERS = 2
 _FAR = Network(latency=0.05)
 _NETWORKS = (LOOPBACK, _FAR, replace(_FAR, rate=20_000_000))
 _STREAMS = (1, 2, 4, 8)
-_MANY_TABLES, _MANY_ROWS = 1_000, 100
+_MANY_TABLES, MANY_ROWS = 1_000, 100
 
 
 @dataclass(frozen=True)
@@ -221,12 +222,21 @@ def _dask(shape: Shape, scale: float) -> Scene:
 
 
 def _many(scale: float) -> Scene:
-    """Read many small tables over a network with latency, looking ahead and one after another."""
+    """Read many small tables over a network with latency: looking ahead, one after another, and a tenth of them."""
     tables = max(2, round(_MANY_TABLES * scale))
-    ahead = replace(many_case(tables, _MANY_ROWS), name=MANY, network=_FAR)
-    one_by_one = replace(many_case(tables, _MANY_ROWS, max_requests=1), name=MANY_ONE_BY_ONE, network=_FAR)
-    words = f"{tables:,} tables of {_MANY_ROWS} rows, {_FAR.words} before each answer; one run each"
-    return Scene("many", words, _tables(tables), (ahead, one_by_one), MANY_ONE_BY_ONE, is_long=True)
+    tenth = max(1, tables // 10)
+    cases = (
+        replace(many_case(tables, MANY_ROWS), name=MANY, network=_FAR),
+        replace(many_case(tables, MANY_ROWS, max_requests=1), name=MANY_ONE_BY_ONE, network=_FAR),
+        replace(many_case(tenth, MANY_ROWS, datasets=["bench.tenth"]), name=TENTH, network=_FAR),
+    )
+    words = f"{tables:,} tables of {MANY_ROWS} rows, {_FAR.words} before each answer; one run each"
+
+    def write(folder: Path) -> None:
+        write_many(folder, tables, MANY_ROWS)
+        write_many(folder, tenth, MANY_ROWS, "tenth")
+
+    return Scene("many", words, write, cases, MANY_ONE_BY_ONE, is_long=True)
 
 
 def _discovery(scale: float) -> Scene:
@@ -243,4 +253,4 @@ def _table(shape: Shape) -> Callable[[Path], None]:
 
 
 def _tables(count: int) -> Callable[[Path], None]:
-    return lambda folder: write_many(folder, count, _MANY_ROWS)
+    return lambda folder: write_many(folder, count, MANY_ROWS)

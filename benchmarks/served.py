@@ -74,6 +74,20 @@ class Server:
         requests.delete(faults, timeout=60).raise_for_status()
         requests.post(faults, json=network.faults, timeout=60).raise_for_status()
 
+    def forget_requests(self) -> None:
+        """Count requests from now on."""
+        requests.delete(self._requests, timeout=60).raise_for_status()
+
+    def count_requests(self) -> int:
+        """Return how many there were."""
+        answer = requests.get(self._requests, timeout=60)
+        answer.raise_for_status()
+        return len(answer.json())
+
+    @property
+    def _requests(self) -> str:
+        return self.endpoint.removesuffix("/api/v1") + "/_emulator/requests"
+
     def read_stream(self, table: str, wire_format: str) -> str:
         """Open a read session of one stream; return the stream's address."""
         address = f"{self.endpoint}/tables/{table}/readSessions"

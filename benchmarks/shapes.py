@@ -108,9 +108,9 @@ def write_shape(folder: Path, shape: Shape, rows: int, repeats: int = 1) -> None
         (target / "dataset.yml").write_text(f"tables: {{{shape.name}: {{repeat: {repeats}}}}}\n")
 
 
-def write_many(folder: Path, tables: int, rows: int) -> None:
-    """Write many small tables, the dataset ``bench.many``."""
-    target = folder / "bench" / "many"
+def write_many(folder: Path, tables: int, rows: int, dataset: str = "many") -> None:
+    """Write many small tables, a dataset of the owner ``bench``."""
+    target = folder / "bench" / dataset
     target.mkdir(parents=True)
     select = f"SELECT {_typical()} FROM range({rows}) AS numbers(i)"  # noqa: S608 - our own
     first = target / "table_0000.parquet"

@@ -29,7 +29,7 @@ from tap_redivis.errors import ConfigError, one_line
 from tap_redivis.model.settings import LOOPBACK
 
 # Most bytes of a body read at once. Each piece costs changes of thread, which small pieces make many of.
-PIECE_BYTES = 512 * 1024
+PIECE_BYTES = 256 * 1024
 
 _MOST_HEAD_BYTES = 256 * 1024
 _MOST_REDIRECTS = 5

@@ -9,7 +9,9 @@ from benchmarks.scenes import scenes
 def result(name: str, *seconds: float, peak_mib: float = 50, rows: int = 1000) -> Result:
     """Make the result of a case whose runs took so long, the first row a tenth of it."""
     first = tuple(each / 10 for each in seconds)
-    return Result(name, rows, seconds, first, seconds, only_rows=False, body_bytes=100, written=1, peak_mib=peak_mib)
+    return Result(
+        name, rows, seconds, first, seconds, only_rows=False, body_bytes=100, written=1, requests=1, peak_mib=peak_mib
+    )
 
 
 def all_scenes() -> list[Measured]:

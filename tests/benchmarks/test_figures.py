@@ -124,3 +124,13 @@ def test_the_picture_has_a_bar_for_each_path_longer_where_more_rows_come() -> No
     assert len(bars) == len(names)
     assert bars[1] == pytest.approx(2 * bars[0])
     assert set(bars[2:]) == {0}
+
+
+def test_the_growth_of_many_small_tables_counts() -> None:
+    """Bytes and requests; the results of all have one byte and one request for a thousand rows."""
+    for change, words in (({"written": 2}, "Bytes of output"), ({"requests": 22}, "Requests of a small table")):
+        found = verdicts(changed(all_scenes(), "many", replace(result(scenes.MANY, 1), **change)))
+        held = {each.words: each.holds for each in verdicts(all_scenes())}
+        [verdict] = [each for each in found if words in each.words]
+        assert held[verdict.words]
+        assert not verdict.holds

@@ -30,6 +30,7 @@ from benchmarks.scenes import (
     MANY_ONE_BY_ONE,
     NULL,
     PLAIN,
+    TENTH,
     Scene,
     scenes,
 )
@@ -153,7 +154,7 @@ def test_the_command_writes_tables_data_and_a_picture(tmp_path: Path, capsys: py
     found = json.loads((tmp_path / "speed.json").read_text())["scenes"]
     paths = [path for scene in found for path in scene["paths"]]
     assert capsys.readouterr().out in page
-    assert [path["name"] for path in paths] == [MANY, MANY_ONE_BY_ONE, DISCOVERY, DISCOVERY_ONE_BY_ONE]
+    assert [path["name"] for path in paths] == [MANY, MANY_ONE_BY_ONE, TENTH, DISCOVERY, DISCOVERY_ONE_BY_ONE]
     assert all(len(path["seconds"]) == 1 and f"| {path['name']} |" in page for path in paths)
     assert all(path["name"] in (tmp_path / "speed.svg").read_text() for path in paths)
 
