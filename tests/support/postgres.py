@@ -95,12 +95,8 @@ class Postgres:
         Raises:
             PostgresStartError: The server did not come up.
         """
-        folder = Path(tempfile.mkdtemp(prefix="postgres-"))
-        try:
-            with _Server(folder).running() as database:
-                yield database
-        finally:
-            shutil.rmtree(folder)
+        with _temporary_folder() as folder, _Server(folder).running() as database:
+            yield database
 
 
 @dataclass
@@ -127,10 +123,15 @@ class Crashing:
 @contextmanager
 def crashing() -> Iterator[Crashing]:
     """Start a server that may be killed, and leave nothing behind."""
+    with _temporary_folder() as folder, _Server(folder).killable() as server:
+        yield server
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     try:
-        with _Server(folder).killable() as server:
-            yield server
+        yield folder
     finally:
         shutil.rmtree(folder)
 
