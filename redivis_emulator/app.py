@@ -13,9 +13,9 @@ from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
-from redivis_emulator import control
+from redivis_emulator import control, files, storage
 from redivis_emulator.call import Call
-from redivis_emulator.effects import changed, replacement, tweaked
+from redivis_emulator.effects import changed, relabel, replacement, tweaked
 from redivis_emulator.errors import ApiError
 from redivis_emulator.fault_injection import CONNECTION, Broken, BrokenSend, leave_unanswered
 from redivis_emulator.log import Request
@@ -40,7 +40,7 @@ _HEADERS = {"Access-Control-Allow-Origin": "*", "X-Robots-Tag": "noindex", "Serv
 
 @dataclass
 class App:
-    """The API below `/api/v1`, and the control endpoints.
+    """The API below `/api/v1`, the signed addresses of files, and the control endpoints.
 
     Args:
         service: The content and its state.
@@ -105,18 +105,19 @@ class App:
         except ApiError as error:
             response = _failure(error, call.method)
         response.headers.update(headers)
-        for fault in faults:
-            response.headers.update(fault.all_headers())
-            if fault.kind == "relabel":
-                response.status_code = fault.status
+        relabel(response, faults)
         return response
 
     async def _handle(self, call: Call, faults: Sequence[Fault]) -> Response:
+        if call.segments[0] == storage.PREFIX:
+            return files.signed_download(self.service, call)
         caller = self._caller(call.headers.get("authorization"))
         answer = await Router(self.service, replace(call, caller=caller)).answer()
         return answer if isinstance(answer, Response) else _success(changed(answer, faults), call.segments)
 
     def _count(self, call: Call) -> dict[str, str]:
+        if call.segments[0] == storage.PREFIX:
+            return {}
         headers, wait = self.limiter.count(call.headers.get("authorization", ""))
         if wait is None:
             return headers
@@ -135,7 +136,12 @@ class App:
 
 
 def _segments(raw_path: str) -> tuple[str, ...]:
-    """Split a path at slashes, then decode each segment: references may contain encoded slashes (redivis-api §3.2)."""
+    """Split a path at slashes, then decode each segment: references may contain encoded slashes (redivis-api §3.2).
+
+    The path is one below `/api/v1`, or that of a signed address.
+    """
+    if raw_path.startswith(f"/{storage.PREFIX}/"):
+        return tuple(unquote(part) for part in raw_path[1:].split("/"))
     prefix, _, rest = raw_path.partition(API_PREFIX + "/")
     return (prefix,) if prefix else tuple(unquote(part) for part in rest.split("/"))
 

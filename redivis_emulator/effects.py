@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from redivis_emulator.resources import Json
     from redivis_emulator.service import Service
 
+_WRONG_MD5 = "AAAAAAAAAAAAAAAAAAAAAA=="
+_WRONG_DIGESTS = {"x-goog-hash": f"md5={_WRONG_MD5}", "content-digest": f"md5=:{_WRONG_MD5}:"}
+
 
 def replacement(service: Service, call: Call, faults: Sequence[Fault]) -> Response | None:
     """Trigger the faults that come before the answer; return the replacement for the answer, None if there is none.
@@ -64,11 +67,22 @@ def _tweaks(tweaks: Tweaks, fault: Fault) -> Tweaks:
         "columns": {"reversed_columns": True},
         "retype": {"retype": fault.types},
         "no_sentinel": {"no_sentinel": True},
+        "no_range": {"no_range": True},
         "page_size": {"page_size": fault.size},
     }
     if fault.breaks_body and fault.at_row is not None:
         return replace(tweaks, mark_row=fault.at_row)
     return replace(tweaks, **changes.get(fault.kind, {}))
+
+
+def relabel(response: Response, faults: Sequence[Fault]) -> None:
+    """Change the status and the headers of an answer as faults say."""
+    for fault in faults:
+        response.headers.update(fault.all_headers())
+        if fault.kind == "relabel":
+            response.status_code = fault.status
+        if fault.kind == "wrong_digest":
+            response.headers.update({name: value for name, value in _WRONG_DIGESTS.items() if name in response.headers})
 
 
 def changed(answer: Json, faults: Sequence[Fault]) -> Json:

@@ -19,6 +19,7 @@ from redivis_emulator.server import Server
 from redivis_emulator.service import Service, Settings
 from redivis_emulator.sessions import Sessions
 from redivis_emulator.sources import Shelf
+from redivis_emulator.storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,11 +80,14 @@ class Emulator:
             limiter = RateLimiter(self._clock, rate_limit or note.rate_limit)
             self.faults = Faults()
             app = App(self._service, known, limiter, self.log, self.faults, self)
-            self._server = Server(app, host, port)
+            self._servers = [Server(app, host, port)]
+            if self._service.settings.file_address == "signed":
+                self._servers.append(Server(app, host, 0))
+                self._service.storage = Storage(f"http://{host}:{self._servers[-1].port}", self._clock)
         except BaseException:
             self._clean_up()
             raise
-        self.endpoint = f"http://{host}:{self._server.port}{API_PREFIX}"
+        self.endpoint = f"http://{host}:{self._servers[0].port}{API_PREFIX}"
 
     def _make_service(self, settings: Settings) -> Service:
         shelf = Shelf(Path(self._scratch.name))
@@ -107,14 +111,16 @@ class Emulator:
 
     def __enter__(self) -> Self:
         """Start the server."""
-        self._server.start()
+        for server in self._servers:
+            server.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop the server, and remove all temporary files."""
-        self._server.stop()
+        for server in self._servers:
+            server.stop()
         self._service.queries.close()
         self._service.exports.close()
         self._clean_up()

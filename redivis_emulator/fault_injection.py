@@ -130,6 +130,7 @@ class BrokenSend:
         self._before = None if fault.at_row is not None else fault.at_byte or 0
         # Bytes that the fault changes or slows down; None: all that follow.
         self._spoilt = _GARBAGE_BYTES if fault.length is None and fault.kind == "garbage" else fault.length
+        self._left = 0  # bytes of `wrong_length` to send
         self._over = False
         self._last = b"\n"  # what was sent last
         # When the next bytes may be sent, in seconds on the loop's clock.
@@ -141,7 +142,9 @@ class BrokenSend:
             await self._send({**message, "headers": self._headers(message["headers"])})
             return
         data, more = message.get("body", b""), message.get("more_body", False)
-        if not self._over:
+        if self._fault.kind == "wrong_length":
+            data = self._fit(data, more=more)
+        elif not self._over:
             data = await self._reach(data, more=more)
         if self._over and self._fault.kind == "garbage":
             data = self._garble(data)
@@ -156,6 +159,10 @@ class BrokenSend:
         if self._fault.kind == "short":
             promised = _MISSING_BYTES + (_UNKNOWN_BYTES if self._before is None else self._before)
             return [*rest, (b"content-length", str(promised).encode())]
+        if self._fault.kind == "wrong_length":
+            right = next((int(value) for name, value in headers if name.lower() == b"content-length"), 0)
+            self._left = max(0, right - 1) if self._fault.length is None else self._fault.length
+            return [*rest, (b"content-length", str(self._left).encode())]
         # A body that ends early in a regular way must not have a Content-Length.
         return rest if self._fault.kind == "end" else headers
 
@@ -189,6 +196,12 @@ class BrokenSend:
             while not self._connection.is_gone:
                 await self._write(self._last, more=True)
             raise Broken
+
+    def _fit(self, data: bytes, *, more: bool) -> bytes:
+        """Cut a body to the wrong length, or fill it with zeros."""
+        fit = data[: self._left] if more else data[: self._left].ljust(self._left, b"\0")
+        self._left -= len(fit)
+        return fit
 
     def _garble(self, data: bytes) -> bytes:
         count = self._share(data)

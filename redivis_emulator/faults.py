@@ -32,6 +32,7 @@ Kind = Literal[
     "garbage",
     "headers",
     "json",
+    "no_range",
     "no_sentinel",
     "overshoot",
     "page_size",
@@ -48,8 +49,12 @@ Kind = Literal[
     "status",
     "streams",
     "throttle",
+    "wrong_digest",
+    "wrong_length",
 ]
-_BODY_KINDS = frozenset({"close", "end", "garbage", "repeat", "reset", "short", "slow", "stall", "throttle"})
+_BODY_KINDS = frozenset(
+    {"close", "end", "garbage", "repeat", "reset", "short", "slow", "stall", "throttle", "wrong_length"}
+)
 
 _ERRORS = {
     400: "invalid_request",
@@ -87,7 +92,8 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             at `rate` bytes a second).
             In the answer: `relabel` (it has another `status`), `json` (`set` replaces keys, `add` increases numbers),
             `headers` (more headers), `page_size` (lists have pages of `size`), `no_sentinel` (the requested sentinel
-            is omitted).
+            is omitted), `no_range` (a file comes whole, though a range was asked for), `wrong_digest` (another MD5 in
+            the header), `wrong_length` (the body has `length` bytes, as Content-Length says; None: one too few).
             Of a session: `streams` (it has `count`), `overshoot` (`rows` more rows than `maxResults`), `columns`
             (in reverse order), `retype` (columns have other `types`).
         status: HTTP status.

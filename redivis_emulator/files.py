@@ -4,27 +4,44 @@ from __future__ import annotations
 
 from dataclasses import replace
 from email.utils import formatdate, parsedate_to_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, RedirectResponse, Response
 
 from redivis_emulator import render
-from redivis_emulator.errors import invalid
+from redivis_emulator.errors import invalid, not_found
 from redivis_emulator.library import file_index
 from redivis_emulator.render import MEDIA_TYPES, Style
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pyarrow as pa
+    from starlette.types import Receive, Scope, Send
 
     from redivis_emulator.call import Call
     from redivis_emulator.library import Library, RawFile
     from redivis_emulator.lookups import Readable
+    from redivis_emulator.service import Service
 
 
 class Download(FileResponse):
-    """A file, or a range of it."""
+    """A file, or a range of it; without `ranges`, always the whole file."""
 
     chunk_size = 1 << 20
+
+    def __init__(self, path: Path, *, ranges: bool = True, **options: Any) -> None:  # noqa: ANN401 - those of the base
+        super().__init__(path, **options)
+        self._ranges = ranges
+        if not ranges:
+            del self.headers["Accept-Ranges"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the file."""
+        if not self._ranges:
+            scope["headers"] = [(name, value) for name, value in scope["headers"] if name != b"range"]
+        await super().__call__(scope, receive, send)
 
 
 def index(library: Library, call: Call, readable: Readable) -> Response:
@@ -66,9 +83,35 @@ def _column(readable: Readable, name: str) -> list[str | None]:
     return [value for part in readable.parts for value in part.table()[name].to_pylist()]
 
 
-def download(call: Call, file: RawFile) -> Response:
-    """Answer with the content of a file; with its headers for HEAD."""
-    headers = {"x-goog-hash": f"md5={file.md5}", "Last-Modified": formatdate(file.added_at / 1000, usegmt=True)}
+def download(service: Service, call: Call, file: RawFile) -> Response:
+    """Answer with the content of a file, or with a redirect to its signed address; with the headers for HEAD."""
+    if service.storage:
+        return RedirectResponse(service.storage.address(file.id), 302)
+    response = _content(service, call, file)
     if call.method == "HEAD":
-        headers["X-Redivis-Filename"] = file.name
-    return Download(file.path, filename=file.name, headers=headers)
+        response.headers["X-Redivis-Filename"] = quote(file.name)
+    return response
+
+
+def signed_download(service: Service, call: Call) -> Response:
+    """Answer at the signed address of a file.
+
+    Raises:
+        ApiError: There is no such file, or no storage.
+    """
+    file_id = call.segments[-1]
+    known = service.library.file(file_id)
+    if known is None or service.storage is None:
+        raise not_found(f"The file {file_id}")
+    return service.storage.refusal(file_id, call) or _content(service, call, known[1])
+
+
+def _content(service: Service, call: Call, file: RawFile) -> Response:
+    if not file.path.is_file():
+        raise not_found(f"The file {file.id}")
+    headers = {"Last-Modified": formatdate(file.added_at / 1000, usegmt=True)}
+    if service.settings.file_digest == "x-goog-hash":
+        headers["x-goog-hash"] = f"md5={file.md5}"
+    if service.settings.file_digest == "content-digest":
+        headers["Content-Digest"] = f"md5=:{file.md5}:"
+    return Download(file.path, ranges=not call.tweaks.no_range, filename=file.name, headers=headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
@@ -216,13 +217,13 @@ class Library:
 
     def file(self, file_id: str) -> tuple[Dataset | Workflow, RawFile] | None:
         """Return a raw file and its dataset or workflow."""
+        return self._files.get(file_id)
+
+    @cached_property
+    def _files(self) -> dict[str, tuple[Dataset | Workflow, RawFile]]:
         containers: list[Dataset | Workflow] = [*self.datasets, *self.workflows]
-        for container in containers:
-            for table in all_tables(container):
-                for file in table.files or ():
-                    if file.id == file_id:
-                        return container, file
-        return None
+        tables = ((container, table) for container in containers for table in all_tables(container))
+        return {file.id: (container, file) for container, table in tables for file in table.files or ()}
 
 
 def file_index(files: Sequence[RawFile], name_column: str = "file_name") -> pa.Table:

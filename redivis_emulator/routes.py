@@ -176,7 +176,7 @@ class Router:
 
     def _raw_file(self, file_id: str, rest: Path) -> Response:
         if self._method == "GET" and not rest:
-            return files.download(self.call, self._finder.file(file_id))
+            return files.download(self.service, self.call, self._finder.file(file_id))
         raise self._no_path()
 
     def _export(self, export_id: str, rest: Path) -> Json | Response:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from redivis_emulator.sessions import Sessions
     from redivis_emulator.sources import Shelf
     from redivis_emulator.sql import QueryResult
+    from redivis_emulator.storage import Storage
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,6 +39,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
         csv_quotes: Which CSV values have quotes (§11.5); nulls never, empty strings always.
         csv_line_ends: The line ends of CSV.
         gone_status: Status of the answer for an unknown or expired read stream (§11.2).
+        file_address: Whether a raw file is in the answer, or at a signed address on another port (§4.8).
+        file_digest: The header with the MD5 of a raw file (§4.8).
         cache_bytes: Maximum size of the cache of rendered rows.
     """
 
@@ -51,12 +54,17 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     csv_quotes: CsvQuotes = "strings"
     csv_line_ends: CsvLineEnds = "crlf"
     gone_status: Literal[400, 403, 404, 410] = 404
+    file_address: Literal["direct", "signed"] = "direct"
+    file_digest: Literal["content-digest", "x-goog-hash", "none"] = "x-goog-hash"
     cache_bytes: int = 512 * 1024 * 1024
 
 
 @dataclass
 class Service:
-    """The shared state. `library` is replaced when the folder is read again; open sessions keep their old rows."""
+    """The shared state. `library` is replaced when the folder is read again; open sessions keep their old rows.
+
+    `storage` signs the addresses of raw files; None: they are in the answers.
+    """
 
     library: Library
     settings: Settings
@@ -67,6 +75,7 @@ class Service:
     executor: Executor
     queries: Jobs[QueryResult] = field(default_factory=Jobs)
     exports: Jobs[list[Path]] = field(default_factory=Jobs)
+    storage: Storage | None = None
 
     def release(self, dataset: str, version: str) -> None:
         """Make a version (`v1.1`) the current one of a dataset (`owner.dataset`).

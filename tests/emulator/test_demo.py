@@ -79,3 +79,13 @@ def test_retyped_variables(client: Client) -> None:
         rows = read_arrow(client.get(f"/tables/demo.types.{table}/rows", format="arrow").content)
         assert "string" not in {v["type"] for v in variables}
         assert {str(kind) for kind in rows.schema.types} == {"string"}
+
+
+def test_files(client: Client) -> None:
+    """A file-index table has the files that other tables were read from, and their contents can be fetched."""
+    assert client.json("/tables/demo.sources.files")["isFileIndex"] is True
+    files = read_arrow(client.get("/tables/demo.sources.files/rawFiles").content).to_pylist()
+    assert {file["file_name"] for file in files} == {"airlines.csv", "airports.csv", "planes.csv"}
+    contents = {file["file_name"]: client.get(f"/rawFiles/{file['file_id']}").content for file in files}
+    assert {name: len(content) for name, content in contents.items()} == {f["file_name"]: f["size"] for f in files}
+    assert contents["airlines.csv"].count(b"\n") == 17

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import io
 import threading
 from pathlib import Path
@@ -186,34 +184,6 @@ def test_exports(client: Client, form: str) -> None:
 
 def test_unknown_export_formats_are_refused(client: Client) -> None:
     assert client.send("POST", "/tables/acme.numbers.numbers/exports", json={"format": "sav"}).status_code == 400
-
-
-def test_raw_files(folder: Path, client: Client) -> None:
-    """The index lists them, and each can be fetched whole or by range (redivis-api §4.8)."""
-    content = bytes(range(256)) * 100
-    write(folder, "acme/scans/v1.0/scans.files/deep/one.bin", content)
-    write(folder, "acme/scans/v1.0/scans.files/two.txt", "two")
-    client.emulator.reload()
-    assert client.json("/tables/acme.scans.scans")["isFileIndex"] is True
-    assert client.json("/tables/acme.scans.scans/variables/file_id")["isFileId"] is True
-    index = client.get("/tables/acme.scans.scans/rawFiles", format="arrow")
-    files = read_arrow(index.content).to_pylist()
-    assert [(file["file_name"], file["size"]) for file in files] == [("deep/one.bin", 25_600), ("two.txt", 3)]
-    md5 = base64.b64encode(hashlib.md5(content).digest()).decode()  # noqa: S324 - as Redivis does
-    assert files[0]["md5_hash"] == md5
-    path = f"/rawFiles/{files[0]['file_id']}"
-    assert client.get(path).content == content
-    assert client.send("GET", path, headers={"Range": "bytes=1-3"}).content == b"\1\2\3"
-    head = client.send("HEAD", path)
-    assert (head.headers["X-Redivis-Filename"], head.headers["Content-Length"]) == ("deep/one.bin", "25600")
-    assert head.headers["x-goog-hash"] == f"md5={md5}"
-    now = {"If-Modified-Since": "Mon, 23 Nov 2026 00:00:00 GMT"}
-    assert client.send("GET", "/tables/acme.scans.scans/rawFiles", headers=now).status_code == 304
-    query = client.query("SELECT IF(size = 3, file_id, NULL) AS file_id, 'x' AS label FROM acme.scans.scans")
-    named = read_arrow(client.get(f"{query['uri']}/rawFiles", fileNameVariable="label").content).to_pylist()
-    assert [file["label"] for file in named] == ["x"]
-    assert client.get("/rawFiles/none").status_code == 404
-    assert client.get("/tables/acme.numbers.numbers/rawFiles").status_code == 400
 
 
 @pytest.mark.parametrize(
