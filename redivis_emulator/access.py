@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # A scope includes those before it (redivis-api §1.3).
 _DATA_SCOPES = ("data.overview", "data.metadata", "data.data", "data.edit")
+_ORGANIZATION_SCOPES = ("organization.read", "organization.write")
 _SCOPE_OF_LEVEL: dict[AccessLevel, str] = {
     "overview": "data.overview",
     "metadata": "data.metadata",
@@ -24,7 +25,7 @@ _SCOPE_OF_LEVEL: dict[AccessLevel, str] = {
     "data": "data.data",
     "edit": "data.edit",
 }
-ALL_SCOPES = ("public", *_DATA_SCOPES, "organization.read", "organization.write", "workflow.write")
+ALL_SCOPES = ("public", *_DATA_SCOPES, *_ORGANIZATION_SCOPES, "workflow.write")
 
 
 class Token(Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,14 +77,25 @@ def require(caller: Token | None, container: Dataset | Workflow, level: AccessLe
     require_scope(caller, _SCOPE_OF_LEVEL[level])
 
 
+def require_organization(caller: Token | None) -> None:
+    """Check that a caller may see the members of organizations; the emulator takes all users for administrators.
+
+    Raises:
+        ApiError: 401 without a token, 403 without a scope for organizations.
+    """
+    if caller is None:
+        raise ApiError(401, "invalid_token", "Members of organizations are not public: a valid access token is needed.")
+    require_scope(caller, "organization.read")
+
+
 def require_scope(caller: Token, scope: str) -> None:
     """Check that a token has a scope, or one that includes it.
 
     Raises:
         ApiError: 403 `insufficient_scope` with the name of the scope.
     """
-    enough = _DATA_SCOPES[_DATA_SCOPES.index(scope) :]
-    if not set(enough) & set(caller.scopes):
+    ladder = _DATA_SCOPES if scope in _DATA_SCOPES else _ORGANIZATION_SCOPES
+    if not set(ladder[ladder.index(scope) :]) & set(caller.scopes):
         extra: dict[str, Any] = {"scope": scope, "amr_values": None}
         raise ApiError(403, "insufficient_scope", f"The access token lacks the scope {scope}.", extra=extra)
 

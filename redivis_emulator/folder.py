@@ -24,6 +24,7 @@ from redivis_emulator.errors import FolderError
 from redivis_emulator.library import (
     Dataset,
     Library,
+    Member,
     Owner,
     Part,
     RawFile,
@@ -70,7 +71,10 @@ def read_library(folder: Path, shelf: Shelf) -> Library:
     workflows: list[Workflow] = []
     for place in _folders(folder):
         note = read_yaml(place / "owner.yml", OwnerNote)
-        owner = Owner(place.name, note.kind, note.full_name, note.ror)
+        members = tuple(Member(name, m.full_name, m.status, m.labels) for name, m in note.members.items())
+        if members and note.kind == "user":
+            raise FolderError(place / "owner.yml", "members: only an organization has them")
+        owner = Owner(place.name, note.kind, note.full_name, note.ror, members)
         owners.append(owner)
         for child in _folders(place):
             if (child / "workflow.yml").exists():

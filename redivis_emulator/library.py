@@ -19,18 +19,30 @@ if TYPE_CHECKING:
     from redivis_emulator.variable_types import VariableType
 
 OwnerKind = Literal["organization", "user"]
+MemberStatus = Literal["pending", "approved", "rejected", "revoked", "left"]
 AccessLevel = Literal["none", "overview", "metadata", "sample", "data", "edit"]
 ACCESS_LEVELS: tuple[AccessLevel, ...] = ("none", "overview", "metadata", "sample", "data", "edit")
 
 
 @dataclass(frozen=True)
+class Member:
+    """A member of an organization."""
+
+    name: str
+    full_name: str | None = None
+    status: MemberStatus = "approved"
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Owner:
-    """An organization or a user."""
+    """An organization or a user; only organizations have members."""
 
     name: str
     kind: OwnerKind = "organization"
     full_name: str | None = None
     ror: str | None = None
+    members: tuple[Member, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -159,18 +159,31 @@ class Finder:
         place = self.workflow(workflow)
         wanted = parse_table(name)
         for found in self.workflow_tables(place, inherited=True):
-            if find_table((found.table,), wanted):
+            if find_table((found.table,), wanted) and found.table.is_sample >= wanted.sample:
                 require(self.caller, found.place.container, "metadata")
                 return found
         raise not_found(f"The table {name} of {workflow}")
 
     def workflow_tables(self, place: WorkflowPlace, *, inherited: bool) -> list[Found]:
         """Return the tables of a workflow; with `inherited`, also those of its data sources."""
-        found = [Found(place, table) for table in place.container.tables]
-        for text in place.container.data_sources if inherited else ():
-            source = self.dataset(text)
-            found += [Found(source, table) for table in tables_at(source)]
-        return found
+        places = [place, *(self.data_sources(place) if inherited else ())]
+        return [Found(each, table) for each in places for table in tables_at(each)]
+
+    def data_sources(self, place: WorkflowPlace) -> list[Place]:
+        """Return the datasets and workflows whose tables a workflow inherits."""
+        return [
+            self.dataset(text) if self.library.dataset(_parse(text)) else self.workflow(text)
+            for text in place.container.data_sources
+        ]
+
+    def data_source(self, workflow: str, source: str) -> tuple[WorkflowPlace, Place]:
+        """Return a workflow and the data source with this id or reference."""
+        place, reference = self.workflow(workflow), parse(source)
+        named = reference and (self.library.dataset(reference) or self.library.workflow(reference))
+        for each in self.data_sources(place):
+            if each.container.id == source or each.container is named:
+                return place, each
+        raise not_found(f"The data source {source} of {workflow}")
 
     def upload(self, found: Found, name: str) -> Part:
         """Return an upload of a table by its name with underscores for dots (redivis-api §3.2)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from redivis_emulator import resources
-from redivis_emulator.access import access_level
+from redivis_emulator.access import access_level, require_organization
 from redivis_emulator.call import Call, whole_number
 from redivis_emulator.errors import ApiError, invalid, not_found
 from redivis_emulator.lookups import tables_at, upload_uri, uploads
@@ -55,7 +55,7 @@ def me(finder: Finder) -> Json:
 
 def datasets(finder: Finder, call: Call, owner: Owner) -> Json:
     """Answer with the datasets of an owner that are visible to the caller, sorted by id."""
-    wanted = {label.strip() for label in call.query.get("labels", "").split(",") if label.strip()}
+    wanted = words(call, "labels")
     places = []
     for dataset in finder.library.datasets:
         version = dataset.version("current")
@@ -121,19 +121,43 @@ def workflow_tables(finder: Finder, call: Call, text: str) -> Json:
 
 
 def data_sources(finder: Finder, call: Call, text: str) -> Json:
-    """Answer with the source datasets of a workflow."""
-    places = [finder.dataset(source) for source in finder.workflow(text).container.data_sources]
+    """Answer with the datasets and workflows whose tables a workflow inherits."""
+    workflow = finder.workflow(text)
     return page(
         call,
         "dataSource",
-        places,
+        finder.data_sources(workflow),
         lambda place: place.container.id,
-        lambda place: {
-            "kind": "dataSource",
-            "id": place.container.id,
-            "sourceDataset": resources.container_base(place),
-        },
+        lambda place: resources.data_source(workflow, place),
     )
+
+
+def data_source(finder: Finder, text: str, source: str) -> Json:
+    """Answer with a data source of a workflow."""
+    return resources.data_source(*finder.data_source(text, source))
+
+
+def members(finder: Finder, call: Call, organization: Owner) -> Json:
+    """Answer with the members of an organization, all or those with a status or with labels."""
+    require_organization(finder.caller)
+    statuses = words(call, "statuses") | words(call, "status")
+    labels = words(call, "labels")
+    shown = [m for m in organization.members if (not statuses or m.status in statuses) and labels <= set(m.labels)]
+    return page(call, "member", shown, lambda member: member.name, lambda each: resources.member(organization, each))
+
+
+def member(finder: Finder, organization: Owner, name: str) -> Json:
+    """Answer with a member of an organization."""
+    require_organization(finder.caller)
+    for known in organization.members:
+        if escape(known.name) == escape(name):
+            return resources.member(organization, known)
+    raise not_found(f"The member {name}")
+
+
+def words(call: Call, name: str) -> set[str]:
+    """Return a query parameter that is a comma list."""
+    return {word.strip() for word in call.query.get(name, "").split(",") if word.strip()}
 
 
 def nothing(finder: Finder, call: Call, text: str, kind: str) -> Json:

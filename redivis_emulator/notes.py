@@ -9,7 +9,7 @@ import yaml
 
 from redivis_emulator.access import RateLimit, Token
 from redivis_emulator.errors import FolderError
-from redivis_emulator.library import AccessLevel, OwnerKind
+from redivis_emulator.library import AccessLevel, MemberStatus, OwnerKind
 from redivis_emulator.render import ArrowCompression, ArrowStrings
 from redivis_emulator.service import Settings
 from redivis_emulator.variable_types import VariableType
@@ -104,12 +104,21 @@ class EmulatorNote(_Strict, frozen=True):
     rate_limit: RateLimit = RateLimit()
 
 
+class MemberNote(_Strict, frozen=True):
+    """A member in `owner.yml`."""
+
+    full_name: str | None = None
+    status: MemberStatus = "approved"
+    labels: tuple[str, ...] = ()
+
+
 class OwnerNote(_Strict, frozen=True):
     """The file `owner.yml`."""
 
     kind: OwnerKind = "organization"
     full_name: str | None = None
     ror: str | None = None
+    members: dict[str, MemberNote] = {}
 
 
 Note = TypeVar("Note")

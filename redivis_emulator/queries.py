@@ -37,10 +37,10 @@ async def begin(service: Service, finder: Finder, call: Call) -> Json:
     wait = whole_number("timeoutMs", body.get("timeoutMs"))
     if wait is not None and wait > _MAX_WAIT_MS:
         raise invalid("timeoutMs must be at most 60000.")
-    container = body.get("defaultDataset") or body.get("defaultWorkflow")
+    dataset, workflow = body.get("defaultDataset"), body.get("defaultWorkflow")
 
     def work() -> QueryResult:
-        statement = sql.translate(text, lambda reference: _table(finder, reference, container))
+        statement = sql.translate(text, lambda reference: _table(finder, reference, dataset, workflow))
         source = service.shelf.keep(sql.run(statement))
         return sql.QueryResult(source, _variables(source.schema, statement))
 
@@ -96,12 +96,15 @@ def _variables(schema: pa.Schema, statement: Statement) -> tuple[Variable, ...]:
     return tuple(variables)
 
 
-def _table(finder: Finder, reference: str, container: str | None) -> Readable:
+def _table(finder: Finder, reference: str, dataset: str | None, workflow: str | None) -> Readable:
     """Return a table of a query: by a complete reference, or by its name in the default dataset or workflow."""
     try:
-        if container and "." not in reference:
-            reference = f"{container}.{reference}"
-        found = finder.table(reference)
+        if "." in reference:
+            found = finder.table(reference)
+        elif workflow and not dataset:
+            found = finder.workflow_table(workflow, reference)
+        else:
+            found = finder.table(f"{dataset}.{reference}" if dataset else reference)
         finder.check_readable(found)
     except ApiError as error:
         raise sql.SqlError(str(error)) from error

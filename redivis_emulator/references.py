@@ -51,10 +51,11 @@ def version_tag(text: str) -> str | None:
 
 @dataclass(frozen=True)
 class TableName:
-    """The table part of a reference: the escaped name (may be empty) and the reference id, if given."""
+    """The table part of a reference: the escaped name (may be empty), the reference id if given, and `:sample`."""
 
     name: str
     ref_id: str | None = None
+    sample: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,15 +92,15 @@ def parse(text: str) -> Reference | None:
         name=escape(container["name"]),
         ref_id=_first_ref_id(suffixes),
         version=version_tag(versions[0]) if versions else None,
-        sample="sample" in suffixes,
+        sample="sample" in suffixes or (table is not None and table.sample),
         table=table,
     )
 
 
 def parse_table(text: str) -> TableName:
-    """Parse the table part of a reference: `name[:refId]`."""
+    """Parse the table part of a reference: `name[:refId][:sample]` (redivis-api §13)."""
     name, *suffixes = text.lower().split(":")
-    return TableName(escape(name), _first_ref_id(suffixes))
+    return TableName(escape(name), _first_ref_id(suffixes), "sample" in suffixes)
 
 
 def _suffixes(text: str) -> list[str]:

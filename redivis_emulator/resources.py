@@ -9,7 +9,7 @@ from urllib.parse import quote
 from redivis_emulator.references import escape, ref_id
 
 if TYPE_CHECKING:
-    from redivis_emulator.library import AccessLevel, Dataset, Owner, Table, Variable, Version, Workflow
+    from redivis_emulator.library import AccessLevel, Dataset, Member, Owner, Table, Variable, Version, Workflow
     from redivis_emulator.sessions import Session
 
 Json = dict[str, Any]
@@ -223,6 +223,24 @@ def workflow(place: WorkflowPlace) -> Json:
         "transformCount": 0,
         "notebookCount": 0,
         "description": place.container.description,
+    }
+
+
+def data_source(workflow: WorkflowPlace, source: Place) -> Json:
+    """Return a data source of a workflow: a dataset or another workflow."""
+    kind = "sourceWorkflow" if isinstance(source, WorkflowPlace) else "sourceDataset"
+    uri = f"{workflow.uri}/dataSources/{source.container.id}"
+    return {"kind": "dataSource", "id": source.container.id, "uri": uri, kind: container_base(source)}
+
+
+def member(organization: Owner, value: Member) -> Json:
+    """Return a member of an organization."""
+    return {
+        "kind": "member",
+        "uri": f"/organizations/{quote(organization.name, safe='')}/members/{quote(value.name, safe='')}",
+        "user": {"kind": "user", "name": value.name, "fullName": value.full_name or value.name},
+        "status": value.status,
+        "labels": list(value.labels),
     }
 
 

@@ -83,6 +83,10 @@ class Router:
                 return metadata.datasets(self._finder, self.call, self._finder.owner(kind, name))
             case "GET", ("workflows",):
                 return metadata.workflows(self._finder, self.call, self._finder.owner(kind, name))
+            case "GET", ("members",) if kind == "organization":
+                return metadata.members(self._finder, self.call, self._finder.owner(kind, name))
+            case "GET", ("members", user) if kind == "organization":
+                return metadata.member(self._finder, self._finder.owner(kind, name), user)
         raise self._no_path()
 
     def _dataset(self, reference: str, rest: Path) -> Json:
@@ -107,6 +111,8 @@ class Router:
                 return metadata.workflow_tables(self._finder, self.call, reference)
             case "GET", ("dataSources",):
                 return metadata.data_sources(self._finder, self.call, reference)
+            case "GET", ("dataSources", source):
+                return metadata.data_source(self._finder, reference, source)
             case "GET", ("notebooks" | "transforms" | "parameters" as kind,):
                 return metadata.nothing(self._finder, self.call, reference, kind)
         raise self._no_path()

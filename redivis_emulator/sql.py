@@ -124,7 +124,7 @@ def _named(expression: exp.Expr, numbers: Iterator[int]) -> exp.Expr:
 
 def _point_at(node: exp.Table, view: str, reference: str) -> None:
     """Make a table node refer to a view; its alias is the name that the query uses."""
-    name = node.alias or reference.rpartition(".")[2].partition(":")[0]
+    name = node.alias or reference.rpartition(".")[2].partition(":")[0] or view
     node.set("this", exp.to_identifier(view))
     node.set("db", None)
     node.set("catalog", None)

@@ -53,6 +53,27 @@ def test_references_in_queries(library: Client, reference: str) -> None:
     assert result(library, f"SELECT id FROM {reference}") == ['{"id":3}']  # noqa: S608 - no stranger's text
 
 
+def test_names_may_be_empty_beside_reference_ids(library: Client) -> None:
+    """Clients and the service write both parts of a reference as `:id` (redivis-api §13)."""
+    table = library.json("/tables/acme.visits.visits")
+    dataset = table["container"]["referenceId"]
+    short = f"acme.:{dataset}.:{table['referenceId']}"
+    for text in (f"`{short}`", f"`acme`.`:{dataset}`.`:{table['referenceId']}`"):
+        assert result(library, f"SELECT id FROM {text} AS t WHERE t.id = 3") == ['{"id":3}']  # noqa: S608
+        assert result(library, f"SELECT MAX(id) FROM {text}") == ['{"f0_":3}']  # noqa: S608
+
+
+def test_bare_names_are_found_where_the_query_says(folder: Path, library: Client) -> None:
+    """In the default dataset; in the default workflow also through its data sources."""
+    write(folder, "acme/flow/out.csv", "b\n1\n")
+    write(folder, "acme/flow/workflow.yml", "data_sources: [acme.visits]")
+    library.emulator.reload()
+    assert result(library, "SELECT id FROM visits", defaultDataset="acme.visits:v1_1") == ['{"id":3}']
+    both = "SELECT id, b FROM visits, out"
+    assert result(library, both, defaultWorkflow="acme.flow") == ['{"id":3,"b":1}']
+    assert library.query("SELECT id FROM nothing", defaultWorkflow="acme.flow")["status"] == "failed"
+
+
 def test_older_versions_and_reference_ids(library: Client) -> None:
     reference = library.json("/tables/acme.visits:v1.0.visits")["qualifiedReference"]
     assert result(library, f"SELECT COUNT(*) FROM `{reference}`") == ['{"f0_":2}']  # noqa: S608

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
 
 import pyarrow as pa
 import pytest
 
+from redivis_emulator import Token
 from tests.emulator.conftest import Client, Json, write
 
 
@@ -148,6 +150,64 @@ def test_workflows(folder: Path, client: Client) -> None:
     assert client.json("/workflows/acme.flow/tables/numbers")["container"]["kind"] == "dataset"
     assert client.json("/workflows/acme.flow/dataSources")["results"][0]["kind"] == "dataSource"
     assert client.json("/workflows/acme.flow/transforms")["results"] == []
+
+
+def test_data_sources_are_datasets_and_workflows(folder: Path, client: Client) -> None:
+    """Each is found by its id, by its reference, and in the list."""
+    write(folder, "acme/base/made.csv", "a\n1\n")
+    write(folder, "acme/base/workflow.yml", "")
+    write(folder, "acme/flow/workflow.yml", "data_sources: [acme.numbers, acme.base]")
+    client.emulator.reload()
+    dataset, workflow = client.json("/workflows/acme.flow/dataSources")["results"]
+    assert dataset["sourceDataset"]["qualifiedReference"].startswith("acme.numbers:")
+    assert workflow["sourceWorkflow"]["qualifiedReference"].startswith("acme.base:")
+    assert "sourceWorkflow" not in dataset
+    for source in (dataset["id"], "acme.numbers", dataset["sourceDataset"]["qualifiedReference"]):
+        assert client.json(f"/workflows/acme.flow/dataSources/{source}") == dataset
+    assert client.json(workflow["uri"]) == workflow
+    assert client.send("HEAD", dataset["uri"]).status_code == 200
+    assert client.get("/workflows/acme.flow/dataSources/acme.nothing").status_code == 404
+    assert client.json("/workflows/acme.flow/tables/made")["container"]["name"] == "base"
+
+
+def test_members(folder: Path, client: Client) -> None:
+    """Those of an organization, filtered by status and labels; a token without the scope is told which one it lacks."""
+    members = "{alice: {full_name: Alice A., labels: [staff, admin]}, bob: {status: left, labels: [staff]}, eve: {}}"
+    write(folder, "acme/owner.yml", f"members: {members}")
+    client.emulator.reload()
+
+    def names(**query: str) -> list[str]:
+        return [each["user"]["name"] for each in client.json("/organizations/acme/members", **query)["results"]]
+
+    assert names() == ["alice", "bob", "eve"]
+    assert (names(statuses="left,pending"), names(status="approved")) == (["bob"], ["alice", "eve"])
+    assert (names(labels="staff"), names(labels="staff,admin")) == (["alice", "bob"], ["alice"])
+    alice = client.json("/organizations/acme/members/ALICE")
+    assert (alice["user"]["fullName"], alice["status"]) == ("Alice A.", "approved")
+    assert client.json(alice["uri"]) == alice
+    assert client.get("/organizations/acme/members/nobody").status_code == 404
+    assert client.get("/users/acme/members").status_code == 404
+
+
+def test_members_need_a_scope(serve: Callable[..., Client]) -> None:
+    client = serve(tokens={"reader": Token(scopes=("data.edit",)), "writer": Token(scopes=("organization.write",))})
+    answers = [client.holding(token).get("/organizations/acme/members") for token in ("writer", "reader", None)]
+    assert [answer.status_code for answer in answers] == [200, 403, 401]
+    assert answers[1].json()["scope"] == "organization.read"
+
+
+@pytest.mark.parametrize("reference", ["acme.numbers:sample.numbers", "acme.numbers.numbers:sample"])
+def test_samples_of_tables(folder: Path, client: Client, reference: str) -> None:
+    """The word stands on the dataset or at the end of the table (redivis-api §13)."""
+    assert client.get(f"/tables/{reference}").status_code == 404
+    write(folder, "acme/numbers/dataset.yml", "sample_ratio: 0.01")
+    write(folder, "acme/flow/workflow.yml", "data_sources: [acme.numbers]")
+    client.emulator.reload()
+    table = client.json(f"/tables/{reference}")
+    assert (table["isSample"], table["numRows"]) == (True, 50)
+    assert client.json(table["uri"])["isSample"] is True
+    assert client.get(f"{table['uri']}/rows").text.count("\n") == 50
+    assert client.get("/workflows/acme.flow/tables/numbers:sample").status_code == 404
 
 
 NOTHING = dict.fromkeys(("min", "max", "mean", "approxMedian", "stdDev", "geoBBox"))
