@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -34,6 +35,7 @@ from tap_redivis.model.tables import Json
 logger = logging.getLogger("tap-redivis")
 
 _FIRST_CONTACT_SECONDS = 20.0  # a wrong address is likelier than an outage
+_OUTAGE_SECONDS = 2.0  # an outage that outlasted the patience of one request is not waited for by each of the others
 _PAGE_SIZE = 1000  # redivis-api §2: some lists refuse more
 _MOST_PAGES = 1000  # of a list
 _MOST_LIST_BYTES = 32 * 1024 * 1024
@@ -64,6 +66,7 @@ class Api:
         self._timeout = timeout
         self._token = token or ""
         self._reached = False  # whether the server answered at all
+        self._is_away = False  # whether a request was given up, and no other has had an answer since
         self._warnings: set[str] = set()
         self._one_at_a_time = threading.Lock()  # a parsed answer may take fifty times the bytes of its text
         self.limit = ConcurrencyLimit(PARALLEL_REQUESTS, max_requests, min(LONGEST_PAUSE, max_retry_seconds))
@@ -120,13 +123,19 @@ class Api:
                 return self._decoded(self._send(request, _JSON_ANSWERS))
             except TransientError as error:
                 failure = error
-            patience = self.max_retry_seconds
-            budget = budget or RetryBudget(patience if self._reached else min(_FIRST_CONTACT_SECONDS, patience))
+            budget = budget or RetryBudget(self.patience)
             delay = budget.delay_after(failure)
             if delay is None:
+                self._is_away = not isinstance(failure, BrokenAnswer)
                 raise self.unavailable(str(request.url), failure)
             logger.warning("%s: %s; next try in %.1f s", unquote(str(request.url)), failure, delay)
             time.sleep(delay)
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a request may go on failing from now on."""
+        seconds = _OUTAGE_SECONDS if self._is_away else math.inf if self._reached else _FIRST_CONTACT_SECONDS
+        return min(seconds, self.max_retry_seconds)
 
     def unavailable(self, path: str, failure: object) -> Unavailable:
         """Make the error for a request whose retry budget is used up."""
@@ -141,6 +150,7 @@ class Api:
             response = self._transport.send(request)
             note(response.status_code, response.headers)
         self._reached = True
+        self._is_away &= response.status_code in RETRYABLE_STATUS
         self._warn_once(response.headers.get("X-Redivis-Warning"))
         if response.status_code in successes:
             return response

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -21,7 +20,7 @@ from tap_redivis.client.answers import (
     variable_of,
 )
 from tap_redivis.client.http import Api
-from tap_redivis.errors import DataError, NotFound, RedivisError
+from tap_redivis.errors import DataError, NotFound
 from tap_redivis.model.references import (
     ContainerRef,
     TableRef,
@@ -45,6 +44,7 @@ class MetadataClient:
     def __init__(self, api: Api) -> None:
         self.api = api
         self._containers: dict[ContainerRef, Container] = {}
+        self._failures: dict[ContainerRef, Exception] = {}
         self._owners: dict[str, list[Json]] = {}
 
     @property
@@ -53,22 +53,20 @@ class MetadataClient:
         return self.api.workers
 
     def load(self, containers: Iterable[ContainerRef], workflows: Iterable[ContainerRef] = ()) -> None:
-        """Ask for the tables of several containers side by side; those that are known cost no request."""
-        list(self.workers.map(partial(self._load_one, frozenset(workflows)), self._unknown(containers)))
+        """Ask for the tables of several containers side by side; those that are known cost no request.
 
-    def try_to_load(self, containers: Iterable[ContainerRef], workflows: Iterable[ContainerRef] = ()) -> None:
-        """Do the same without errors: ``container`` asks again for what could not be loaded, and raises then."""
-        known = frozenset(workflows)
-        for answer in [self.workers.submit(self._load_one, known, each) for each in self._unknown(containers)]:
-            with suppress(RedivisError):
-                answer.result()
-
-    def _unknown(self, containers: Iterable[ContainerRef]) -> list[ContainerRef]:
+        What fails is raised by ``container``, and not asked for again: each table of it would wait for it anew.
+        """
         wanted = {_key(reference): reference for reference in containers}
-        return [reference for key, reference in wanted.items() if key not in self._containers]
+        unknown = [each for key, each in wanted.items() if key not in self._containers.keys() | self._failures]
+        list(self.workers.map(partial(self._load_one, frozenset(workflows)), unknown))
 
     def _load_one(self, workflows: frozenset[ContainerRef], reference: ContainerRef) -> None:
-        container = self._load_workflow(reference) if reference in workflows else self._load(reference)
+        try:
+            container = self._load_workflow(reference) if reference in workflows else self._load(reference)
+        except Exception as failure:  # noqa: BLE001 - of this container, whatever it is; the others go on
+            self._failures[_key(reference)] = failure
+            return
         followed = container.reference
         for known_as in (reference, followed, replace(followed, reference_id=None)):
             self._containers.setdefault(_key(known_as), container)
@@ -76,6 +74,8 @@ class MetadataClient:
     def container(self, reference: ContainerRef) -> Container:
         """Return a dataset or workflow, by its name or its reference id."""
         self.load([reference])
+        if failure := self._failures.get(_key(reference)):
+            raise failure
         return self._containers[_key(reference)]
 
     def find(self, reference: TableRef) -> list[TableInfo]:

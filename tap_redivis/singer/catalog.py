@@ -11,7 +11,13 @@ from singer_sdk.singerlib import Catalog, CatalogEntry
 from tap_redivis.errors import ConfigError
 from tap_redivis.model.json_schema import DICTIONARY, UPLOAD
 from tap_redivis.model.references import TableRef, parse_table, parse_upload
-from tap_redivis.singer.discovery import find_tables, name_of_query, name_of_table, warn_of_unmatched_options
+from tap_redivis.singer.discovery import (
+    Failures,
+    find_tables,
+    name_of_query,
+    name_of_table,
+    warn_of_unmatched_options,
+)
 from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.sdk import SdkStream
 from tap_redivis.singer.sources import QuerySource, Source, TableSource
@@ -25,7 +31,14 @@ def streams_of(catalog: Catalog, tap: Tap, run: RunContext, dictionary: Mapping[
     chosen = [entry for entry in catalog.streams if entry.metadata.resolve_selection()[()]]
     if not chosen:
         logger.warning("the catalog selects no stream: there is nothing to do")
-    streams = [dictionary.get(entry.tap_stream_id) or _stream_of(entry, tap, run) for entry in chosen]
+    streams: list[SdkStream] = []
+    for entry in chosen:
+        try:
+            streams.append(dictionary.get(entry.tap_stream_id) or _stream_of(entry, tap, run))
+        except ConfigError:
+            raise
+        except Exception as failure:  # noqa: BLE001 - of this stream, whatever it is; the others go on
+            run.note_failure(entry.tap_stream_id, failure)
     # Options of tables that are not selected are no mistake.
     names = [entry.table or "" for entry in catalog.streams]
     if all(names):  # catalogs of other programs do not say which table a stream is
@@ -60,9 +73,12 @@ def _reference_of(entry: CatalogEntry, run: RunContext) -> TableRef:
     if entry.table and not entry.table.startswith("query "):
         return parse_table(entry.table, f"{where}, table_name")
     # This asks for all tables of the settings; catalogs of the tap have a table_name instead.
-    for table in find_tables(run.metadata, run.settings):
+    failures: Failures = {}
+    for table in find_tables(run.metadata, run.settings, failures):
         if table.reference and name_of_table(table, run.settings) == entry.tap_stream_id:
             return table.reference
+    if failures:  # it may be one of what could not be found out
+        raise next(iter(failures.values()))
     raise ConfigError(
         "no table and no query of the settings has this stream's name", where=where, hint="Discover again"
     )

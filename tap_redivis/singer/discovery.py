@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
@@ -15,10 +16,10 @@ from singer_sdk import Tap
 from tap_redivis.client.metadata import MetadataClient, describe_variables
 from tap_redivis.client.queries import check_versions, query_columns
 from tap_redivis.client.uploads import find_uploads
-from tap_redivis.errors import ConfigError, DataError, Forbidden, NotFound, Unavailable
+from tap_redivis.errors import ConfigError, Forbidden, NotFound
 from tap_redivis.model.added_columns import ROW_KEY
 from tap_redivis.model.json_schema import name_warnings, replication_keys, schema_of
-from tap_redivis.model.references import STREAM_NAME_LIMIT, escape_name, name_matches, stream_name
+from tap_redivis.model.references import STREAM_NAME_LIMIT, ContainerRef, escape_name, name_matches, stream_name
 from tap_redivis.model.settings import PARALLEL_REQUESTS, QueryOptions, Settings, TableOptions
 from tap_redivis.model.tables import TableInfo, Variable
 from tap_redivis.singer.added_columns import columns_named, properties_to_add
@@ -32,14 +33,36 @@ _MOST_DESCRIPTIONS = 500
 _STREAM_NAME = re.compile(rf"[a-z0-9_]{{1,{STREAM_NAME_LIMIT}}}")
 
 
-def find_tables(metadata: MetadataClient, settings: Settings) -> list[TableInfo]:
-    """Find every table that the settings name, each once."""
-    datasets = [found for reference in settings.datasets for found in metadata.expand(reference)]
+Failures = dict[str, Exception]
+"""What could not be found out, by what the settings name, or by stream."""
+
+
+@contextmanager
+def _noting(failures: Failures, name: str) -> Iterator[None]:
+    """Note that one thing fails: the others go on, but not with a setting that is wrong."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as failure:  # noqa: BLE001 - whatever it is
+        failures.setdefault(name, failure)
+
+
+def find_tables(metadata: MetadataClient, settings: Settings, failures: Failures) -> list[TableInfo]:
+    """Find every table that the settings name, each once; what cannot be found is added to ``failures``."""
+    datasets: list[ContainerRef] = []
+    for pattern in settings.datasets:
+        with _noting(failures, str(pattern)):
+            datasets.extend(metadata.expand(pattern))
     containers = [*datasets, *settings.workflows, *(table.container for table in settings.tables)]
     metadata.load(containers, workflows=settings.workflows)
-    tables = [table for each in (*datasets, *settings.workflows) for table in metadata.container(each).tables]
+    tables: list[TableInfo] = []
+    for each in (*datasets, *settings.workflows):
+        with _noting(failures, str(each)):
+            tables.extend(metadata.container(each).tables)
     for reference in settings.tables:
-        tables.extend(metadata.find(reference))
+        with _noting(failures, str(reference)):
+            tables.extend(metadata.find(reference))
     return list({table.pinned: table for table in tables}.values())
 
 
@@ -80,40 +103,52 @@ class Discovery:
     runs_queries: bool = True  # without their rows, to know their columns
 
     def streams(self) -> list[TableStream]:
-        """Make the streams of all tables, uploads and queries."""
-        run = self.run
-        tables = [*find_tables(run.metadata, run.settings), *self._uploads()]
-        warn_of_unmatched_options(run.settings, [table.name for table in tables])
-        found = zip(tables, list(run.api.workers.map(self._variables, tables)), strict=True)
-        known = [(table, variables) for table, variables in found if variables is not None]
-        tables, listed = [table for table, _ in known], [variables for _, variables in known]
-        if self.with_descriptions:
-            listed = self._described(tables, listed)
-        return [*map(self._table_stream, tables, listed), *self._query_streams()]
+        """Make the streams of all tables, uploads and queries.
 
-    def _uploads(self) -> list[TableInfo]:
-        run = self.run
-        found = [each for wanted in run.settings.uploads for each in find_uploads(run.api, run.metadata, wanted)]
+        Where some fail, the run goes on with the others; where nothing is left, the first error is raised.
+        """
+        run, failures = self.run, Failures()
+        tables = [*find_tables(run.metadata, run.settings, failures), *self._uploads(failures)]
+        if not failures:
+            warn_of_unmatched_options(run.settings, [table.name for table in tables])
+        streams = [*self._table_streams(tables, failures), *self._query_streams(failures)]
+        if failures and not streams:
+            raise next(iter(failures.values()))
+        for name, failure in failures.items():
+            run.note_failure(name, failure)
+        return streams
+
+    def _uploads(self, failures: Failures) -> list[TableInfo]:
+        found: list[TableInfo] = []
+        for wanted in self.run.settings.uploads:
+            with _noting(failures, str(wanted)):
+                found.extend(find_uploads(self.run.api, self.run.metadata, wanted))
         return list({each.pinned: each for each in found}.values())
 
-    def _variables(self, table: TableInfo) -> list[Variable] | None:
-        """List the variables; where the server cannot tell them, the table has failed, and the others go on."""
-        try:
-            return self.run.metadata.variables(table)
-        except (Forbidden, NotFound):  # a token may see that a table is there, and no more
-            if table.unreadable is None:
-                raise
-            return []
-        except (DataError, Unavailable) as error:
-            self.run.note_failure(name_of_table(table, self.run.settings), error)
-            return None
-
-    def _described(self, tables: Sequence[TableInfo], listed: list[list[Variable]]) -> list[list[Variable]]:
-        """Add the variables' descriptions, unless that would use up the rate limit."""
-        if sum(map(len, listed)) > _MOST_DESCRIPTIONS:
+    def _table_streams(self, tables: Sequence[TableInfo], failures: Failures) -> list[TableStream]:
+        run, streams = self.run, []
+        listed = list(run.api.workers.map(partial(self._variables, failures), tables))
+        describes = self.with_descriptions
+        if describes and sum(map(len, filter(None, listed))) > _MOST_DESCRIPTIONS:  # that would use up the rate limit
             logger.warning("descriptions of variables are left out: there are more than %d", _MOST_DESCRIPTIONS)
-            return listed
-        return [describe_variables(self.run.api, *each) for each in zip(tables, listed, strict=True)]
+            describes = False
+        for table, variables in zip(tables, listed, strict=True):
+            with _noting(failures, name_of_table(table, run.settings)):
+                if variables is not None:
+                    known = describe_variables(run.api, table, variables) if describes else variables
+                    streams.append(self._table_stream(table, known))
+        return streams
+
+    def _variables(self, failures: Failures, table: TableInfo) -> list[Variable] | None:
+        """List the variables; None where the server cannot tell them."""
+        with _noting(failures, name_of_table(table, self.run.settings)):
+            try:
+                return self.run.metadata.variables(table)
+            except (Forbidden, NotFound):  # a token may see that a table is there, and no more
+                if table.unreadable is None:
+                    raise
+                return []
+        return None
 
     def _table_stream(self, table: TableInfo, variables: Sequence[Variable]) -> TableStream:
         assert table.reference is not None  # noqa: S101 - only the result of a query has none
@@ -135,7 +170,7 @@ class Discovery:
             logger.warning("%s is not selected: %s", table.pinned, table.unreadable)
         return self._completed(stream, variables, table.pinned)
 
-    def _query_streams(self) -> list[TableStream]:
+    def _query_streams(self, failures: Failures) -> list[TableStream]:
         """Make the streams of the queries; each is run without its rows, to know its columns, but not for a plan."""
         run, queries = self.run, list(self.run.settings.queries)
         if not self.runs_queries:
@@ -144,10 +179,15 @@ class Discovery:
                 TableStream(self.tap, run, name_of_query(query), empty, QuerySource(run, query)) for query in queries
             ]
         few = min(PARALLEL_REQUESTS, run.settings.max_requests)  # Redivis runs five at once (redivis-api §1.7)
-        listed = ThreadPoolExecutor(few).map(partial(_columns_of_query, run), queries)
-        return list(map(self._query_stream, queries, list(listed)))
+        found = ThreadPoolExecutor(few).map(partial(self._query_stream, failures), queries)
+        return list(filter(None, list(found)))
 
-    def _query_stream(self, query: QueryOptions, variables: Sequence[Variable]) -> TableStream:
+    def _query_stream(self, failures: Failures, query: QueryOptions) -> TableStream | None:
+        with _noting(failures, name_of_query(query)):
+            return self._stream_of_query(query, _columns_of_query(self.run, query))
+        return None
+
+    def _stream_of_query(self, query: QueryOptions, variables: Sequence[Variable]) -> TableStream:
         schema, source = schema_of(variables, None), QuerySource(self.run, query)
         stream = TableStream(self.tap, self.run, name_of_query(query), schema, source)
         names, where = [variable.name for variable in variables], f"queries, {query.name}"

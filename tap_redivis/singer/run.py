@@ -39,11 +39,11 @@ class RunContext:
         """Ask for the containers of all selected streams together, once; each stream finds out what is not there."""
         if not self._has_asked:
             self._has_asked = True
-            self.metadata.try_to_load(self.wanted(), self.settings.workflows)
+            self.metadata.load(self.wanted(), self.settings.workflows)
 
     def note_failure(self, stream: str, failure: Exception) -> RedivisError:
         """Note that a stream failed, whatever it was; the others go on, and the run fails at its end."""
         logger.debug("%s failed", stream, exc_info=failure)
         error = self.failures[stream] = error_of(failure)
-        logger.error("%s: %s", stream, error)
+        logger.error("%s", error if error.where == stream else f"{stream}: {error}")
         return error

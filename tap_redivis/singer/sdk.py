@@ -61,9 +61,14 @@ class SdkStream(Stream):
         super().__init__(tap, schema=dict(schema), name=name)
         self.source_name = source_name  # what the catalog calls the source of the rows
         self.ordered_columns: list[str] = []  # names of those that may be replication keys
+        self._has_schema = True
 
     def load(self, counter: metrics.Counter) -> None:
         """Write all messages of the stream between SCHEMA and the next stream; ``counter`` is for the SDK's metrics."""
+        raise NotImplementedError
+
+    def fail(self, failure: Exception) -> None:
+        """Note that the stream is not loaded; the others go on."""
         raise NotImplementedError
 
     # --- what subclasses may say -------------------------------------------------------------------------------------
@@ -129,7 +134,11 @@ class SdkStream(Stream):
     ) -> Generator[dict[str, Any], Any, Any]:
         """Load the stream: ``sync`` and ``sync_all`` are final, and this is where they ask for rows."""
         with self.get_record_counter() as counter, self.get_sync_timer():
-            self.load(counter)
+            try:
+                if self._has_schema:
+                    self.load(counter)
+            except Exception as failure:  # noqa: BLE001 - of this stream, whatever it is; the others go on
+                self.fail(failure)
         # Has an effect only where the stream is synced by itself, as the SDK's tests do.
         self._tap.state_writer.write_state(self.tap_state)
         yield from ()  # the SDK wants a generator
@@ -168,6 +177,14 @@ class SdkStream(Stream):
         entry.table = self.source_name
         entry.row_count = self.row_count
         return entry
+
+    def _write_schema_message(self) -> None:
+        """Write SCHEMA; where that fails, the stream does, and not the run."""
+        try:
+            super()._write_schema_message()
+        except Exception as failure:  # noqa: BLE001 - as above
+            self._has_schema = False
+            self.fail(failure)
 
     def _generate_schema_messages(self) -> Generator[SchemaMessage, None, None]:
         """Change the schema between stream maps and messages; the SDK has no hook there."""

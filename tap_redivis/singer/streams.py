@@ -130,14 +130,14 @@ class TableStream(SdkStream):
     # --- what is written ---------------------------------------------------------------------------------------------
 
     def load(self, counter: metrics.Counter) -> None:
-        """Load the table; an error fails this stream and not the run."""
-        run = self.run
-        try:
-            run.results.append(load_table(run, self, self.source, counter))
-        except Exception as failure:  # noqa: BLE001 - of this table, whatever it is; the others go on
-            run.note_failure(self.name, failure)
-            version = self.source.table.version_tag if self.source.table else None
-            run.results.append(Result(self.name, version=version or "", outcome="failed"))
+        """Load the table."""
+        self.run.results.append(load_table(self.run, self, self.source, counter))
+
+    def fail(self, failure: Exception) -> None:
+        """Note that the table is not loaded."""
+        self.run.note_failure(self.name, failure)
+        version = self.source.table.version_tag if self.source.table else None
+        self.run.results.append(Result(self.name, version=version or "", outcome="failed"))
 
     def record_lines(self, version: int | None) -> RecordLines:
         """Make what writes rows as RECORD lines: around the rows as they are, or through the stream maps."""

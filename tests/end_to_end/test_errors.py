@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pytest
 
@@ -15,7 +16,7 @@ from redivis_emulator import Emulator, Fault
 from redivis_emulator.access import Token
 from tests.end_to_end.conftest import UNLIMITED, VISITS
 from tests.support.pipes import Json, Output, Program, run
-from tests.support.served import Site, write_note, write_table
+from tests.support.served import Site, assert_same_rows, records_of, write_note, write_table
 
 _LIMITED = "metadata-scope-token"
 _UNKNOWN = "someone-elses-token"
@@ -259,13 +260,80 @@ def _program(emulator: Emulator, folder: Path, mistake: Mistake) -> Program:
     return program
 
 
+def _errors(done: Output) -> list[str]:
+    return [line for line in done.stderr.splitlines() if "| ERROR" in line]
+
+
 def _only_error(done: Output) -> str:
     """Return the one ERROR line, of a run that failed without a traceback."""
     assert done.exit_code == 1
     assert "Traceback" not in done.stderr
-    [error] = [line for line in done.stderr.splitlines() if "| ERROR" in line]
+    [error] = _errors(done)
     assert "please report it" not in error
     return error
+
+
+_FEW = VISITS.slice(0, 10)
+_BAD = "re:^/datasets/demo.bad[^/]*$"
+_TABLES = "re:^/datasets/demo.bad.*/tables$"
+_BROKEN: dict[str, Fault] = {
+    "no such dataset": Fault(kind="status", path=_BAD, status=404),
+    "an error for ever": Fault(kind="status", path=_BAD, status=500),
+    "no answer": Fault(kind="close", path=_BAD),
+    "a page": Fault(kind="status", path=_BAD, status=200, body="html"),
+    "a list": Fault(kind="status", path=_BAD, status=200, body="text", message="[]"),
+    "no version": Fault(kind="json", path=_BAD, set={"version": 1}),
+    "no tables": Fault(kind="status", path=_TABLES, status=404),
+    "tables: an error for ever": Fault(kind="status", path=_TABLES, status=503),
+    "tables: a page": Fault(kind="status", path=_TABLES, status=200, body="html"),
+    "tables without a name": Fault(kind="json", path=_TABLES, set={"results": [{"name": None}]}),
+    "tables that are none": Fault(kind="json", path=_TABLES, set={"results": 7}),
+    "tables for ever": Fault(kind="json", path=_TABLES, set={"nextPageToken": "again"}),
+}
+
+
+@pytest.mark.parametrize("by_catalog", [False, True])
+@pytest.mark.parametrize("broken", _BROKEN)
+def test_a_dataset_that_is_broken_does_not_stop_the_others(site: Site, broken: str, *, by_catalog: bool) -> None:
+    """It is one line; the other is loaded, STATE is the last message, and the broken one is not waited for twice."""
+    for name in "bad", "good":
+        write_table(site.folder, f"demo/{name}/v1.0/a", _FEW)
+        write_table(site.folder, f"demo/{name}/v1.0/b", _FEW)
+    site.emulator.reload()
+    settings: Json = {"datasets": ["demo.bad", "demo.good"], "max_retry_seconds": 0.5}
+    catalog = {"streams": list(site.discover(**settings).values())} if by_catalog else None
+    site.emulator.faults.add(msgspec.structs.replace(_BROKEN[broken], nth="every"))
+    site.emulator.forget_requests()
+
+    done = run(site.tap(catalog=catalog, **settings))
+
+    errors = [line.partition("| tap-redivis                    | ")[2] for line in _errors(done)]
+    failed = ["bad__a", "bad__b"] if by_catalog else ["demo.bad"]
+    assert done.exit_code == 1
+    assert [line.split(": ")[0] for line in errors[:-1]] == failed
+    assert errors[-1] == f"{len(failed)} of {2 + len(failed)} streams failed: {', '.join(failed)}"
+    assert not [words for words in ("Traceback", "unexpected", "please report it") if words in done.stderr]
+    for table in "ab":
+        assert_same_rows(done.records(f"good__{table}"), records_of(_FEW))
+    assert done.messages[-1]["type"] == "STATE"
+
+
+def test_where_nothing_at_all_is_found_the_first_error_is_the_only_one(site: Site) -> None:
+    """As with a wrong token: a line for each dataset would say the same."""
+    site.emulator.faults.add(Fault(kind="status", path="/datasets/*", status=401, nth="every"))
+
+    assert "HTTP 401" in _only_error(run(site.tap(datasets=["demo.visits", "demo.other", "demo.third"])))
+
+
+def test_a_query_that_fails_does_not_stop_the_others(site: Site) -> None:
+    queries = [{"name": "wrong", "sql": "SELECT nothing FROM x"}, {"name": "right", "sql": "SELECT 1 AS one"}]
+
+    done = run(site.tap(queries=queries, datasets=["demo.visits"]))
+
+    assert done.exit_code == 1
+    assert len(_errors(done)) == 2
+    assert done.records("right") == [{"one": 1}]
+    assert len(done.records("visits__visits")) == VISITS.num_rows
 
 
 def test_a_table_whose_variables_cannot_be_read_does_not_stop_the_others(site: Site) -> None:

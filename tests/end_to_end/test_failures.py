@@ -43,6 +43,8 @@ _PLACES = {
     "where rows are written": ("tap_redivis.singer.outputs", "module.RecordWriting", "write"),
     "when it is tried": ("tap_redivis.singer.streams", "module.TableStream", "probe"),
     "at its end": ("tap_redivis.singer.loader", "module.TableLoad", "_complete"),
+    "when its stream is made": ("tap_redivis.singer.discovery", "module.Discovery", "_table_stream"),
+    "when SCHEMA is made": ("tap_redivis.singer.streams", "module.TableStream", "message_schema"),
 }
 
 
@@ -65,6 +67,14 @@ def _failing(program: Program, place: str, error: str) -> Program:
     module, owner, name = _PLACES[place]
     script = _FAILING.format(module=module, place=owner, name=name, error=error)
     return replace(program, argv=(sys.executable, "-c", script, *program.argv[1:]))
+
+
+def test_a_mistake_of_ours_in_schema_messages_alone_is_one_too(site: Site) -> None:
+    done = run(_failing(site.tap("--test=schema"), "when SCHEMA is made", "ZeroDivisionError()"))
+
+    assert done.exit_code == 1
+    assert streams_of(done) == {"visits__visits1", "visits__visits3"}
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("place", [place for place in _PLACES if place != "when it is tried"])

@@ -183,8 +183,8 @@ def _visible(metadata: MetadataClient, settings: Settings) -> tuple[dict[str, Co
         with _leaving_out(str(pattern)):
             datasets.extend(metadata.expand(pattern))
     wanted: list[ContainerRef | TableRef] = [*datasets, *settings.workflows, *settings.tables]
-    # All side by side; what is refused is asked for again, and logged, in the loop.
-    metadata.try_to_load(map(_container_of, wanted), settings.workflows)
+    # All side by side; what is refused is logged in the loop.
+    metadata.load(map(_container_of, wanted), settings.workflows)
     containers: dict[str, Container] = {}
     tables: dict[str, TableInfo] = {}
     for reference in wanted:

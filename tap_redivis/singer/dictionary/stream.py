@@ -68,18 +68,18 @@ class DictionaryStream(SdkStream):
             )
 
     def load(self, counter: metrics.Counter) -> None:
-        """Write the rows; an error fails this stream and not the run."""
+        """Write the rows."""
         started = time.monotonic()
-        try:
-            outcome = self._load()
-        except Exception as failure:  # noqa: BLE001 - of this stream, whatever it is; the others go on
-            self.run.note_failure(self.name, failure)
-            self.run.results.append(Result(self.name, mode=DICTIONARY, outcome="failed"))
-            self._write_state()
-            return
+        outcome = self._load()
         counter.increment(self._count)
         seconds = time.monotonic() - started
         self.run.results.append(Result(self.name, mode=DICTIONARY, outcome=outcome, rows=self._count, seconds=seconds))
+
+    def fail(self, failure: Exception) -> None:
+        """Note that the rows are not written, or not all."""
+        self.run.note_failure(self.name, failure)
+        self.run.results.append(Result(self.name, mode=DICTIONARY, outcome="failed"))
+        self._write_state()
 
     def probe(self) -> None:
         """Check that there is something to describe."""

@@ -198,6 +198,26 @@ def test_retries_end_with_the_budget(make_api: MakeApi, emulator: Emulator) -> N
     assert len(emulator.requests) == 1
 
 
+def test_an_outage_is_waited_for_once(make_api: MakeApi, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by each request anew, until the server answers one: there may be thousands."""
+    monkeypatch.setattr("tap_redivis.client.http._OUTAGE_SECONDS", 0)
+    monkeypatch.setattr("backoff.full_jitter", lambda _value: 0.05)
+    api = make_api(max_retry_seconds=1)
+    api.get(_DATASET)
+    emulator.faults.add(Fault(kind="status", status=503, nth="every"))
+    _error(api)
+    emulator.forget_requests()
+    for path in (_DATASET, "/datasets/demo.other"):
+        _error(api, path)
+    assert len(emulator.requests) == 2
+
+    emulator.faults.clear()
+    assert isinstance(_error(api, "/datasets/demo.other"), NotFound)  # an answer too
+    emulator.faults.add(Fault(kind="status", status=503, times=2))
+
+    assert api.get(_DATASET)["name"] == "visits"
+
+
 def test_an_address_where_nobody_answers_is_named() -> None:
     """With what to check, and without the addresses of Python objects."""
     with socket.socket() as bound:  # nobody listens there, and nobody else can
