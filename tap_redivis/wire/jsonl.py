@@ -36,7 +36,8 @@ class JsonlDecoder:
                     self._check_size(tail, offset, turn)
                     continue
                 whole = b"".join((tail, memoryview(piece)[:end]))
-                tail = bytearray(memoryview(piece)[end:])
+                size, tail = len(tail), bytearray(memoryview(piece)[end:])
+                turn.trim(1, size)  # what its parts took
                 for rows in self._decode(whole, offset):
                     offset += rows.count
                     turn.trim(rows.count, rows.size)
@@ -96,7 +97,8 @@ class JsonlDecoder:
 
     def _keys_of_first_row(self, lines: bytes) -> list[str]:
         # The server may write names in another case than the variable list does (redivis-api §8.1.13).
-        first = _parsed(lines.lstrip().split(b"\n", 1)[0])
+        line = lines.lstrip().split(b"\n", 1)[0]
+        first = _unparsed_values(line) or _parsed(line)  # the values may be large, and only the keys are wanted
         if not isinstance(first, dict):
             return []
         folded = {key.lower(): key for key in first.keys() - set(self._expected)}
@@ -107,16 +109,18 @@ class JsonlDecoder:
 
 def _parsed(line: bytes) -> Any:  # noqa: ANN401 - any JSON value
     """Decode exactly: numbers keep their digits, NaN and lone surrogates pass; None for what is no JSON."""
-    if len(line) > LARGE_ROW_BYTES:  # what is nested in it could take fifty times its bytes
-        try:
-            row = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
-        except msgspec.ValidationError:
-            return None
-        except msgspec.DecodeError:  # NaN, or no JSON
-            row = {}
-        if any(memoryview(value)[0] in b"{[" for value in row.values()):
-            return None
+    # What is nested in a large row could take fifty times its bytes.
+    if len(line) > LARGE_ROW_BYTES and any(memoryview(value)[0] in b"{[" for value in _unparsed_values(line).values()):
+        return None
     try:
         return json.loads(line.decode("utf-8", "surrogatepass"), parse_float=Number)
     except (ValueError, RecursionError):
         return None
+
+
+def _unparsed_values(line: bytes) -> dict[str, msgspec.Raw]:
+    """Decode the keys of a JSON object; gives none for what else there is, or for NaN."""
+    try:
+        return msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}
