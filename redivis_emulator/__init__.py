@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from redivis_emulator.errors import EmulatorError, FolderError, StartError
     from redivis_emulator.faults import Fault
     from redivis_emulator.log import Request
+    from redivis_emulator.readings import Readings
     from redivis_emulator.service import Settings
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Fault",
     "FolderError",
     "RateLimit",
+    "Readings",
     "Request",
     "Settings",
     "StartError",
@@ -32,6 +34,7 @@ _MODULES = {
     "Fault": "faults",
     "FolderError": "errors",
     "RateLimit": "access",
+    "Readings": "readings",
     "Request": "log",
     "Settings": "service",
     "StartError": "errors",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
@@ -121,8 +121,14 @@ class RateLimiter:
         self._limit = limit
         self._windows: dict[str, _Window] = {}
 
-    def count(self, caller: str) -> tuple[dict[str, str], float | None]:
+    def count(
+        self, caller: str, form: Literal["epoch", "delta", "absent"] = "epoch"
+    ) -> tuple[dict[str, str], float | None]:
         """Count a request.
+
+        Args:
+            caller: Whose request it is.
+            form: What the headers say of the end of the window: its moment or the seconds until then; or no headers.
 
         Returns:
             The headers of redivis-api §1.6, and the seconds to wait if the request exceeds the limit, else None.
@@ -132,9 +138,10 @@ class RateLimiter:
         if window is None or window.ends_at <= now:
             window = self._windows[caller] = _Window(now + self._limit.seconds)
         window.used += 1
+        reset = window.ends_at - (now if form == "delta" else 0)
         headers = {
             "X-Ratelimit-Limit": str(self._limit.requests),
             "X-Ratelimit-Remaining": str(max(0, self._limit.requests - window.used)),
-            "X-Ratelimit-Reset": str(int(window.ends_at) + 1),
+            "X-Ratelimit-Reset": str(int(reset) + 1),
         }
-        return headers, window.ends_at - now if window.used > self._limit.requests else None
+        return {} if form == "absent" else headers, window.ends_at - now if window.used > self._limit.requests else None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
+import uuid
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
@@ -11,14 +13,16 @@ from urllib.parse import quote, unquote
 
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from redivis_emulator import control, files, storage
 from redivis_emulator.call import Call
 from redivis_emulator.effects import changed, relabel, replacement, tweaked
 from redivis_emulator.errors import ApiError
 from redivis_emulator.fault_injection import CONNECTION, Broken, BrokenSend, leave_unanswered
+from redivis_emulator.faults import retry_after_text
 from redivis_emulator.log import Request
+from redivis_emulator.readings import as_read
 from redivis_emulator.routes import Router
 
 if TYPE_CHECKING:
@@ -31,9 +35,11 @@ if TYPE_CHECKING:
     from redivis_emulator.fault_injection import Connection
     from redivis_emulator.faults import Fault, Faults
     from redivis_emulator.log import RequestLog
+    from redivis_emulator.readings import Readings
     from redivis_emulator.service import Service
 
 API_PREFIX = "/api/v1"
+TOO_MANY_REQUESTS = 429
 # The real service sends these with every answer (redivis-api §1.6).
 _HEADERS = {"Access-Control-Allow-Origin": "*", "X-Robots-Tag": "noindex", "Server": "redivis-emulator"}
 
@@ -82,6 +88,8 @@ class App:
             method=request.method,
             segments=_segments(request.scope["raw_path"].decode("ascii")),
             query=dict(request.query_params),
+            repeated={name: request.query_params.getlist(name) for name in request.query_params},
+            readings=self.service.readings,
             headers=dict(request.headers),
             body=body,
         )
@@ -101,9 +109,10 @@ class App:
         headers = dict(_HEADERS, Date=formatdate(usegmt=True))
         try:
             headers |= self._count(call)
+            _check_anonymous(call)
             response = replacement(self.service, call, faults) or await self._handle(tweaked(call, faults), faults)
         except ApiError as error:
-            response = _failure(error, call.method)
+            response = failure(error, call.method, call.readings)
         response.headers.update(headers)
         relabel(response, faults)
         return response
@@ -113,16 +122,21 @@ class App:
             return files.signed_download(self.service, call)
         caller = self._caller(call.headers.get("authorization"))
         answer = await Router(self.service, replace(call, caller=caller)).answer()
-        return answer if isinstance(answer, Response) else _success(changed(answer, faults), call.segments)
+        return (
+            answer if isinstance(answer, Response) else _success(changed(as_read(answer, call.readings), faults), call)
+        )
 
     def _count(self, call: Call) -> dict[str, str]:
         if call.segments[0] == storage.PREFIX:
             return {}
-        headers, wait = self.limiter.count(call.headers.get("authorization", ""))
+        headers, wait = self.limiter.count(call.headers.get("authorization", ""), call.readings.limit_headers)
         if wait is None:
             return headers
         msg = "Too many requests: wait until the rate limit is reset."
-        raise ApiError(429, "rate_limit_exceeded", msg, headers={**headers, "Retry-After": str(int(wait) + 1)})
+        text = retry_after_text(int(wait) + 1, call.readings.retry_after, time.time())
+        if text is not None:
+            headers = {**headers, "Retry-After": text}
+        raise ApiError(429, "rate_limit_exceeded", msg, headers=headers)
 
     def _caller(self, authorization: str | None) -> Token | None:
         """Return the token of a request, None without an Authorization header (redivis-api §1.3)."""
@@ -150,20 +164,44 @@ def _note(call: Call) -> Request:
     return Request(call.method, call.path, call.query, call.headers, None, call.body.decode("utf-8", "replace"))
 
 
-def _success(answer: dict[str, Any], segments: tuple[str, ...]) -> Response:
-    response = JSONResponse(answer)
+def _check_anonymous(call: Call) -> None:
+    """Refuse a call without a token where the readings say that even public data need one (redivis-api §13)."""
+    lists = {"datasets", "organizations", "users", "workflows"}
+    closed = {"datasets": (), "tables": lists, "none": {call.segments[0]}}[call.readings.anonymous]
+    if "authorization" not in call.headers and call.segments[0] in closed and not call.is_of_openapi:
+        raise ApiError(401, "invalid_token", "This needs a valid access token.")
+
+
+def _success(answer: dict[str, Any], call: Call) -> Response:
+    is_new = call.method == "POST" and call.segments[-1] == "readSessions"
+    response = JSONResponse(answer, call.readings.session_status if is_new else 200)
     response.headers["Content-Type"] = "application/json; charset=utf-8"
-    digest = hashlib.md5(response.body, usedforsecurity=False).hexdigest()
-    response.headers["Etag"] = f'W/"{digest}"'
-    if segments[0] == "datasets":
+    if call.readings.etags != "absent":
+        digest = hashlib.md5(response.body, usedforsecurity=False).hexdigest()
+        etag = response.headers["Etag"] = f'W/"{digest}"'
+        if call.readings.etags == "conditional" and call.headers.get("if-none-match") == etag:
+            return Response(status_code=304, headers={"Etag": etag})
+    if call.segments[0] == "datasets":
         # redivis-api §1.6: the real service sends this invalid date.
         response.headers["Last-Modified"] = "Invalid Date"
     return response
 
 
-def _failure(error: ApiError, method: str) -> Response:
+def failure(error: ApiError, method: str, readings: Readings) -> Response:
+    """Return an error answer as the readings have it."""
+    status = readings.no_access if error.is_no_access else error.status
+    form: str = readings.limit_answer if error.status == TOO_MANY_REQUESTS else readings.errors
+    if form == "html":
+        return HTMLResponse(f"<html><body><h1>{error}</h1></body></html>", status, headers=error.headers)
+    if form == "empty":
+        return Response(status_code=status, headers=error.headers)
+    body = {**error.body, "status": status}
+    if form == "nested":
+        body = {"error": {"message": str(error), "status": status}}
+    if form == "traced":
+        body["traceId"] = uuid.uuid4().hex
     headers = {**error.headers, "Content-Type": "application/json; charset=utf-8"}
     if method == "HEAD":
         # An answer to HEAD has no body (redivis-api §1.6).
-        headers["X-REDIVIS-ERROR-PAYLOAD"] = quote(json.dumps(error.body))
-    return JSONResponse(error.body, error.status, headers=headers)
+        headers["X-REDIVIS-ERROR-PAYLOAD"] = quote(json.dumps(body))
+    return JSONResponse(body, status, headers=headers)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from redivis_emulator.errors import invalid
+from redivis_emulator.readings import DEFAULTS, Readings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from redivis_emulator.access import Token
     from redivis_emulator.variable_types import VariableType
@@ -52,6 +53,8 @@ class Call:
         body: Request body.
         caller: The token of the request; None without one.
         tweaks: Changes by active faults.
+        readings: How the open questions of redivis-api are read.
+        repeated: All values of each query parameter.
     """
 
     method: str
@@ -61,11 +64,18 @@ class Call:
     body: bytes
     caller: Token | None = None
     tweaks: Tweaks = Tweaks()
+    readings: Readings = DEFAULTS
+    repeated: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def path(self) -> str:
         """The path after `/api/v1`, decoded."""
         return "/" + "/".join(self.segments)
+
+    @property
+    def is_of_openapi(self) -> bool:
+        """Whether the description of the API is asked for."""
+        return self.segments == ("openapi.json",)
 
     def json(self) -> dict[str, Any]:
         """Return the body as a JSON object; without a body, an empty object.

@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _folder(options.folder) as folder:
             faults = _faults(options.faults)
             emulator = Emulator(folder, port=options.port, token=options.token)
+            emulator.read_as(*options.reading)
             emulator.faults.add(*faults)
             return _run(emulator, command) if options.runs else _serve(emulator, folder)
     except EmulatorError as error:
@@ -60,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser(
         "run",
         help="run a command with REDIVIS_API_ENDPOINT and REDIVIS_API_TOKEN set; its exit code is ours",
-        usage="redivis-emulator run [-h] [--token TOKEN] [--faults FILE] [FOLDER] -- COMMAND ...",
+        usage="redivis-emulator run [-h] [--token TOKEN] [--faults FILE] [--reading N=V] [FOLDER] -- COMMAND ...",
     )
     run.set_defaults(runs=True, port=0)
     for command in (serve, run):
@@ -68,6 +69,13 @@ def _parser() -> argparse.ArgumentParser:
             "folder", type=Path, nargs="?", help="OWNER/DATASET/[VERSION/]TABLE.{csv,jsonl,parquet}; default: demo data"
         )
         command.add_argument("--faults", type=Path, metavar="FILE", help="YAML list of faults")
+        command.add_argument(
+            "--reading",
+            action="append",
+            default=[],
+            metavar="NAME=VALUE",
+            help="how an open question is read; may come again",
+        )
         command.add_argument("--token", default=DEFAULT_TOKEN, help="bearer token (default: %(default)s)")
     return parser
 

@@ -4,6 +4,7 @@
 |---|---|---|
 | `requests` | GET, DELETE | list the requests so far; clear the list |
 | `faults` | GET, POST, DELETE | list the faults; add one or a list; remove all |
+| `readings` | GET, POST `{"csv_header": "none"}`, DELETE | list the readings; change some; all as by default |
 | `clock` | POST `{"seconds": 3600}` | advance the clock |
 | `reload` | POST | read the folder again |
 | `release` | POST `{"dataset": "o.d", "version": "v1.1"}` | make a version the current one |
@@ -21,6 +22,7 @@ from starlette.responses import JSONResponse
 
 from redivis_emulator.errors import EmulatorError
 from redivis_emulator.faults import Fault, Faults
+from redivis_emulator.readings import Readings
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -43,6 +45,7 @@ class Controls(Protocol):
     """The operations on a running emulator; `Emulator` implements them."""
 
     faults: Faults
+    readings: Readings
 
     @property
     def requests(self) -> list[Request]:
@@ -50,6 +53,9 @@ class Controls(Protocol):
 
     def forget_requests(self) -> None:
         """Empty the list of requests."""
+
+    def read_as(self, *texts: str) -> None:
+        """Change readings."""
 
     def pass_time(self, seconds: float) -> None:
         """Advance the clock."""
@@ -84,6 +90,19 @@ def _act(controls: Controls, method: str, name: str, content: Any) -> Any:  # no
             controls.faults.add(*msgspec.convert(content if isinstance(content, list) else [content], list[Fault]))
         case "DELETE", "faults":
             controls.faults.clear()
+        case "GET", "readings":
+            return msgspec.to_builtins(controls.readings)
+        case "POST", "readings":
+            controls.read_as(*(f"{name}={value}" for name, value in msgspec.convert(content, dict[str, Any]).items()))
+        case "DELETE", "readings":
+            controls.readings = Readings()
+        case _:
+            return _change(controls, method, name, content)
+    return {}
+
+
+def _change(controls: Controls, method: str, name: str, content: Any) -> Any:  # noqa: ANN401 - JSON
+    match method, name:
         case "POST", "clock":
             controls.pass_time(msgspec.convert(content, _Clock).seconds)
         case "POST", "reload":

@@ -15,6 +15,7 @@ from redivis_emulator.faults import Faults
 from redivis_emulator.folder import read_library
 from redivis_emulator.log import RequestLog
 from redivis_emulator.notes import EmulatorNote, read_yaml
+from redivis_emulator.readings import changed
 from redivis_emulator.server import Server
 from redivis_emulator.service import Service, Settings
 from redivis_emulator.sessions import Sessions
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from redivis_emulator.log import Request
+    from redivis_emulator.readings import Readings
 
 DEFAULT_TOKEN = "emulator-token"  # noqa: S105 - for an API that runs on this machine only
 _RENDER_THREADS = 4
@@ -42,7 +44,8 @@ class Emulator:
         port: Port to listen on; 0: a free port.
         token: A bearer token with all rights; None: only `tokens` and the tokens of `emulator.yml` are valid.
         tokens: More tokens.
-        settings: Behaviour that redivis-api leaves open; None: as in `emulator.yml`.
+        settings: Limits and sizes; None: as in `emulator.yml`.
+        readings: How the open questions of redivis-api are read; None: as in `emulator.yml`.
         rate_limit: Rate limit for each token; None: as in `emulator.yml`, else 1000 requests in 60 seconds.
 
     Attributes:
@@ -65,6 +68,7 @@ class Emulator:
         token: str | None = DEFAULT_TOKEN,
         tokens: Mapping[str, Token] | None = None,
         settings: Settings | None = None,
+        readings: Readings | None = None,
         rate_limit: RateLimit | None = None,
     ) -> None:
         self.token = token
@@ -76,7 +80,7 @@ class Emulator:
             known = {**({} if token is None else {token: Token()}), **note.tokens, **(tokens or {})}
             self._clock = Clock()
             self.log = RequestLog()
-            self._service = self._make_service(settings or note.settings)
+            self._service = self._make_service(settings or note.settings, readings or note.readings)
             limiter = RateLimiter(self._clock, rate_limit or note.rate_limit)
             self.faults = Faults()
             app = App(self._service, known, limiter, self.log, self.faults, self)
@@ -89,16 +93,17 @@ class Emulator:
             raise
         self.endpoint = f"http://{host}:{self._servers[0].port}{API_PREFIX}"
 
-    def _make_service(self, settings: Settings) -> Service:
+    def _make_service(self, settings: Settings, readings: Readings) -> Service:
         shelf = Shelf(Path(self._scratch.name))
         return Service(
             library=read_library(self._folder, shelf),
             settings=settings,
             clock=self._clock,
-            sessions=Sessions(self._clock, settings.session_seconds, settings.gone_status),
+            sessions=Sessions(self._clock, settings.session_seconds),
             cache=Cache(settings.cache_bytes),
             shelf=shelf,
             executor=self._executor,
+            readings=readings,
         )
 
     def release(self, dataset: str, version: str) -> None:
@@ -137,6 +142,23 @@ class Emulator:
     def forget_requests(self) -> None:
         """Empty the list of requests."""
         self.log.forget()
+
+    @property
+    def readings(self) -> Readings:
+        """How the open questions of redivis-api are read; can be set."""
+        return self._service.readings
+
+    @readings.setter
+    def readings(self, readings: Readings) -> None:
+        self._service.readings = readings
+
+    def read_as(self, *texts: str) -> None:
+        """Change readings, each written as `name=value`.
+
+        Raises:
+            EmulatorError: There is no such reading, or it has no such value.
+        """
+        self.readings = changed(self.readings, texts)
 
     def pass_time(self, seconds: float) -> None:
         """Advance the emulator's clock: sessions expire, the rate limit is reset."""

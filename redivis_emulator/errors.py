@@ -57,6 +57,11 @@ class ApiError(Exception):
         self.body = {"status": status, "error": error, "error_description": description, **(extra or {})}
         self.headers = dict(headers or {})
 
+    @property
+    def is_no_access(self) -> bool:
+        """Whether the caller sees the resource, and may not do this with it."""
+        return bool(self.body["error"] == "forbidden")
+
 
 def not_found(what: str) -> ApiError:
     """Return the answer for a resource that does not exist, or is invisible to the caller (redivis-api §1.8)."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct, field
 
+from redivis_emulator.readings import RetryAfterForm
 from redivis_emulator.variable_types import VariableType
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     message: str = "This is a fault of the emulator."
     headers: dict[str, str] = {}
     retry_after: float | None = None
-    retry_after_form: Literal["seconds", "epoch", "epoch_ms", "http_date"] = "seconds"
+    retry_after_form: RetryAfterForm = "seconds"
     at_byte: int | None = None
     at_row: int | None = None
     seconds: float | None = None
@@ -190,15 +191,19 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Return the headers to add; `Retry-After` is computed from the current time."""
         if self.retry_after is None:
             return self.headers
-        return {**self.headers, "Retry-After": self._retry_after_text(self.retry_after, time.time())}
+        text = retry_after_text(self.retry_after, self.retry_after_form, time.time())
+        return self.headers if text is None else {**self.headers, "Retry-After": text}
 
-    def _retry_after_text(self, seconds: float, now: float) -> str:
-        return {
-            "seconds": f"{seconds:g}",
-            "epoch": str(round(now + seconds)),
-            "epoch_ms": str(round((now + seconds) * 1000)),
-            "http_date": formatdate(now + seconds, usegmt=True),
-        }[self.retry_after_form]
+
+def retry_after_text(seconds: float, form: RetryAfterForm, now: float) -> str | None:
+    """Return the header `Retry-After`; None where there is none."""
+    return {
+        "seconds": f"{seconds:g}",
+        "epoch": str(round(now + seconds)),
+        "epoch_ms": str(round((now + seconds) * 1000)),
+        "http_date": formatdate(now + seconds, usegmt=True),
+        "absent": None,
+    }[form]
 
 
 class Faults:

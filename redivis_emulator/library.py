@@ -102,7 +102,7 @@ class Table:
     """A table of one version of a dataset, or of a workflow.
 
     A released table has one item in `parts`; a table of a draft has one for each upload. `render.Style` uses
-    `jsonl_nulls`, `arrow_strings` and `arrow_compression`.
+    `jsonl_nulls`, `arrow_strings` and `arrow_compression`; None: as the readings say.
     """
 
     id: str
@@ -119,8 +119,8 @@ class Table:
     num_bytes: int = 0
     created_at: int = 0
     updated_at: int = 0
-    jsonl_nulls: Literal["explicit", "absent"] = "explicit"
-    arrow_strings: ArrowStrings = "utf8"
+    jsonl_nulls: Literal["explicit", "absent"] | None = None
+    arrow_strings: ArrowStrings | None = None
     arrow_compression: ArrowCompression | None = None
 
     def sample(self, ratio: float) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -10,6 +10,7 @@ import pyarrow as pa
 from redivis_emulator.access import access_level, is_public, require
 from redivis_emulator.errors import invalid, not_found
 from redivis_emulator.library import Dataset, Owner, Part, Table, Variable, Version, find_table
+from redivis_emulator.readings import DEFAULTS, Readings
 from redivis_emulator.references import Reference, escape, parse, parse_table
 from redivis_emulator.resources import DatasetPlace, Place, WorkflowPlace, table_reference
 from redivis_emulator.variable_types import ARROW_TYPES
@@ -69,6 +70,7 @@ class Finder:
 
     library: Library
     caller: Token | None
+    readings: Readings = DEFAULTS
 
     def owner(self, kind: OwnerKind, name: str) -> Owner:
         """Return an organization or a user; clients request both to learn the kind (redivis-api §10)."""
@@ -85,7 +87,7 @@ class Finder:
 
     def dataset(self, text: str, level: AccessLevel = "overview") -> DatasetPlace:
         """Return the dataset that a reference names, at its version."""
-        return self.dataset_place(_parse(text), text, level)
+        return self.dataset_place(self._parse(text), text, level)
 
     def dataset_place(self, reference: Reference, text: str, level: AccessLevel) -> DatasetPlace:
         """Return the dataset that a parsed reference names, at its version."""
@@ -94,7 +96,7 @@ class Finder:
             raise not_found(f"The dataset {text}")
         require(self.caller, dataset, level)
         version = self._version(dataset, reference.version, text)
-        if not reference.sample:
+        if not reference.sample or self.readings.sample == "table":
             return DatasetPlace(dataset, version)
         if dataset.sample_ratio is None:
             raise not_found(f"The sample {text}")
@@ -110,8 +112,12 @@ class Finder:
         return DatasetPlace(place.container, version)
 
     def _version(self, dataset: Dataset, tag: str | None, text: str) -> Version:
-        known = {version.tag for version in dataset.visible_versions}
-        if tag not in known and tag != "next":
+        known = {str(version.tag): version for version in dataset.visible_versions}
+        named = known.get(tag or "")
+        is_deleted = named is not None and named.is_deleted
+        if named and is_deleted and self.readings.deleted_versions == "readable":
+            return named
+        if (not named and tag != "next") or (is_deleted and self.readings.deleted_versions == "current"):
             # redivis-api §3.1: the API reads an unknown version as the current one, without an error.
             tag = None
         version = dataset.version(tag)
@@ -126,7 +132,7 @@ class Finder:
 
     def workflow(self, text: str) -> WorkflowPlace:
         """Return the workflow that a reference names."""
-        workflow = self.library.workflow(_parse(text))
+        workflow = self.library.workflow(self._parse(text))
         if workflow is None:
             raise not_found(f"The workflow {text}")
         require(self.caller, workflow, "overview")
@@ -134,7 +140,7 @@ class Finder:
 
     def table(self, text: str, level: AccessLevel = "metadata") -> Found:
         """Return the table that a complete reference names."""
-        reference = _parse(text)
+        reference = self._parse(text)
         if reference.table is None:
             msg = f"{text!r} is no reference to a table: owner.dataset.table is."
             raise invalid(msg)
@@ -148,7 +154,18 @@ class Finder:
         table = find_table(tables_at(place), reference.table)
         if table is None:
             raise not_found(f"The table {text}")
+        if reference.table.sample and self.readings.sample != "dataset":
+            return self._sample(place, table, text)
         return Found(place, table)
+
+    def _sample(self, place: Place, table: Table, text: str) -> Found:
+        """Return the sample that `:sample` after the name of a table means (redivis-api §13)."""
+        ratio = None if isinstance(place, WorkflowPlace) else place.container.sample_ratio
+        if isinstance(place, WorkflowPlace) or ratio is None:
+            raise not_found(f"The sample {text}")
+        if self.readings.sample == "both":
+            place = replace(place, sample=True)
+        return Found(place, table if table.is_sample else table.sample(ratio))
 
     def check_readable(self, found: Found) -> None:
         """Check that the caller may read the rows of a table."""
@@ -191,6 +208,13 @@ class Finder:
             if escape(part.path.name) == escape(name):
                 return part
         raise not_found(f"The upload {name}")
+
+    def _parse(self, text: str) -> Reference:
+        reference = _parse(text)
+        names = [reference.name, *([reference.table.name] if reference.table else [])]
+        if self.readings.empty_names == "refused" and not all(names):
+            raise invalid(f"{text!r} has an empty name.")
+        return reference
 
     def file(self, file_id: str) -> RawFile:
         """Return a raw file."""

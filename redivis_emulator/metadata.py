@@ -35,6 +35,11 @@ def page(
     """
     size = call.tweaks.page_size or whole_number("maxResults", call.query.get("maxResults")) or _PAGE_SIZE
     size = min(size, _MAX_VARIABLES_PAGE_SIZE if kind == "variable" else _MAX_PAGE_SIZE)
+    asked = whole_number("maxResults", call.query.get("maxResults")) or 0
+    if call.readings.large_pages == "refused" and asked >= _MAX_PAGE_SIZE and kind not in {"table", "variable"}:
+        raise invalid(f"maxResults must be less than {_MAX_PAGE_SIZE}.")
+    if call.readings.list_order == "reversed" and kind not in {"variable", "version"}:
+        items = items[::-1]
     keys = [key(item) for item in items]
     token = call.query.get("pageToken")
     if token and token not in keys:
@@ -51,6 +56,19 @@ def me(finder: Finder) -> Json:
     if finder.caller is None:
         raise ApiError(401, "invalid_token", "This needs a valid access token.")
     return {"kind": "user", "name": finder.caller.user, "fullName": finder.caller.user}
+
+
+def openapi() -> Json:
+    """Answer with a description of the API in OpenAPI's form: of its read sessions, which clients ask about."""
+    formats = {"type": "string", "enum": ["arrow", "jsonl", "csv"], "default": "arrow"}
+    body = {"type": "object", "properties": {"format": formats}}
+    content = {"application/json": {"schema": body}}
+    session = {"post": {"requestBody": {"content": content}, "responses": {"200": {"description": "A read session"}}}}
+    return {
+        "openapi": "3.0.3",
+        "info": {"title": "Redivis (emulator)", "version": "v1"},
+        "paths": {"/tables/{tableReference}/readSessions": session},
+    }
 
 
 def datasets(finder: Finder, call: Call, owner: Owner) -> Json:

@@ -10,6 +10,7 @@ import yaml
 from redivis_emulator.access import RateLimit, Token
 from redivis_emulator.errors import FolderError
 from redivis_emulator.library import AccessLevel, MemberStatus, OwnerKind
+from redivis_emulator.readings import Readings
 from redivis_emulator.render import ArrowCompression, ArrowStrings
 from redivis_emulator.service import Settings
 from redivis_emulator.variable_types import VariableType
@@ -46,8 +47,8 @@ class TableNote(_Strict, frozen=True):
     num_rows: int | None = None
     num_bytes: int | None = None
     repeat: Annotated[int, msgspec.Meta(ge=1)] = 1
-    jsonl_nulls: Literal["explicit", "absent"] = "explicit"
-    arrow_strings: ArrowStrings = "utf8"
+    jsonl_nulls: Literal["explicit", "absent"] | None = None
+    arrow_strings: ArrowStrings | None = None
     arrow_compression: ArrowCompression | None = None
     variables: dict[str, VariableNote] = {}
 
@@ -101,6 +102,7 @@ class EmulatorNote(_Strict, frozen=True):
 
     tokens: dict[str, Token] = {}
     settings: Settings = Settings()
+    readings: Readings = Readings()
     rate_limit: RateLimit = RateLimit()
 
 

@@ -41,7 +41,7 @@ async def begin(service: Service, finder: Finder, call: Call) -> Json:
 
     def work() -> QueryResult:
         statement = sql.translate(text, lambda reference: _table(finder, reference, dataset, workflow))
-        source = service.shelf.keep(sql.run(statement))
+        source = service.shelf.keep(sql.run(statement, call.readings))
         return sql.QueryResult(source, _variables(source.schema, statement))
 
     job = service.queries.begin(call.caller.user, service.clock.now(), (), work)

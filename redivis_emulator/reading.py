@@ -26,36 +26,60 @@ if TYPE_CHECKING:
     from redivis_emulator.fault_injection import Connection
     from redivis_emulator.library import Part, Table, Variable
     from redivis_emulator.lookups import Readable
+    from redivis_emulator.readings import Readings
     from redivis_emulator.resources import Json
-    from redivis_emulator.service import Service, Settings
+    from redivis_emulator.service import Service
+
+
+_MOST_STREAMS = 8
+_OVERSHOOT = 3
 
 
 def rows(service: Service, call: Call, readable: Readable) -> Response:
     """Answer with all rows of a resource in one body, without an end-of-stream sentinel (redivis-api §4.5)."""
     if call.caller is None and (not readable.public or readable.num_bytes >= service.settings.anonymous_row_bytes):
         raise ApiError(401, "invalid_token", "Without an access token only small public tables can be read.")
-    style = _style(service, readable, call.query.get("format") or "jsonl")
-    names = call.query.get("selectedVariables")
-    schema = wire_schema(_selected(readable, names.split(",") if names else None))
+    readings = call.readings
+    if readings.query_rows == "absent" and call.segments[0] == "queries":
+        raise not_found("The path")
+    _check_quota(call)
+    if readings.rows_size == "small" and readable.num_bytes >= service.settings.anonymous_row_bytes:
+        raise invalid("The table is too large for this: open a read session.")
+    if readings.rows_offset == "refused" and "offset" in call.query:
+        raise invalid("offset is not a parameter of this path.")
+    style = _style(call, readable, call.query.get("format") or "jsonl")
+    schema = wire_schema(_selected(readable, _names(call)))
     runs = scattered([View(part, schema) for part in readable.parts], _row_limit(call, call.query.get("maxResults")))
-    head, tail = _head(service, schema, style), render.tail(schema, style, sentinel=False)
-    return RowsResponse(service, Body(head, schema, style, runs, tail, mark=call.tweaks.mark_row))
+    if readings.rows_offset == "taken":
+        runs = skip_rows(runs, whole_number("offset", call.query.get("offset")) or 0)
+    head, tail = _head(call, schema, style), render.tail(schema, style, sentinel=False)
+    return RowsResponse(
+        service, Body(head, schema, style, runs, tail, mark=call.tweaks.mark_row, cut=_cut(call, style))
+    )
 
 
 def open_session(service: Service, call: Call, readable: Readable) -> Json:
     """Open a read session (redivis-api §4.6)."""
     if call.caller is None:
         raise ApiError(401, "invalid_token", "A read session needs a valid access token.")
+    _check_quota(call)
     body = call.json()
-    style = _style(service, readable, body.get("format") or "arrow")
+    style = _style(call, readable, body.get("format") or "arrow")
     selected = body.get("selectedVariables")
     if selected is not None and not (isinstance(selected, list) and all(isinstance(n, str) for n in selected)):
         raise invalid("selectedVariables must be a list of names.")
+    requested = whole_number("requestedStreamCount", body.get("requestedStreamCount")) or 1
+    if call.readings.most_streams == "eight" and requested > _MOST_STREAMS:
+        raise invalid(f"requestedStreamCount must be at most {_MOST_STREAMS}.")
+    if call.readings.max_results_type == "number" and isinstance(body.get("maxResults"), str):
+        raise invalid("maxResults must be a number.")
+    forced = service.settings.streams if call.tweaks.streams is None else call.tweaks.streams
     split = Split(
-        requested=whole_number("requestedStreamCount", body.get("requestedStreamCount")) or 1,
-        forced=service.settings.streams if call.tweaks.streams is None else call.tweaks.streams,
+        requested=requested,
+        forced=1 if call.readings.most_streams == "one" else forced,
         min_rows=service.settings.min_rows_per_stream,
         max_rows=_row_limit(call, body.get("maxResults")),
+        shuffled=call.readings.row_order != "table",
     )
     views = _views(call, readable, selected)
     reader = None if body.get("allowAnonymousAccess") is True else call.caller.user
@@ -65,23 +89,54 @@ def open_session(service: Service, call: Call, readable: Readable) -> Json:
 
 def stream(service: Service, call: Call, stream_id: str) -> Response:
     """Answer with the rows of a read stream from `offset` on (redivis-api §4.7, §8.1)."""
-    session, found = service.sessions.find(stream_id)
+    session, found = service.sessions.find(stream_id, call.readings.gone_status)
     if session.reader is not None:
         if call.caller is None:
             raise ApiError(401, "invalid_token", "This read stream needs the access token of its session.")
         if call.caller.user != session.reader:
             raise not_found("The read stream")
+    readings, style = call.readings, session.style
     offset = whole_number("offset", call.query.get("offset")) or 0
-    runs = found.resume(offset)
-    sentinel = call.query.get("eosSentinel") == "true" and not call.tweaks.no_sentinel
-    head = _head(service, found.schema, session.style, offset)
-    tail = render.tail(found.schema, session.style, sentinel=sentinel)
-    return RowsResponse(service, Body(head, found.schema, session.style, runs, tail, found, call.tweaks.mark_row))
+    runs = found.resume(offset, readings.offset_status)
+    if readings.row_order == "request":
+        runs = found.shuffled(runs)
+    is_asked = call.query.get("eosSentinel") == "true"
+    if readings.text_sentinel == "refused" and is_asked and style.format != "arrow":
+        raise invalid("eosSentinel is only for arrow.")
+    sentinel = {"asked": is_asked, "always": True, "never": False}[readings.sentinel] and not call.tweaks.no_sentinel
+    head = _head(call, found.schema, style, offset)
+    tail = render.tail(found.schema, style, sentinel=sentinel)
+    body = Body(head, found.schema, style, runs, tail, found, call.tweaks.mark_row, _cut(call, style))
+    return RowsResponse(service, body)
 
 
-def _head(service: Service, schema: pa.Schema, style: Style, offset: int = 0) -> bytes:
+def _check_quota(call: Call) -> None:
+    """Refuse rows where the quota is used up: the two answers that were seen or are likely (redivis-api §1.7, §13)."""
+    if call.readings.quota == "used_up":
+        raise invalid("You cannot export more than 200GB within a 30 day period. You have exported 204GB.")
+    if call.readings.quota == "forbidden":
+        raise ApiError(403, "forbidden_export", "Cannot export more than 200GB within a 30 day period.")
+
+
+def _names(call: Call) -> list[str] | None:
+    """Return the names of the variables that `/rows` is asked for: a list with commas, repeated keys, or both."""
+    given = call.repeated.get("selectedVariables", ())
+    if call.readings.name_lists == "commas":
+        given = given[-1:]
+    split = [given] if call.readings.name_lists == "repeated" else [text.split(",") for text in given]
+    return [name for names in split for name in names if name] or None
+
+
+def _cut(call: Call, style: Style) -> int:
+    """Return how many bytes of the last line are not sent: those of its end (redivis-api §13)."""
+    if call.readings.last_line_end == "written" or style.format == "arrow":
+        return 0
+    return 2 if style.format == "csv" and style.line_ends == "crlf" else 1
+
+
+def _head(call: Call, schema: pa.Schema, style: Style, offset: int = 0) -> bytes:
     """Return the start of a body; which CSV bodies have a header is a setting, as redivis-api §11.4 leaves it open."""
-    has_names = {"each": True, "first": offset == 0, "none": False}[service.settings.csv_header]
+    has_names = {"each": True, "first": offset == 0, "none": False}[call.readings.csv_header]
     return render.head(schema, style) if has_names or style.format != "csv" else b""
 
 
@@ -97,6 +152,7 @@ class Body:
         tail: Bytes after the rows.
         stream: The read stream that counts the rows as delivered; None for `/rows`.
         mark: Row of this body before which an empty chunk is sent, as the position of a fault.
+        cut: Bytes at the end of the last row that are not sent.
     """
 
     head: bytes
@@ -106,6 +162,7 @@ class Body:
     tail: bytes
     stream: Stream | None = None
     mark: int | None = None
+    cut: int = 0
 
 
 class RowsResponse(Response):
@@ -156,7 +213,7 @@ class RowsResponse(Response):
                 ahead = self._render(number + 1)
                 row += run.rows
                 self._deliver(row)
-                await send(data)
+                await send(data if number + 1 < len(self._runs) else data[: len(data) - self._rows.cut])
         finally:
             ahead.cancel()
         if row == self._rows.mark:
@@ -183,33 +240,50 @@ class RowsResponse(Response):
         return done
 
 
-def _style(service: Service, readable: Readable, name: object) -> Style:
-    table = readable.table
+def _style(call: Call, readable: Readable, name: object) -> Style:
+    readings, table = call.readings, readable.table
+    if readings.text_formats == "refused" and name != "arrow":
+        raise invalid(f"format must be arrow, not {name!r}.")
+    if readings.text_formats == "ignored":
+        name = "arrow"
     for known in get_args(Format):
         if name == known:
-            style = _style_of_service(known, service.settings)
+            geographies = tuple(each.name for each in readable.variables if each.type == "geography")
+            style = _style_of_service(known, readings, geographies)
             return _style_of_table(style, table) if table else style
     msg = f"format must be one of {', '.join(get_args(Format))}, not {name!r}."
     raise invalid(msg)
 
 
-def _style_of_service(wire_format: Format, settings: Settings) -> Style:
+def _style_of_service(wire_format: Format, readings: Readings, geographies: tuple[str, ...]) -> Style:
     return Style(
         wire_format,
-        non_finite=settings.jsonl_non_finite,
-        integers=settings.jsonl_integers,
-        quotes=settings.csv_quotes,
-        line_ends=settings.csv_line_ends,
+        nulls=readings.jsonl_nulls,
+        non_finite=readings.jsonl_non_finite,
+        integers=readings.jsonl_integers,
+        floats=readings.jsonl_floats,
+        strings=readings.arrow_strings,
+        compression=readings.arrow_compression,
+        quotes=readings.csv_quotes,
+        line_ends=readings.csv_line_ends,
+        empty=readings.csv_empty,
+        geojson=geographies if readings.geography == "geojson" else (),
     )
 
 
 def _style_of_table(style: Style, table: Table) -> Style:
-    return replace(style, nulls=table.jsonl_nulls, strings=table.arrow_strings, compression=table.arrow_compression)
+    return replace(
+        style,
+        nulls=table.jsonl_nulls or style.nulls,
+        strings=table.arrow_strings or style.strings,
+        compression=table.arrow_compression or style.compression,
+    )
 
 
 def _row_limit(call: Call, value: object) -> int | None:
     limit = whole_number("maxResults", value)
-    return None if limit is None else limit + call.tweaks.overshoot
+    more = _OVERSHOOT if call.readings.max_results == "more" else 0
+    return None if limit is None else limit + more + call.tweaks.overshoot
 
 
 def _selected(readable: Readable, names: Sequence[str] | None) -> list[Variable]:

@@ -62,8 +62,8 @@ class TableName:
 class Reference:
     """A parsed reference to a dataset, a workflow or one of their tables.
 
-    `version` is None if the reference has no version, or an invalid one: Redivis reads both as the current release
-    (redivis-api §3.1).
+    `sample` is that of the dataset. `version` is None if the reference has no version, or an invalid one: Redivis reads
+    both as the current release (redivis-api §3.1).
     """
 
     owner: str
@@ -92,7 +92,7 @@ def parse(text: str) -> Reference | None:
         name=escape(container["name"]),
         ref_id=_first_ref_id(suffixes),
         version=version_tag(versions[0]) if versions else None,
-        sample="sample" in suffixes or (table is not None and table.sample),
+        sample="sample" in suffixes,
         table=table,
     )
 

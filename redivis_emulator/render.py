@@ -6,6 +6,7 @@ the text formats column by column: the array of joined lines is one buffer, whic
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 Format = Literal["arrow", "csv", "jsonl"]
-ArrowStrings = Literal["utf8", "large_utf8", "dictionary"]
-ArrowCompression = Literal["lz4", "zstd"]
+ArrowStrings = Literal["utf8", "large_utf8", "utf8_view", "dictionary"]
+ArrowCompression = Literal["none", "lz4", "zstd"]
 CsvQuotes = Literal["strings", "needed", "all"]
 CsvLineEnds = Literal["crlf", "lf"]
 MEDIA_TYPES: dict[Format, str] = {
@@ -28,6 +29,7 @@ MEDIA_TYPES: dict[Format, str] = {
 _STRING_TYPES: dict[ArrowStrings, pa.DataType] = {
     "utf8": pa.string(),
     "large_utf8": pa.large_string(),
+    "utf8_view": pa.string_view(),
     "dictionary": pa.dictionary(pa.int32(), pa.string()),
 }
 
@@ -37,6 +39,7 @@ ARROW_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 _JSON_SPECIAL = bytes(range(32)) + b'"\\'
 # Characters that a CSV field without quotes must not contain.
 _CSV_SPECIAL = r'[",\r\n]'
+_SHAPES = {"POINT": "Point", "LINESTRING": "LineString", "POLYGON": "Polygon", "MULTIPOLYGON": "MultiPolygon"}
 _LINE_ENDS: dict[CsvLineEnds, str] = {"crlf": "\r\n", "lf": "\n"}
 _WORDS = ("NaN", "Infinity", "-Infinity")
 _STRINGS = ('"NaN"', '"Infinity"', '"-Infinity"')
@@ -52,21 +55,27 @@ class Style:
         format: The wire format.
         nulls: JSON Lines: nulls as `null`, or keys omitted (redivis-api §11.6).
         integers: JSON Lines: integers as numbers, or as strings as in older documentation (§11.7).
+        floats: JSON Lines: the same for floats.
         non_finite: JSON Lines: NaN and infinities as bare words, as strings, or as null (redivis-api §11.7).
         strings: Arrow: how strings are encoded (redivis-api §11.12).
         compression: Arrow: how buffers are compressed (redivis-api §11.12).
         quotes: CSV: which values have quotes (redivis-api §11.5): strings, only where needed, or all.
         line_ends: CSV: the line ends.
+        empty: CSV: the empty string in quotes, or like a null.
+        geojson: Columns whose geographies are GeoJSON (§11.28).
     """
 
     format: Format
     nulls: Literal["explicit", "absent"] = "explicit"
     integers: Literal["number", "string"] = "number"
+    floats: Literal["number", "string"] = "number"
     non_finite: Literal["literal", "string", "null"] = "literal"
     strings: ArrowStrings = "utf8"
-    compression: ArrowCompression | None = None
+    compression: ArrowCompression = "none"
     quotes: CsvQuotes = "strings"
     line_ends: CsvLineEnds = "crlf"
+    empty: Literal["quoted", "bare"] = "quoted"
+    geojson: tuple[str, ...] = ()
 
 
 def head(schema: pa.Schema, style: Style) -> bytes:
@@ -88,8 +97,12 @@ def tail(schema: pa.Schema, style: Style, *, sentinel: bool) -> bytes:
 
 def body(rows: pa.Table, style: Style) -> bytes:
     """Return the rows as bytes."""
+    for name in set(style.geojson) & set(rows.column_names):
+        shapes = pa.array([text and geojson_of(text) for text in rows[name].to_pylist()], pa.string())
+        rows = rows.set_column(rows.column_names.index(name), name, shapes)
     if style.format == "arrow":
         return arrow(rows, style)
+    rows = _without_bytes(rows)
     return csv(rows, style) if style.format == "csv" else jsonl(rows, style)
 
 
@@ -98,7 +111,8 @@ def arrow(rows: pa.Table, style: Style) -> bytes:
     schema = _arrow_schema(rows.schema, style)
     columns = [_arrow_column(c.combine_chunks(), f.type) for c, f in zip(rows.columns, schema, strict=True)]
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, schema, options=pa.ipc.IpcWriteOptions(compression=style.compression)) as writer:
+    compression = None if style.compression == "none" else style.compression
+    with pa.ipc.new_stream(sink, schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
         writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
     # The schema and the end-of-stream marker belong to the whole body: `head` and `tail` add them.
     message: bytes = sink.getvalue()[schema.serialize().size : -len(ARROW_END)].to_pybytes()
@@ -123,10 +137,14 @@ def csv(rows: pa.Table, style: Style) -> bytes:
 
 
 def _csv_values(array: pa.Array, style: Style) -> pa.Array:
+    if _is_nested(array):
+        array = _json_column(array)
     if not pa.types.is_string(array.type):
         text = _text(array, _WORDS)
         return _quoted(text) if style.quotes == "all" else text
     quoted = _quoted(pc.replace_substring(array, '"', '""'))
+    if style.empty == "bare":
+        quoted = pc.if_else(pc.equal(array, ""), "", quoted)
     if style.quotes != "needed":
         return quoted
     is_needed = pc.or_(pc.match_substring_regex(array, _CSV_SPECIAL), pc.equal(array, ""))
@@ -162,10 +180,52 @@ def _joined(cells: list[pa.Array | str], null: str) -> bytes:
 def _json_values(array: pa.Array, style: Style) -> pa.Array:
     if pa.types.is_string(array.type):
         return _json_strings(array)
+    if _is_nested(array):
+        return _json_column(array)
+    if pa.types.is_floating(array.type) and style.floats == "string":
+        return _quoted(_text(array, _WORDS))
     if pa.types.is_temporal(array.type) or (pa.types.is_integer(array.type) and style.integers == "string"):
         return _quoted(_text(array, _WORDS))
     words = {"literal": _WORDS, "string": _STRINGS, "null": None}[style.non_finite]
     return _text(array, words)
+
+
+def _is_nested(array: pa.Array) -> bool:
+    """Return whether values are lists or structs: SQL may give them (redivis-api §11.21)."""
+    return bool(pa.types.is_nested(array.type))
+
+
+def _json_column(array: pa.Array) -> pa.Array:
+    return pa.array([None if value is None else json_text(value) for value in array.to_pylist()], pa.string())
+
+
+def _without_bytes(rows: pa.Table) -> pa.Table:
+    """Return rows with bytes in base64: text formats have no others."""
+    for place, field in enumerate(rows.schema):
+        if pa.types.is_binary(field.type):
+            texts = [None if value is None else _json_leaf(value) for value in rows[field.name].to_pylist()]
+            rows = rows.set_column(place, field.name, pa.array(texts, pa.string()))
+    return rows
+
+
+def json_text(value: object) -> str:
+    """Return a value as compact JSON, bytes in base64."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_json_leaf)
+
+
+def _json_leaf(value: object) -> str:
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
+
+
+def geojson_of(wkt: str) -> str:
+    """Return a geography as GeoJSON; what is no WKT of one shape stays as it is."""
+    match = re.fullmatch(r"(\w+) *(\(.*\)|EMPTY)", wkt.strip())
+    if match is None or match[1] not in _SHAPES:
+        return wkt
+    pairs = re.sub(r"([-\d.eE+]+) ([-\d.eE+]+)", r"[\1,\2]", match[2].replace("EMPTY", "()"))
+    coordinates = json.loads(pairs.replace("(", "[").replace(")", "]"))
+    coordinates = coordinates[0] if match[1] == "POINT" and coordinates else coordinates
+    return json_text({"type": _SHAPES[match[1]], "coordinates": coordinates})
 
 
 def _json_strings(array: pa.Array) -> pa.Array:

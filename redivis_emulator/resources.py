@@ -84,7 +84,10 @@ def qualified_reference(place: Place) -> str:
 
 def table_reference(place: Place, table: Table) -> str:
     """Return the complete reference of a table."""
-    return f"{qualified_reference(place)}.{_scoped(table)}"
+    reference = f"{qualified_reference(place)}.{_scoped(table)}"
+    # redivis-api §13: the second spelling of a sample.
+    is_spelled = isinstance(place, DatasetPlace) and place.sample
+    return f"{reference}:sample" if table.is_sample and not is_spelled else reference
 
 
 def listing(kind: str, results: list[Json], next_page_token: str | None) -> Json:

@@ -42,6 +42,8 @@ class Router:
 
     def _route(self) -> Answer:
         first, *rest = self.call.segments
+        if self.call.is_of_openapi and self.call.readings.openapi == "served":
+            return metadata.openapi()
         if (self._method, first, rest) == ("POST", "queries", []):
             return queries.begin(self.service, self._finder, self.call)
         handlers = {
@@ -62,7 +64,7 @@ class Router:
 
     @property
     def _finder(self) -> Finder:
-        return Finder(self.service.library, self.call.caller)
+        return Finder(self.service.library, self.call.caller, self.call.readings)
 
     @property
     def _method(self) -> str:

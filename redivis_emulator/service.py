@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from redivis_emulator.errors import EmulatorError
 from redivis_emulator.jobs import Jobs
+from redivis_emulator.readings import DEFAULTS, Readings
 from redivis_emulator.references import parse
-from redivis_emulator.render import CsvLineEnds, CsvQuotes
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -26,19 +26,13 @@ if TYPE_CHECKING:
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Behaviour that redivis-api leaves open.
+    """Limits and sizes, and where raw files are.
 
     Args:
         session_seconds: Lifetime of a read session (§8.1.9).
         min_rows_per_stream: A table with fewer than twice this number of rows has one read stream (§4.6).
         streams: Number of streams of every session, instead of the requested one; None: as Redivis does.
         anonymous_row_bytes: Tables of this size or more cannot be read without a token (§1.3).
-        jsonl_non_finite: Representation of NaN and infinities in JSON Lines (§11.7).
-        jsonl_integers: Representation of integers in JSON Lines (§11.7).
-        csv_header: Which CSV bodies of a read stream have a header (§11.4): each, those without an offset, or none.
-        csv_quotes: Which CSV values have quotes (§11.5); nulls never, empty strings always.
-        csv_line_ends: The line ends of CSV.
-        gone_status: Status of the answer for an unknown or expired read stream (§11.2).
         file_address: Whether a raw file is in the answer, or at a signed address on another port (§4.8).
         file_digest: The header with the MD5 of a raw file (§4.8).
         cache_bytes: Maximum size of the cache of rendered rows.
@@ -48,12 +42,6 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     min_rows_per_stream: int = 1000
     streams: int | None = None
     anonymous_row_bytes: int = 100_000_000
-    jsonl_non_finite: Literal["literal", "string", "null"] = "literal"
-    jsonl_integers: Literal["number", "string"] = "number"
-    csv_header: Literal["each", "first", "none"] = "each"
-    csv_quotes: CsvQuotes = "strings"
-    csv_line_ends: CsvLineEnds = "crlf"
-    gone_status: Literal[400, 403, 404, 410] = 404
     file_address: Literal["direct", "signed"] = "direct"
     file_digest: Literal["content-digest", "x-goog-hash", "none"] = "x-goog-hash"
     cache_bytes: int = 512 * 1024 * 1024
@@ -63,6 +51,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
 class Service:
     """The shared state. `library` is replaced when the folder is read again; open sessions keep their old rows.
 
+    `readings` may be replaced at any time: they are those of the requests that come after.
     `storage` signs the addresses of raw files; None: they are in the answers.
     """
 
@@ -73,6 +62,7 @@ class Service:
     cache: Cache
     shelf: Shelf
     executor: Executor
+    readings: Readings = DEFAULTS
     queries: Jobs[QueryResult] = field(default_factory=Jobs)
     exports: Jobs[list[Path]] = field(default_factory=Jobs)
     storage: Storage | None = None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from redivis_emulator.errors import gone, invalid
+from redivis_emulator.errors import ApiError, gone
 from redivis_emulator.variable_types import convert
 
 if TYPE_CHECKING:
@@ -122,16 +122,28 @@ class Stream:
         """Rows in the stream."""
         return sum(run.rows for run in self.runs)
 
-    def resume(self, offset: int) -> list[Run]:
+    def resume(self, offset: int, beyond: int) -> list[Run]:
         """Return the runs from row `offset` on.
 
         Raises:
-            ApiError: The offset is larger than the number of delivered rows.
+            ApiError: The offset is larger than the number of delivered rows: the answer has the status `beyond`, unless
+                that is 200.
         """
-        if not 0 <= offset <= self.delivered:
+        if offset > self.delivered and beyond != 200:  # noqa: PLR2004 - the status of a success
             msg = f"The offset {offset} is beyond the {self.delivered} rows that have been read from this stream."
-            raise invalid(msg)
+            raise ApiError(beyond, "invalid_request", msg)
         return skip_rows(self.runs, offset)
+
+    def shuffled(self, runs: Sequence[Run]) -> list[Run]:
+        """Return runs with their rows in another order, as nothing should give them."""
+        chance, shuffled = random.Random(), list(runs)  # noqa: S311 - no secret
+        chance.shuffle(shuffled)
+        for place, run in enumerate(shuffled):
+            if run.order is not None:
+                order = list(run.order[run.start : run.stop])
+                chance.shuffle(order)
+                shuffled[place] = replace(run, start=0, stop=len(order), order=tuple(order))
+        return shuffled
 
 
 @dataclass(frozen=True)
@@ -162,12 +174,14 @@ class Split:
         forced: Number of streams for any number of rows; None: up to `requested`.
         min_rows: Minimum number of rows of a stream.
         max_rows: Rows in all streams; None: all.
+        shuffled: Whether each session has another order.
     """
 
     requested: int = 1
     forced: int | None = None
     min_rows: int = 1000
     max_rows: int | None = None
+    shuffled: bool = True
 
 
 class Sessions:
@@ -176,35 +190,34 @@ class Sessions:
     Args:
         clock: The emulator's clock.
         lifetime: Seconds until a session expires (redivis-api §8.1.9).
-        gone_status: Status of the answer for an unknown or expired stream.
     """
 
-    def __init__(self, clock: Clock, lifetime: float, gone_status: int) -> None:
+    def __init__(self, clock: Clock, lifetime: float) -> None:
         self._clock = clock
         self._lifetime = lifetime
-        self._gone_status = gone_status
         self._by_stream: dict[str, Session] = {}
 
     def open(self, views: Sequence[View], style: Style, split: Split, reader: str | None) -> Session:
         """Open a session over files."""
         session_id = uuid.uuid4().hex
+        chance = random.Random(session_id if split.shuffled else 0)  # noqa: S311 - no secret
         streams = tuple(
             Stream(f"{session_id}.{number}", view.schema, runs)
-            for number, (view, runs) in enumerate(_deal(views, split, random.Random(session_id)))  # noqa: S311 - no secret
+            for number, (view, runs) in enumerate(_deal(views, split, chance))
         )
         session = Session(session_id, style, streams, reader, self._clock.now())
         self._by_stream.update({stream.id: session for stream in streams})
         return session
 
-    def find(self, stream_id: str) -> tuple[Session, Stream]:
+    def find(self, stream_id: str, gone_status: int) -> tuple[Session, Stream]:
         """Return a read stream and its session.
 
         Raises:
-            ApiError: Unknown stream, or its session has expired.
+            ApiError: Unknown stream, or its session has expired: the answer has this status.
         """
         session = self._by_stream.get(stream_id)
         if session is None or self._clock.now() - session.opened_at >= self._lifetime:
-            raise gone("The read stream", self._gone_status)
+            raise gone("The read stream", gone_status)
         return session, next(stream for stream in session.streams if stream.id == stream_id)
 
     def expire(self, stream_id: str) -> None:

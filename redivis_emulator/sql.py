@@ -12,6 +12,7 @@ import pyarrow as pa
 import sqlglot
 from sqlglot import exp
 
+from redivis_emulator.readings import Readings
 from redivis_emulator.sessions import View
 from redivis_emulator.variable_types import ARROW_TYPES, convert, variable_type
 
@@ -124,15 +125,16 @@ def _named(expression: exp.Expr, numbers: Iterator[int]) -> exp.Expr:
 
 def _point_at(node: exp.Table, view: str, reference: str) -> None:
     """Make a table node refer to a view; its alias is the name that the query uses."""
-    name = node.alias or reference.rpartition(".")[2].partition(":")[0] or view
+    names = reference.rpartition(".")[2].split(":")
+    name = node.alias or next(filter(None, names), view)
     node.set("this", exp.to_identifier(view))
     node.set("db", None)
     node.set("catalog", None)
     node.set("alias", exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
 
 
-def run(statement: Statement) -> pa.Table:
-    """Run a query; the columns of the result have Redivis types.
+def run(statement: Statement, readings: Readings) -> pa.Table:
+    """Run a query; the columns of the result have Redivis types, but for what the readings leave as it is.
 
     Raises:
         SqlError: DuckDB rejects the query, or two columns of the result have the same name.
@@ -152,13 +154,13 @@ def run(statement: Statement) -> pa.Table:
     if len(set(names)) < len(names):
         msg = "Duplicate column names in the result are not supported."
         raise SqlError(msg)
-    return pa.table([_plain(column) for column in result.columns], names=result.column_names)
+    return pa.table([_plain(column, readings) for column in result.columns], names=result.column_names)
 
 
 def column(readable: Readable, variable: Variable) -> pa.ChunkedArray:
     """Return the values of a variable in its declared type; a stored value that does not fit is null."""
     only = replace(readable, variables=(variable,))
-    return run(Statement("SELECT * FROM rows", {"rows": only})).column(0)
+    return run(Statement("SELECT * FROM rows", {"rows": only}), Readings()).column(0)
 
 
 def _create_view(connection: duckdb.DuckDBPyConnection, view: str, table: Readable) -> None:
@@ -180,11 +182,19 @@ def _quoted(name: str) -> str:
     return exp.to_identifier(name, quoted=True).sql("duckdb")
 
 
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _plain(column: pa.ChunkedArray, readings: Readings) -> pa.ChunkedArray:
     """Return a column in a Redivis type: decimals of scale 0 (sums) as integers, nested values as JSON (§11.21)."""
-    if pa.types.is_decimal(column.type) and column.type.scale == 0:
-        return column.cast(pa.int64())
+    if pa.types.is_decimal(column.type):
+        if column.type.scale == 0:
+            return column.cast(pa.int64())
+        if readings.sql_decimals != "float":
+            return column if readings.sql_decimals == "decimal" else column.cast(pa.string())
     kind = variable_type(column.type)
+    if kind is None and readings.sql_nested != "string":
+        if readings.sql_nested == "native":
+            return column
+        msg = f"Unsupported type of a result: {column.type}."
+        raise SqlError(msg)
     if kind is not None:
         return convert(column, ARROW_TYPES[kind])
     texts = [None if value is None else json.dumps(value, default=str) for value in column.to_pylist()]

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 import redivis_emulator as emulator
-from redivis_emulator import Emulator, Fault, RateLimit, Settings, Token, cli, control, notes, routes
+from redivis_emulator import Emulator, Fault, RateLimit, Settings, Token, cli, control, notes, readings, routes
 from redivis_emulator.faults import Kind
 from tests.support import curl
 
@@ -131,6 +131,16 @@ def test_keys(title: str, kinds: list[type[msgspec.Struct]]) -> None:
     """Each key of the YAML files stands in the first column of its table, and no others do."""
     first_column = "".join(line.split("|")[1] for line in section(title).splitlines() if line.startswith("|"))
     assert set(re.findall(r"`(\w+)`", first_column)) == {key for kind in kinds for key in kind.__struct_fields__}
+
+
+def test_readings() -> None:
+    """Each switch is a row with all of its values, the default first."""
+    rows = re.findall(r"^\| `(\w+)` \| [\d, ]+ \| (.*) \|$", section("Readings"), re.MULTILINE)
+    assert [name for name, _ in rows] == list(readings.values())
+    for name, words in rows:
+        values = [str(each) for each in readings.values()[name]]
+        named = [each for each in re.findall(r"`([\w./:]+)`", words) if each in values]
+        assert (name, named) == (name, values)
 
 
 def test_faults() -> None:

@@ -154,7 +154,7 @@ def test_running_queries(client: Client, monkeypatch: pytest.MonkeyPatch) -> Non
     """A query that takes longer than `timeoutMs` is answered while it runs; more than five wait (redivis-api §4.9)."""
     go_on = threading.Event()
     run = sql.run
-    monkeypatch.setattr(sql, "run", lambda statement: go_on.wait(60) and run(statement))
+    monkeypatch.setattr(sql, "run", lambda *arguments: go_on.wait(60) and run(*arguments))
     begun = [client.query("SELECT 1 AS a", timeoutMs=10) for _ in range(6)]
     assert {query["status"] for query in begun} <= {"queued", "running"}
     while sorted(client.json(query["uri"])["status"] for query in begun) != ["queued"] + ["running"] * 5:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from redivis_emulator import Settings
+from redivis_emulator import Readings, Settings
 from tests.emulator.conftest import NUMBERS, Client, read_arrow, read_csv, write
 
 FORMATS = ("arrow", "csv", "jsonl")
@@ -220,22 +220,22 @@ def test_rows_that_are_repeated(folder: Path, client: Client, form: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("settings", "bodies"),
+    ("readings", "bodies"),
     [
-        (Settings(), ['id,name\r\n1,"a"\r\n2,""\r\n3,\r\n', "id,name\r\n3,\r\n"]),
-        (Settings(csv_header="first"), ['id,name\r\n1,"a"\r\n2,""\r\n3,\r\n', "3,\r\n"]),
-        (Settings(csv_header="none"), ['1,"a"\r\n2,""\r\n3,\r\n', "3,\r\n"]),
-        (Settings(csv_quotes="needed"), ['id,name\r\n1,a\r\n2,""\r\n3,\r\n', "id,name\r\n3,\r\n"]),
-        (Settings(csv_quotes="all"), ['"id","name"\r\n"1","a"\r\n"2",""\r\n"3",\r\n', '"id","name"\r\n"3",\r\n']),
-        (Settings(csv_line_ends="lf"), ['id,name\n1,"a"\n2,""\n3,\n', "id,name\n3,\n"]),
+        (Readings(), ['id,name\r\n1,"a"\r\n2,""\r\n3,\r\n', "id,name\r\n3,\r\n"]),
+        (Readings(csv_header="first"), ['id,name\r\n1,"a"\r\n2,""\r\n3,\r\n', "3,\r\n"]),
+        (Readings(csv_header="none"), ['1,"a"\r\n2,""\r\n3,\r\n', "3,\r\n"]),
+        (Readings(csv_quotes="needed"), ['id,name\r\n1,a\r\n2,""\r\n3,\r\n', "id,name\r\n3,\r\n"]),
+        (Readings(csv_quotes="all"), ['"id","name"\r\n"1","a"\r\n"2",""\r\n"3",\r\n', '"id","name"\r\n"3",\r\n']),
+        (Readings(csv_line_ends="lf"), ['id,name\n1,"a"\n2,""\n3,\n', "id,name\n3,\n"]),
     ],
 )
 def test_csv_in_every_spelling(
-    serve: Callable[..., Client], folder: Path, settings: Settings, bodies: list[str]
+    serve: Callable[..., Client], folder: Path, readings: Readings, bodies: list[str]
 ) -> None:
     """Which one Redivis has is open (redivis-api §11.4, §11.5): the whole body of a stream, and the rest from row 2."""
     write(folder, "acme/few/few.csv", 'id,name\n1,a\n2,""\n3,\n')
-    client = serve(settings=settings)
+    client = serve(readings=readings)
     session = in_order(client, "acme.few.few", "csv", bodies[0])
 
     assert client.stream(session, offset=2).text == bodies[1]
@@ -248,13 +248,13 @@ def test_integers_in_json_lines(serve: Callable[..., Client], folder: Path, spel
     """Older documentation has them in quotes (redivis-api §11.7)."""
     write(folder, "acme/few/few.jsonl", '{"id":1}\n{"id":null}\n')
 
-    in_order(serve(settings=Settings(jsonl_integers=spelling)), "acme.few.few", "jsonl", body)
+    in_order(serve(readings=Readings(jsonl_integers=spelling)), "acme.few.few", "jsonl", body)
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 410])
 def test_streams_that_are_gone_have_any_status(serve: Callable[..., Client], status: Any) -> None:
     """What Redivis answers is not documented (redivis-api §11.2)."""
-    client = serve(settings=Settings(gone_status=status))
+    client = serve(readings=Readings(gone_status=status))
     session = client.session()
     client.emulator.pass_time(6 * 3600)
 

@@ -31,9 +31,9 @@ def test_escaped_names(name: str, escaped: str) -> None:
         ("sdss.loon:next:sample", Reference("sdss", "loon", None, "next", sample=True)),
         (
             "o.d:v1_0.t:9dzz:sample",
-            Reference("o", "d", None, "v1.0", sample=True, table=TableName("t", "9dzz", sample=True)),
+            Reference("o", "d", None, "v1.0", table=TableName("t", "9dzz", sample=True)),
         ),
-        ("o.d.t:sample", Reference("o", "d", sample=True, table=TableName("t", sample=True))),
+        ("o.d.t:sample", Reference("o", "d", table=TableName("t", sample=True))),
         ("sdss.loon:banana", Reference("sdss", "loon")),
         ("sdss.:673p", Reference("sdss", "", "673p")),
         ("o.d:v1.0.t", Reference("o", "d", None, "v1.0", table=TableName("t"))),

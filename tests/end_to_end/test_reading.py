@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from redivis_emulator import DEFAULT_TOKEN, Emulator, Fault
+from redivis_emulator.readings import Readings
 from redivis_emulator.service import Settings
 from tests.end_to_end.conftest import VISITS
 from tests.support.pipes import Json, Output, run
@@ -240,7 +241,7 @@ def test_every_spelling_of_nan_is_null(tmp_path: Path, spelling: Any) -> None:
     table = pa.table({"id": [1, 2, 3, 4], "share": [float("nan"), float("inf"), -float("inf"), 0.5]})
     write_table(tmp_path, "demo/visits/v1.0/visits", table)
 
-    with Emulator(tmp_path, settings=Settings(jsonl_non_finite=spelling)) as emulator:
+    with Emulator(tmp_path, readings=Readings(jsonl_non_finite=spelling)) as emulator:
         done = Site(emulator, tmp_path, tmp_path, DEFAULT_TOKEN).sync()
 
     assert_same_rows(done.records("visits__visits"), records_of(table))

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec import structs
 
-from redivis_emulator import Emulator, Fault, RateLimit, Settings, demo
+from redivis_emulator import Emulator, Fault, RateLimit, Readings, Settings, demo
 from tests.faults import made
 from tests.faults.tap import FORMATS
 from tests.support.pipes import Output, run, tap
@@ -49,14 +48,14 @@ _CASES: dict[str, dict[str, Any]] = {
 }
 
 
-_SPELLINGS: dict[str, tuple[str, Settings]] = {
-    "csv, the names in the first body of a stream only": ("csv", Settings(csv_header="first")),
-    "csv without names": ("csv", Settings(csv_header="none")),
-    "csv, quotes where they are needed": ("csv", Settings(csv_quotes="needed")),
-    "csv, everything in quotes": ("csv", Settings(csv_quotes="all")),
-    "csv, lines that end otherwise": ("csv", Settings(csv_quotes="needed", csv_line_ends="lf")),
-    "json lines, integers in quotes": ("jsonl", Settings(jsonl_integers="string")),
-    "json lines, NaN in quotes": ("jsonl", Settings(jsonl_non_finite="string")),
+_SPELLINGS: dict[str, tuple[str, Readings]] = {
+    "csv, the names in the first body of a stream only": ("csv", Readings(csv_header="first")),
+    "csv without names": ("csv", Readings(csv_header="none")),
+    "csv, quotes where they are needed": ("csv", Readings(csv_quotes="needed")),
+    "csv, everything in quotes": ("csv", Readings(csv_quotes="all")),
+    "csv, lines that end otherwise": ("csv", Readings(csv_quotes="needed", csv_line_ends="lf")),
+    "json lines, integers in quotes": ("jsonl", Readings(jsonl_integers="string")),
+    "json lines, NaN in quotes": ("jsonl", Readings(jsonl_non_finite="string")),
 }
 
 
@@ -94,12 +93,12 @@ def test_all_formats_give_the_same_records(emulator: Emulator, config: dict[str,
         assert (_some(first - lines), _some(lines - first)) == ([], [])
 
 
-@pytest.mark.parametrize(("wire_format", "settings"), _SPELLINGS.values(), ids=_SPELLINGS)
+@pytest.mark.parametrize(("wire_format", "readings"), _SPELLINGS.values(), ids=_SPELLINGS)
 def test_every_spelling_of_a_format_gives_the_same_records(
-    folder: Path, expected: Counter[bytes], wire_format: str, settings: Settings, tmp_path: Path
+    folder: Path, expected: Counter[bytes], wire_format: str, readings: Readings, tmp_path: Path
 ) -> None:
     """Where it is open how Redivis writes (redivis-api §11), also when each read stream has broken and goes on."""
-    with Emulator(folder, settings=structs.replace(settings, streams=4)) as emulator:
+    with Emulator(folder, settings=Settings(streams=4), readings=readings) as emulator:
         emulator.faults.add(Fault(kind="close", path="/readStreams/*", per_path=True, at_row=2))
         done = run(tap(emulator, tmp_path, _spelled(wire_format)))
 
