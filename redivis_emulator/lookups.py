@@ -87,7 +87,7 @@ class Finder:
 
     def dataset(self, text: str, level: AccessLevel = "overview") -> DatasetPlace:
         """Return the dataset that a reference names, at its version."""
-        return self.dataset_place(self._parse(text), text, level)
+        return self.dataset_place(_parse(text, self.readings), text, level)
 
     def dataset_place(self, reference: Reference, text: str, level: AccessLevel) -> DatasetPlace:
         """Return the dataset that a parsed reference names, at its version."""
@@ -132,7 +132,7 @@ class Finder:
 
     def workflow(self, text: str) -> WorkflowPlace:
         """Return the workflow that a reference names."""
-        workflow = self.library.workflow(self._parse(text))
+        workflow = self.library.workflow(_parse(text, self.readings))
         if workflow is None:
             raise not_found(f"The workflow {text}")
         require(self.caller, workflow, "overview")
@@ -140,7 +140,7 @@ class Finder:
 
     def table(self, text: str, level: AccessLevel = "metadata") -> Found:
         """Return the table that a complete reference names."""
-        reference = self._parse(text)
+        reference = _parse(text, self.readings)
         if reference.table is None:
             msg = f"{text!r} is no reference to a table: owner.dataset.table is."
             raise invalid(msg)
@@ -155,17 +155,8 @@ class Finder:
         if table is None:
             raise not_found(f"The table {text}")
         if reference.table.sample and self.readings.sample != "dataset":
-            return self._sample(place, table, text)
+            return _sample(place, table, text, is_of_dataset=self.readings.sample == "both")
         return Found(place, table)
-
-    def _sample(self, place: Place, table: Table, text: str) -> Found:
-        """Return the sample that `:sample` after the name of a table means (redivis-api §13)."""
-        ratio = None if isinstance(place, WorkflowPlace) else place.container.sample_ratio
-        if isinstance(place, WorkflowPlace) or ratio is None:
-            raise not_found(f"The sample {text}")
-        if self.readings.sample == "both":
-            place = replace(place, sample=True)
-        return Found(place, table if table.is_sample else table.sample(ratio))
 
     def check_readable(self, found: Found) -> None:
         """Check that the caller may read the rows of a table."""
@@ -208,13 +199,6 @@ class Finder:
             if escape(part.path.name) == escape(name):
                 return part
         raise not_found(f"The upload {name}")
-
-    def _parse(self, text: str) -> Reference:
-        reference = _parse(text)
-        names = [reference.name, *([reference.table.name] if reference.table else [])]
-        if self.readings.empty_names == "refused" and not all(names):
-            raise invalid(f"{text!r} has an empty name.")
-        return reference
 
     def file(self, file_id: str) -> RawFile:
         """Return a raw file."""
@@ -271,9 +255,20 @@ def upload_uri(found: Found, part: Part) -> str:
     return f"/uploads/{table_reference(found.place, found.table)}.{part.path.name.replace('.', '_')}"
 
 
-def _parse(text: str) -> Reference:
+def _sample(place: Place, table: Table, text: str, *, is_of_dataset: bool) -> Found:
+    """Return the sample that `:sample` after the name of a table means (redivis-api §13)."""
+    ratio = None if isinstance(place, WorkflowPlace) else place.container.sample_ratio
+    if isinstance(place, WorkflowPlace) or ratio is None:
+        raise not_found(f"The sample {text}")
+    return Found(replace(place, sample=is_of_dataset), table if table.is_sample else table.sample(ratio))
+
+
+def _parse(text: str, readings: Readings = DEFAULTS) -> Reference:
     reference = parse(text)
     if reference is None:
         msg = f"{text!r} is not a valid reference."
         raise invalid(msg)
+    names = [reference.name, *([reference.table.name] if reference.table else [])]
+    if readings.empty_names == "refused" and not all(names):
+        raise invalid(f"{text!r} has an empty name.")
     return reference
