@@ -111,9 +111,12 @@ class Api:
             seen.add(token)
             params["pageToken"] = token
 
-    def open(self, path: str, params: Mapping[str, str]) -> Body:
-        """Open a body, which the caller reads and closes; one try, so that it may raise a ``TransientError``."""
-        return Body(self._send(requests.Request("GET", path, params=params), _BODIES))
+    def open(self, path: str, params: Mapping[str, str]) -> requests.Response:
+        """Open a body; one try, so that it may raise a ``TransientError``.
+
+        Only its head is read: what has arrived of the rest waits in the system's buffers for ``pieces_of``.
+        """
+        return self._send(requests.Request("GET", path, params=params), _BODIES)
 
     def _json(self, request: requests.Request) -> tuple[Json, int]:
         """Get a JSON object, and its bytes; the address is below the endpoint."""
@@ -223,21 +226,6 @@ class Api:
         if text and text not in self._warnings and len(self._warnings) < _MOST_WARNINGS:
             self._warnings.add(text)
             logger.warning("Redivis says: %s", one_line(self._redacted(text)))
-
-
-class Body:
-    """A response of which only the head was read; what has arrived of the rest waits in the system's buffers."""
-
-    def __init__(self, response: requests.Response) -> None:
-        self._response = response
-
-    def pieces(self) -> Iterator[bytes]:
-        """Give the body in pieces of at most ``PIECE_BYTES``; a ``TransientError`` says that it broke off."""
-        return pieces_of(self._response)
-
-    def close(self) -> None:
-        """Return the connection to the pool, or end it if the body was not read to its end."""
-        self._response.close()
 
 
 def _wait(response: requests.Response) -> float | None:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, Protocol
 
-from tap_redivis.client.http import Api, Body
+from requests import Response
+
+from tap_redivis.client.http import Api
 from tap_redivis.model.columns import Column, KeyValue, ValueRules
 from tap_redivis.model.reads import ReadRequest, StreamPosition
 from tap_redivis.reading.counting import ReadProgress, RowBudget
@@ -151,7 +153,7 @@ class LocalWorker:
     codec: RowCodec
     budget: RowBudget
     progress: ReadProgress
-    bodies: dict[str, Body] = field(default_factory=dict)
+    bodies: dict[str, Response] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self, job: ReadJob) -> Iterator[Chunk | StreamEnd]:

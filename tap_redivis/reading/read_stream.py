@@ -8,9 +8,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
-from tap_redivis.client.http import Api, Body
+from requests import Response
+
+from tap_redivis.client.http import Api
 from tap_redivis.client.read_sessions import address_of
 from tap_redivis.client.retry import BrokenAnswer, RetryBudget, TransientError, Watch
+from tap_redivis.client.transport import pieces_of
 from tap_redivis.errors import DataError, Forbidden, NotFound, QuotaExceeded, Refused
 from tap_redivis.model.reads import ROWS_STREAM, ReadRequest, StreamPosition
 from tap_redivis.reading.counting import ReadProgress
@@ -40,7 +43,7 @@ class StreamReader:
     decoder: Decoder
     stop: threading.Event
     progress: ReadProgress
-    body: Body | None = None
+    body: Response | None = None
 
     def rows(self, position: StreamPosition) -> Iterator[Rows]:
         """Give all rows from a position on; raises what ``Worker.run`` does, except ``Unwanted``."""
@@ -134,7 +137,7 @@ class StreamReader:
         opened, self.body = self.body, None
         with closing(opened or self.api.open(*address_of(self.request, self.stream, offset))) as body:
             self._watch.restart()
-            yield from self.decoder.rows(self._watch.over(self._counted(body.pieces())), offset)
+            yield from self.decoder.rows(self._watch.over(self._counted(pieces_of(body))), offset)
 
     def _counted(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         for piece in pieces:

@@ -13,9 +13,9 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
+from requests import Response
 from singer_sdk import metrics
 
-from tap_redivis.client.http import Body
 from tap_redivis.client.read_sessions import open_session
 from tap_redivis.errors import DataError, Forbidden, Incomplete, InvalidValue, RedivisError, Unavailable
 from tap_redivis.model.reads import ChangeCounts, ReadSession, StreamPosition
@@ -50,7 +50,7 @@ class TableLoad:
     source: Source
     plan: TablePlan
     counter: metrics.Counter
-    bodies: dict[str, Body] = field(default_factory=dict)
+    bodies: dict[str, Response] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Begin with the bookmark that the plan is made of."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import msgspec
+from requests import Response
 
-from tap_redivis.client.http import Body
 from tap_redivis.model.added_columns import DELETED_AT
 from tap_redivis.model.batch_settings import BatchSettings
 from tap_redivis.model.columns import Column
@@ -94,7 +94,7 @@ def open_writing(  # noqa: PLR0913, PLR0917 - what a load consists of
     plan: TablePlan,
     partial: PartialLoad,
     progress: ReadProgress,
-    bodies: dict[str, Body],
+    bodies: dict[str, Response],
 ) -> Writing:
     """Prepare the reading and writing of one load; ``bodies`` are answers that were opened ahead, by read stream.
 

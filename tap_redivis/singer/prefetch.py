@@ -16,7 +16,9 @@ from datetime import datetime, timezone
 from functools import cached_property
 from typing import Protocol
 
-from tap_redivis.client.http import Api, Body
+from requests import Response
+
+from tap_redivis.client.http import Api
 from tap_redivis.client.metadata import MetadataClient
 from tap_redivis.client.read_sessions import address_of, open_session
 from tap_redivis.client.retry import TransientError
@@ -60,7 +62,7 @@ class Prefetched:
     variables: Sequence[Variable]
     session: ReadSession | None = None
     opened_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
-    bodies: Mapping[str, Body] = field(default_factory=dict)  # by read stream; no row is read yet
+    bodies: Mapping[str, Response] = field(default_factory=dict)  # by read stream; no row is read yet
     moment: float = field(default_factory=time.monotonic)  # the wall clock may be set back
 
     def fresh(self) -> Prefetched:
@@ -89,9 +91,9 @@ def prefetch(api: Api, metadata: MetadataClient, request: PrefetchRequest) -> Pr
     return replace(opened, bodies=_bodies(api, read, opened.session)) if _is_small(plan) else opened
 
 
-def _bodies(api: Api, request: ReadRequest, session: ReadSession | None) -> Mapping[str, Body]:
+def _bodies(api: Api, request: ReadRequest, session: ReadSession | None) -> Mapping[str, Response]:
     """Wait for the answers with the rows; one that fails is asked for again at the table's turn."""
-    bodies: dict[str, Body] = {}
+    bodies: dict[str, Response] = {}
     for stream in session.streams[: request.max_streams] if session else ():
         try:
             bodies[stream] = api.open(*address_of(request, stream, 0))

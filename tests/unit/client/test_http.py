@@ -15,7 +15,7 @@ from redivis_emulator import DEFAULT_TOKEN, Emulator, Fault
 from redivis_emulator.access import RateLimit, Token
 from tap_redivis.client.http import Api
 from tap_redivis.client.retry import TransientError
-from tap_redivis.client.transport import PIECE_BYTES
+from tap_redivis.client.transport import PIECE_BYTES, pieces_of
 from tap_redivis.errors import (
     ApiError,
     Forbidden,
@@ -182,7 +182,7 @@ def test_an_answer_leaves_its_connection_for_the_next(
         for _ in range(3):
             api.get(_DATASET)
             with closing(api.open(_ROWS, _JSONL)) as body:
-                assert list(body.pieces())
+                assert list(pieces_of(body))
 
     assert sum("Starting new" in record.getMessage() for record in caplog.records) == 1
 
@@ -364,7 +364,7 @@ def test_a_warning_is_logged_once_and_without_the_token(
 
 def test_a_body_comes_in_small_pieces(api: Api) -> None:
     with closing(api.open("/tables/demo.large.table/rows", _JSONL)) as body:
-        received = list(body.pieces())
+        received = list(pieces_of(body))
 
     assert max(map(len, received)) <= PIECE_BYTES
     assert b"".join(received).count(b"\n") == 20_000
@@ -379,7 +379,7 @@ def test_a_body_that_breaks_is_a_passing_failure(
     received: list[bytes] = []
 
     with closing(api.open(_ROWS, _JSONL)) as body, pytest.raises(TransientError):
-        received.extend(body.pieces())
+        received.extend(pieces_of(body))
 
     assert len(b"".join(received)) == 1000
 
@@ -460,4 +460,4 @@ def test_a_body_waits_until_it_is_read(api: Api, emulator: Emulator) -> None:
 
     first.close()
 
-    assert b"".join(second.pieces()).count(b"\n") == 1000
+    assert b"".join(pieces_of(second)).count(b"\n") == 1000

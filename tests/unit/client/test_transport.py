@@ -17,6 +17,7 @@ from redivis_emulator import DEFAULT_TOKEN
 from tap_redivis.client.answers import count_of, misfit_of
 from tap_redivis.client.http import Api
 from tap_redivis.client.retry import TransientError, Watch
+from tap_redivis.client.transport import pieces_of
 from tap_redivis.errors import ApiError, ConfigError, RedivisError, Unavailable
 from tests.support.raw_servers import Heard, Reply, answer, chunk, chunked, raw_server
 
@@ -44,7 +45,7 @@ def _json(api: Api) -> object:
 
 def _body(api: Api) -> bytes:
     with closing(api.open("/x", {})) as body:
-        return b"".join(Watch(_TIMEOUT).over(body.pieces()))  # as read streams do
+        return b"".join(Watch(_TIMEOUT).over(pieces_of(body)))  # as read streams do
 
 
 # --- time ------------------------------------------------------------------------------------------------------------

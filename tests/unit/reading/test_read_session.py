@@ -14,11 +14,12 @@ from typing import Any, Literal, get_args
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from requests import Response
 
 from redivis_emulator import Emulator, Fault
 from redivis_emulator.access import Token
 from redivis_emulator.faults import Kind
-from tap_redivis.client.http import Api, Body
+from tap_redivis.client.http import Api
 from tap_redivis.client.read_sessions import address_of, open_session
 from tap_redivis.client.retry import TransientError, Watch
 from tap_redivis.errors import DataError, Incomplete, InvalidValue, NotFound, QuotaExceeded, Unauthorized, Unavailable
@@ -61,7 +62,7 @@ def _reader(  # noqa: PLR0913, PLR0917 - what it needs to know
     request: ReadRequest,
     positions: Mapping[str, StreamPosition],
     expected: int | None = 1000,
-    bodies: Mapping[str, Body] | None = None,
+    bodies: Mapping[str, Response] | None = None,
     progress: ReadProgress | None = None,
 ) -> SessionReader:
     return _session_reader(api, request, positions, expected, _COLUMNS, bodies, progress)
@@ -73,7 +74,7 @@ def _session_reader(  # noqa: PLR0913, PLR0917 - what it needs to know
     positions: Mapping[str, StreamPosition],
     expected: int | None,
     columns: Sequence[Column],
-    bodies: Mapping[str, Body] | None = None,
+    bodies: Mapping[str, Response] | None = None,
     progress: ReadProgress | None = None,
 ) -> SessionReader:
     before = sum(position.offset for position in positions.values())

@@ -10,10 +10,12 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+from requests import Response
 
 from redivis_emulator import Emulator, Fault
-from tap_redivis.client.http import Api, Body
+from tap_redivis.client.http import Api
 from tap_redivis.client.metadata import MetadataClient
+from tap_redivis.client.transport import pieces_of
 from tap_redivis.errors import Forbidden, NotFound
 from tap_redivis.model.columns import Column
 from tap_redivis.model.reads import ROWS_STREAM, ReadSession
@@ -138,8 +140,8 @@ def _asked(emulator: Emulator) -> list[str]:
     return [request.path.split("/")[-1 if "Streams" not in request.path else 1] for request in emulator.requests]
 
 
-def _lines(body: Body) -> list[bytes]:
-    return sorted(b"".join(body.pieces()).splitlines())
+def _lines(body: Response) -> list[bytes]:
+    return sorted(b"".join(pieces_of(body)).splitlines())
 
 
 def test_all_that_comes_before_the_rows_is_asked_for(api: Api, emulator: Emulator) -> None:
