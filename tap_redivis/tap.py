@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from copy import deepcopy
 from functools import cache, cached_property, partial
-from typing import IO, TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 from singer_sdk import Stream, Tap
@@ -184,8 +184,8 @@ class TapRedivis(SdkTap):
         about: bool = False,
         about_format: str | None = None,
         config: ConfigInput | None = None,
-        state: IO[bytes] | None = None,
-        catalog: IO[bytes] | None = None,
+        state: str | None = None,
+        catalog: str | None = None,
         discover: str | None = None,
         plan: str | None = None,
         rate: str | None = None,

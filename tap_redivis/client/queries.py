@@ -22,6 +22,7 @@ _REFERENCE_WITH_SUFFIX = re.compile(r"`([A-Za-z0-9_]+\.[^`.:]*:[^`]*)`")
 _LONGEST_HOLD_SECONDS = 60.0  # redivis-api §4.9: timeoutMs is at most 60,000
 _FIRST_POLL_SECONDS = 1.0
 _MOST_SECONDS_BETWEEN_POLLS = 10.0
+_SECONDS_BETWEEN_WORDS = 300.0
 _LONGEST_QUERY_SECONDS = 6 * 3600.0  # BigQuery, which runs them, ends a query after six hours
 
 
@@ -99,14 +100,15 @@ def result_columns(api: Api, result: QueryResult) -> list[Variable]:
 
 
 def _completed(api: Api, query: Query, answer: Json) -> QueryResult:
-    started, delay, logged = time.monotonic(), _FIRST_POLL_SECONDS, ""
+    started, delay, logged, until = time.monotonic(), _FIRST_POLL_SECONDS, "", _SECONDS_BETWEEN_WORDS
     while True:
         status = str(answer.get("status"))
         if status == "completed":
             return _result(query, answer)
         if status not in {"queued", "running"}:
             raise _failure(query, status, answer)
-        if time.monotonic() - started > _LONGEST_QUERY_SECONDS:
+        seconds = time.monotonic() - started
+        if seconds > _LONGEST_QUERY_SECONDS:
             raise QueryFailed(
                 f"the query was still {status} after {_LONGEST_QUERY_SECONDS / 3600:.0f} hours",
                 where=query.name,
@@ -115,6 +117,9 @@ def _completed(api: Api, query: Query, answer: Json) -> QueryResult:
         if status != logged:
             logger.info("%s: the query is %s", query.name, status)
             logged = status
+        elif seconds > until:
+            logger.info("%s: the query is still %s, after %.0f minutes", query.name, status, seconds / 60)
+            until = seconds + _SECONDS_BETWEEN_WORDS
         time.sleep(delay)
         delay = min(delay * 1.5, _MOST_SECONDS_BETWEEN_POLLS)
         answer = api.get(f"/queries/{_id(query, answer)}")

@@ -12,7 +12,8 @@ def with_own_options(command: click.Command) -> click.Command:
             # The SDK's callback runs the test before the other options are read.
             option.callback, option.expose_value = None, True
         elif option.name in {"state", "catalog"}:
-            option.type = click.File("rb")  # the SDK decodes them by the locale
+            # The SDK's would be decoded by the locale, and opened here, where a pipe without a writer is waited for.
+            option.type = click.Path(exists=True, dir_okay=False, allow_dash=True)
         elif option.name == "about_format":
             option.type = click.Choice(["text", "json", "markdown"])
     # The SDK's --discover is a flag, which cannot take a format.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import select
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from singer_sdk.singerlib import Catalog
 
@@ -21,6 +22,9 @@ _EXAMPLES = {
     "--state": 'a state is the value of the last STATE of a run, such as {"bookmarks": {"visits__visits": {}}}',
     "--catalog": 'a catalog is what `tap-redivis --discover` writes, such as {"streams": []}',
 }
+_MOST_BYTES = 256 * 1024 * 1024  # a catalog of a thousand tables has some forty million
+_PIECE_BYTES = 1024 * 1024
+_SECONDS_OF_SILENCE = 60.0  # a pipe may never have a writer
 _OWN_KEYS = {"completed_at", "reading", "table_version", "parts"}  # of bookmarks that this tap wrote, one at least
 
 
@@ -28,31 +32,27 @@ def read_config(paths: Sequence[str]) -> dict[str, Any]:
     """Read config files; the settings of later ones win."""
     config: dict[str, Any] = {}
     for path in paths:
-        try:
-            data = Path(path).read_bytes()
-        except (OSError, ValueError) as error:
-            raise unusable(f"--config {path}", f"it cannot be read ({error})") from None
-        config |= _json_object(data, f"--config {path}")
+        config |= _json_object(path, f"--config {path}")
     return config
 
 
-def read_state(file: IO[bytes] | None) -> dict[str, Any] | None:
+def read_state(path: str | None) -> dict[str, Any] | None:
     """Read a state, a whole STATE message, or what Meltano keeps a state in (`meltano state get`)."""
-    value: Any = _json_of(file, "--state")
+    value: Any = None if path is None else _json_object(path, f"--state {path}")
     if isinstance(value, dict) and value.keys() == {"singer_state"}:
         value = value["singer_state"]
     if isinstance(value, dict) and value.get("type") == "STATE":
         value = value.get("value")
-    if file is not None and not isinstance(value, dict):
+    if path is not None and not isinstance(value, dict):
         raise unusable("--state", "it is not an object with bookmarks")
     return value  # type: ignore[no-any-return] # an object, or None without a file
 
 
-def read_catalog(file: IO[bytes] | None) -> Catalog | None:
+def read_catalog(path: str | None) -> Catalog | None:
     """Read a catalog; None if no file is given."""
-    value = _json_of(file, "--catalog")
-    if value is None:
+    if path is None:
         return None
+    value = _json_object(path, f"--catalog {path}")
     if not isinstance(value.get("streams"), list):
         raise unusable("--catalog", "it is no Singer catalog: it has no list of streams")
     try:
@@ -106,17 +106,33 @@ def unusable(where: str, what: str) -> ConfigError:
     return ConfigError(what, where=where, hint=f"Fix the file, or omit it: {_EXAMPLES[where.split(maxsplit=1)[0]]}")
 
 
-def _json_of(file: IO[bytes] | None, option: str) -> dict[str, Any] | None:
-    if file is None:
-        return None
+def _read(path: str, where: str) -> bytearray:
+    """Read a file, a pipe or a device to its end, which some do not have; ``-`` is stdin."""
+    data = bytearray()
+    is_stdin = path == "-"
     try:
-        data = file.read()
-    except OSError as error:
-        raise unusable(f"{option} {file.name}", f"it cannot be read ({error})") from None
-    return _json_object(data, f"{option} {file.name}")
+        with open(0 if is_stdin else path, "rb", buffering=0, closefd=not is_stdin, opener=_opened_at_once) as file:
+            # Only a terminal is waited for without end: there is somebody who can interrupt.
+            patience = None if file.isatty() else _SECONDS_OF_SILENCE
+            while os.name != "posix" or select.select([file], [], [], patience)[0]:
+                piece = file.read(_PIECE_BYTES)
+                if not piece:
+                    return data
+                data += piece
+                if max(len(data), os.fstat(file.fileno()).st_size) > _MOST_BYTES:
+                    raise unusable(where, f"it has more than {_MOST_BYTES:,} bytes")
+    except (OSError, ValueError) as error:
+        raise unusable(where, f"it cannot be read ({error})") from None
+    raise unusable(where, f"nothing came out of it for {_SECONDS_OF_SILENCE:.0f} seconds")
 
 
-def _json_object(data: bytes, where: str) -> dict[str, Any]:
+def _opened_at_once(path: str, flags: int) -> int:
+    # A named pipe would be waited for here until somebody opens it to write.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _json_object(path: str, where: str) -> dict[str, Any]:
+    data = _read(path, where)
     try:
         value = json.loads(data)  # of bytes it takes UTF-8 with and without a byte order mark, whatever the locale is
     except UnicodeDecodeError:

@@ -59,16 +59,17 @@ def test_a_stream_that_was_cut_goes_on_at_its_offset(site: Site, fault: Fault) -
     _assert_complete(done)
 
 
+@pytest.mark.parametrize("wire_format", ["jsonl", "csv"])
 @pytest.mark.parametrize("kind", ["close", "reset", "short"])
-def test_a_cut_is_noticed_though_nobody_counts(site: Site, kind: Any) -> None:
-    """A draft whose session does not say how many rows there are is read on after a cut all the same."""
+def test_a_cut_is_noticed_though_nobody_counts(site: Site, kind: Any, wire_format: str) -> None:
+    """A draft whose session does not say how many rows there are is read on after a cut all the same: HTTP tells it."""
     site.release("demo/visits/next/visits", VISITS)
     site.emulator.faults.add(
         Fault(kind="json", path="*/readSessions", set={"numRows": None}),
         Fault(kind=kind, path=_STREAMS, per_path=True, at_row=300),
     )
 
-    done = site.sync(tables=["demo.visits:next.visits"])
+    done = site.sync(tables=["demo.visits:next.visits"], wire_format=wire_format)
 
     _assert_complete(done)
 

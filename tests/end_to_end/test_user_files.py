@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.conftest import VISITS
+from tests.support.measuring import measured
 from tests.support.pipes import Json, run
 from tests.support.served import Site, assert_same_rows, records_of
 
@@ -95,6 +99,56 @@ def test_what_is_none_is_said_with_an_example_of_what_is(
 
     [line] = [line for line in done.stderr.splitlines() if "ERROR" in line]
     assert (done.exit_code, words in line, example in line, "Traceback" in done.stderr) == (1, True, True, False), line
+
+
+@pytest.mark.parametrize("option", ["--config", "--state", "--catalog"])
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/full", "/dev/null", "huge", "folder"])
+def test_a_file_without_an_end_is_one_line(site: Site, tmp_path: Path, option: str, path: str) -> None:
+    """In less memory than it could fill."""
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(10 * 1024**3)
+    (tmp_path / "folder").mkdir()
+    program = site.tap()
+
+    done = measured(replace(program, argv=(*program.argv, option, str(tmp_path / path))), tmp_path, lambda _: b"")
+
+    lines = [line for line in done.output.stderr.splitlines() if option in line and path in line]
+    assert len(lines) == 1, done.output.stderr
+    assert done.output.exit_code == (1 if option == "--config" or path != "folder" else 2)
+    assert not [words for words in ("Traceback", "unexpected") if words in done.output.stderr]
+    assert done.peak_mib < 500
+
+
+@pytest.mark.parametrize("option", ["--config", "--state", "--catalog"])
+@pytest.mark.parametrize("is_open", [False, True], ids=["without a writer", "whose writer is silent"])
+def test_a_pipe_that_gives_nothing_is_one_line(site: Site, tmp_path: Path, option: str, *, is_open: bool) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = os.open(tmp_path / "pipe", os.O_RDWR) if is_open else None
+    program = site.tap()
+    script = "import tap_redivis.singer.user_files as f; f._SECONDS_OF_SILENCE = 0.2; "
+    script += "from tap_redivis.__main__ import main; main()"
+    argv = (sys.executable, "-c", script, *program.argv[1:], option, str(tmp_path / "pipe"))
+
+    done = run(replace(program, argv=argv))
+
+    [line] = [line for line in done.stderr.splitlines() if "ERROR" in line]
+    assert done.exit_code == 1
+    assert f"{option} {tmp_path}/pipe: nothing came out of it for" in line
+    if writer is not None:
+        os.close(writer)
+
+
+def test_pipes_are_files_too(site: Site) -> None:
+    """As a shell's `<(...)`, and stdin as `-`."""
+    first = site.sync()
+    program = site.tap(state=first.state)
+    config, state = (shlex.quote(program.argv[program.argv.index(each) + 1]) for each in ("--config", "--state"))
+    call = f"cat {state} | {program.argv[0]} --config <(cat {config}) --state -"
+
+    done = run(replace(program, argv=("bash", "-c", call)))
+
+    assert done.exit_code == 0, done.stderr
+    assert (done.records(_STREAM), done.state) == ([], first.state)
 
 
 def test_the_states_of_a_load_and_of_its_end_together_are_the_end(site: Site) -> None:

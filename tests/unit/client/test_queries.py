@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 import pytest
@@ -36,6 +37,19 @@ def test_a_query_is_looked_after_less_and_less_often(api: Api, emulator: Emulato
     assert run_query(api, _LETTERS, timeout=20).rows == 2
     assert waits == sorted(waits)
     assert (len(waits), waits[0], waits[-1]) == (9, 1, 10)
+
+
+def test_a_query_that_takes_long_is_told_of_now_and_then(
+    api: Api, emulator: Emulator, waits: list[float], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 60.0 * len(waits))
+    emulator.faults.add(Fault(kind="json", path="/queries*", times=15, set={"status": "running"}))
+
+    with caplog.at_level(logging.INFO):
+        run_query(api, _LETTERS, timeout=20)
+
+    told = [each.partition(": ")[2] for each in caplog.messages if each.startswith("query letters: ")]
+    assert told == ["the query is running", *(f"the query is still running, after {n} minutes" for n in (6, 12))]
 
 
 def test_a_query_is_not_waited_for_for_ever(
