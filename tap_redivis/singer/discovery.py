@@ -165,6 +165,7 @@ class Discovery:
         stream.forced_replication_method = method if can_choose else "FULL_TABLE"
         if options.replication_key and can_choose:
             [stream.replication_key] = columns_named([options.replication_key], names, "table_options")
+        stream.unreadable = table.unreadable
         stream.selected_by_default = table.unreadable is None
         if table.unreadable:
             logger.warning("%s is not selected: %s", table.pinned, table.unreadable)

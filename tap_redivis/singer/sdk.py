@@ -61,6 +61,7 @@ class SdkStream(Stream):
         super().__init__(tap, schema=dict(schema), name=name)
         self.source_name = source_name  # what the catalog calls the source of the rows
         self.ordered_columns: list[str] = []  # names of those that may be replication keys
+        self.unreadable: str | None = None  # why the rows cannot be read, for the catalog
         self._has_schema = True
 
     def load(self, counter: metrics.Counter) -> None:
@@ -76,11 +77,6 @@ class SdkStream(Stream):
     @property
     def row_count(self) -> int | None:
         """Rows, for the catalog; None if that is not known."""
-        return None
-
-    @property
-    def unreadable(self) -> str | None:
-        """Why the rows cannot be read, for the catalog; None if they can."""
         return None
 
     @property

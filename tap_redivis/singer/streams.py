@@ -62,11 +62,6 @@ class TableStream(SdkStream):
         return self.source.table.rows if self.source.table else None
 
     @property
-    def unreadable(self) -> str | None:
-        """Why the rows cannot be read, for the catalog."""
-        return self.source.table.unreadable if self.source.table else None
-
-    @property
     def added_columns(self) -> list[str]:
         """Names of the columns that the tap adds to the variables."""
         return added(self.effective_schema.get("properties", {}))
