@@ -6,195 +6,136 @@ import importlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from contextlib import closing, suppress
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import adbc_driver_manager as adbc
 import pyarrow as pa
 
-from target_adbc.arrow_types import fits, sql_name
-from target_adbc.errors import DatabaseError, SettingsError, TargetError, register_secret, shown
+from target_adbc.arrow_types import sql_name
+from target_adbc.errors import TargetError, secrets, shown
 from target_adbc.names import Names, literal, quoted
 
 logger = logging.getLogger("target-adbc")
 
 T = TypeVar("T")
 
-BLOCK = "_target_adbc_block"
-ROW = "_target_adbc_row"
-_SECONDS_BETWEEN_TRIES = (1, 2, 4, 8, 16)
+_SECONDS_BETWEEN_TRIES = (1, 2, 4, 8, 16, None)
 _HINTS = {
     "28P01": "check the user and the password in the uri",
     "42501": "grant the missing right to the user of the uri",
     "53100": "make room on the database's disk, then run again",
     "2BP01": "drop what depends on the column, or leave the column in the table",
 }
+_MOST_EXACT = 2**53  # integers beyond it have no double of their own
 
 
-@dataclass(frozen=True)
-class Kind:
-    """What one kind of database can do.
+class Kind(NamedTuple):
+    """What one kind of database can do."""
 
-    Attributes:
-        driver: Name of the module that connects.
-        limit: The most bytes of a name.
-        ignores_case: Whether names that differ by case only are the same.
-        has_schemas: Whether tables are in schemas.
-        is_typed: Whether a column holds one type only.
-        takes_nul: Whether text may hold U+0000.
-        needs_index: Whether rows are found by their keys through an index.
-        tables: Query that finds a table.
-        begin: Statements that each connection starts with.
-    """
-
-    driver: str
-    limit: int | None = None
-    ignores_case: bool = False
-    has_schemas: bool = True
-    is_typed: bool = True
-    takes_nul: bool = True
-    needs_index: bool = False
-    tables: str = "SELECT 1 FROM information_schema.tables WHERE table_schema = {schema} AND {same}"
-    begin: tuple[str, ...] = ()
+    driver: str  # name of the module that connects
+    limit: int | None = None  # the most bytes of a name
+    ignores_case: bool = False  # names that differ by case only are the same
+    is_typed: bool = True  # a column holds one type only, and tables are in schemas
+    takes_nul: bool = True  # text may hold U+0000
+    needs_index: bool = False  # rows are found by their keys through an index
+    tables: str = "information_schema.tables WHERE table_schema = {schema}"
+    begin: str = ""  # what each connection starts with
 
 
-_SQLITE_TABLES = "SELECT 1 FROM (SELECT name AS table_name FROM sqlite_master) WHERE {same}"
 KINDS: Mapping[str, Kind] = {
+    # Without its statement, a server that crashes forgets rows that STATE speaks of.
     "postgresql": Kind(
-        "adbc_driver_postgresql",
-        limit=63,
-        takes_nul=False,
-        needs_index=True,
-        begin=("SET synchronous_commit = on",),  # else a server that crashes forgets rows that STATE speaks of
+        "adbc_driver_postgresql", 63, takes_nul=False, needs_index=True, begin="SET synchronous_commit = on"
     ),
     "duckdb": Kind(
         "adbc_driver_duckdb",
         ignores_case=True,
-        begin=("SET memory_limit = '100MB'", "SET preserve_insertion_order = false"),
+        begin="SET memory_limit = '100MB'; SET preserve_insertion_order = false",
     ),
-    # Without this, a table that views name cannot be replaced.
+    # Without its statement, a table that views name cannot be replaced.
     "sqlite": Kind(
         "adbc_driver_sqlite",
         ignores_case=True,
-        has_schemas=False,
         is_typed=False,
         needs_index=True,
-        tables=_SQLITE_TABLES,
-        begin=("PRAGMA legacy_alter_table = ON",),
+        tables="(SELECT name AS table_name FROM sqlite_master) WHERE {schema} = ''",
+        begin="PRAGMA legacy_alter_table = ON",
     ),
 }
-_NAMES = {"postgres": "postgresql"}
 
 
-@dataclass
 class Database:
-    """One connection, and what is done through it.
+    """One connection, and what is done through it; it connects when something is done."""
 
-    Attributes:
-        uri: Where the database is.
-        driver: Module of another driver; None: the uri tells.
-        default_schema: Schema of the tables; None: the one that the database takes.
-    """
-
-    uri: str
-    driver: str | None = None
-    default_schema: str | None = None
-    scheme: str = field(init=False)
-    kind: Kind = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Find out what kind of database it is; connects only when something is done."""
-        register_secret(self.uri)
-        self.scheme = self.uri.partition(":")[0]
-        self.scheme = _NAMES.get(self.scheme, self.scheme)
+    def __init__(self, uri: str, driver: str | None = None, default_schema: str | None = None) -> None:
+        secrets.add(uri)
         with suppress(ValueError):
-            password = urlsplit(self.uri).password
-            register_secret(password)
-            register_secret(unquote(password or ""))
-        if self.driver:
-            self.kind = KINDS.get(self.scheme, Kind(self.driver))
-        elif self.scheme in KINDS:
-            self.kind = KINDS[self.scheme]
-        else:
-            raise SettingsError(f"uri: it begins with none of {', '.join(KINDS)}; name its ADBC driver in `driver`")
+            password = urlsplit(uri).password or ""
+            secrets.update((password, unquote(password)))
+        scheme = uri.partition(":")[0]
+        self.scheme = "postgresql" if scheme == "postgres" else scheme
+        if not driver and self.scheme not in KINDS:
+            raise TargetError(f"uri: it begins with none of {', '.join(KINDS)}; name its ADBC driver in `driver`")
+        self.kind = KINDS.get(self.scheme) or Kind(driver or "")
         self.names = Names(limit=self.kind.limit, ignores_case=self.kind.ignores_case)
-        self._database: Any = None
+        self._place = uri.partition(":///")[2] if self.scheme in ("duckdb", "sqlite") else uri
+        self._driver = driver or self.kind.driver
+        self._schema = default_schema if self.kind.is_typed else None
         self._connection: Any = None
 
     # --- connecting, and transactions ---
-
-    def connect(self) -> None:
-        """Connect, and make the schema if there is none.
-
-        Raises:
-            DatabaseError: It cannot be reached, or refuses.
-            SettingsError: The driver is not installed.
-        """
-        module = self.driver or self.kind.driver
-        try:
-            driver = importlib.import_module(module)
-        except ImportError as error:
-            raise SettingsError(f"the driver {module} is not installed: pip install 'tap-redivis[adbc]'") from error
-        place = self.uri
-        if self.scheme in ("duckdb", "sqlite"):
-            place = self.uri.partition(":///")[2]
-        try:
-            self._database = driver.connect(place)
-            self._connection = adbc.AdbcConnection(self._database)
-            for statement in self.kind.begin:
-                self.execute(statement)
-            self._connection.set_autocommit(False)
-        except adbc.Error as error:
-            raise DatabaseError(f"cannot connect to the database: {_said(error)}") from error
-        self._find_schema()
-
-    def close(self) -> None:
-        """Disconnect."""
-        for part in (self._connection, self._database):
-            if part is not None:
-                part.close()
-        self._connection = self._database = None
-
-    def _find_schema(self) -> None:
-        if not self.kind.has_schemas:
-            self.default_schema = None
-        elif self.default_schema is None:
-            self.default_schema = self.query("SELECT current_schema()")[0][0] if self.scheme in KINDS else None
-        else:
-            name = literal(self.default_schema)
-            if not self.query(f"SELECT 1 FROM information_schema.schemata WHERE schema_name = {name}"):  # noqa: S608 - quoted
-                self.execute(f"CREATE SCHEMA {quoted(self.default_schema)}")
-        self._connection.commit()
 
     def transaction(self, work: Callable[[], T]) -> T:
         """Do some work in one transaction; anew on a new connection, if the connection is lost in the middle.
 
         Raises:
-            DatabaseError: The database refused, or cannot be reached any more; nothing of the work is stored.
+            TargetError: The database refused, or cannot be reached any more; nothing of the work is stored.
         """
         if self._connection is None:
-            self.connect()
-        for seconds in (*_SECONDS_BETWEEN_TRIES, None):
+            self._connect()
+        for seconds in _SECONDS_BETWEEN_TRIES:
             try:
                 if self._connection is None:
-                    self.connect()
+                    self._connect()
                 result = work()
                 self._connection.commit()
-            except (adbc.Error, DatabaseError) as error:
+            except (adbc.Error, TargetError) as error:
                 if not self._is_lost():
-                    raise error if isinstance(error, DatabaseError) else DatabaseError(_said(error)) from error
+                    raise error if isinstance(error, TargetError) else TargetError(_said(error)) from error
                 if seconds is None:
-                    raise DatabaseError(f"the connection to the database was lost: {_said(error)}") from error
+                    raise TargetError(f"the connection to the database was lost: {_said(error)}") from error
                 logger.warning("the connection to the database was lost, next try in %d s: %s", seconds, _said(error))
                 time.sleep(seconds)
-            except BaseException:
-                self._is_lost()
-                raise
             else:
                 return result
         raise AssertionError
+
+    def close(self) -> None:
+        """Disconnect."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+    def _connect(self) -> None:
+        try:
+            driver = importlib.import_module(f"{self._driver}.dbapi")
+        except ImportError as error:
+            raise TargetError(f"the driver {self._driver} is not installed: pip install 'tap-redivis[adbc]'") from error
+        try:
+            self._connection = driver.connect(self._place)
+            for statement in filter(None, self.kind.begin.split(";")):
+                self.execute(statement)
+            if self._schema is None and self.scheme in ("postgresql", "duckdb"):
+                self._schema = self.query("SELECT current_schema()")[0][0]
+            elif self._schema:
+                named = f"schema_name = {literal(self._schema)}"
+                if not self.query(f"SELECT 1 FROM information_schema.schemata WHERE {named}"):  # noqa: S608 - quoted
+                    self.execute(f"CREATE SCHEMA {quoted(self._schema)}")
+            self._connection.commit()
+        except adbc.Error as error:
+            raise TargetError(f"cannot connect to the database: {_said(error)}") from error
 
     def _is_lost(self) -> bool:
         """Undo the transaction; whether the connection cannot even do that."""
@@ -204,58 +145,36 @@ class Database:
                 self.query("SELECT 1")
                 self._connection.rollback()
                 return False
-        except (adbc.Error, DatabaseError):
+        except adbc.Error:
             self._connection = None
         return True
 
     # --- statements ---
 
+    def execute(self, sql: str) -> pa.Table:
+        """Run a statement; returns the rows that it gives."""
+        with closing(self._connection.cursor()) as cursor:  # one for each use: drivers keep its options
+            return cursor.execute(sql).fetch_arrow_table()
+
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        """Run a query; returns its rows."""
-        found = self._selected(sql)
-        return list(zip(*(column.to_pylist() for column in found.columns), strict=True))
-
-    def _selected(self, sql: str) -> pa.Table:
-        with self._statement() as statement:
-            statement.set_sql_query(sql)
-            handle, _ = statement.execute_query()
-            with pa.RecordBatchReader._import_from_c(handle.address) as reader:  # noqa: SLF001 - as ADBC's own code does
-                return reader.read_all()
-
-    def execute(self, sql: str) -> None:
-        """Run a statement that gives no rows."""
-        with self._statement() as statement:
-            statement.set_sql_query(sql)
-            statement.execute_update()
-
-    @contextmanager
-    def _statement(self) -> Iterator[Any]:
-        """Give a statement for one use: drivers keep its options."""
-        statement = adbc.AdbcStatement(self._connection)
-        try:
-            yield statement
-        except adbc.Error as error:
-            raise DatabaseError(_said(error)) from error
-        finally:
-            with suppress(adbc.Error):
-                statement.close()
+        """Run a query; returns its rows as Python's values."""
+        return list(zip(*(column.to_pylist() for column in self.execute(sql).columns), strict=True))
 
     # --- tables ---
 
     def table(self, name: str) -> str:
         """Write a table's name for SQL."""
-        return f"{quoted(self.default_schema)}.{quoted(name)}" if self.default_schema else quoted(name)
+        return f"{quoted(self._schema)}.{quoted(name)}" if self._schema else quoted(name)
 
     def exists(self, name: str) -> bool:
         """Whether there is a table or a view of this name."""
-        same = f"table_name = {literal(name)}"
-        if self.kind.ignores_case:
-            same = f"lower(table_name) = lower({literal(name)})"
-        return bool(self.query(self.kind.tables.format(schema=literal(self.default_schema or ""), same=same)))
+        same = "lower(table_name) = lower({0})" if self.kind.ignores_case else "table_name = {0}"
+        tables = self.kind.tables.format(schema=literal(self._schema or ""))
+        return bool(self.query(f"SELECT 1 FROM {tables} AND {same.format(literal(name))}"))  # noqa: S608 - quoted
 
     def columns(self, name: str) -> dict[str, pa.DataType]:
         """Return names and types of the columns of a table, in their order."""
-        found = self._selected(f"SELECT * FROM {self.table(name)} WHERE 1 = 0")  # noqa: S608 - quoted
+        found = self.execute(f"SELECT * FROM {self.table(name)} WHERE 1 = 0")  # noqa: S608 - quoted
         return {each.name: each.type for each in found.schema}
 
     def create(self, name: str, schema: pa.Schema) -> None:
@@ -274,29 +193,22 @@ class Database:
         """Let a column have another type, if each of its values stays the same.
 
         Raises:
-            DatabaseError: A value would change.
+            TargetError: A value would change.
         """
         table, quoted_column, kind = self.table(name), quoted(column), sql_name(new)
-        if (other := fits(old, new, quoted_column)) and self.query(
-            f"SELECT 1 FROM {table} WHERE {other} LIMIT 1"  # noqa: S608 - quoted
+        if (sql_name(old), kind) == ("BIGINT", "DOUBLE PRECISION") and self.query(
+            f"SELECT 1 FROM {table} WHERE {quoted_column} NOT BETWEEN {-_MOST_EXACT} AND {_MOST_EXACT} LIMIT 1"  # noqa: S608 - quoted
         ):
-            raise DatabaseError(f"{name}: column {column!r} holds integers that {kind} cannot hold exactly")
-        self.execute(
-            f"ALTER TABLE {table} ALTER COLUMN {quoted_column} TYPE {kind} USING CAST({quoted_column} AS {kind})"
-        )
+            raise TargetError(f"{name}: column {column!r} holds integers that {kind} cannot hold exactly")
+        using = f"USING CAST({quoted_column} AS {kind})"
+        self.execute(f"ALTER TABLE {table} ALTER COLUMN {quoted_column} TYPE {kind} {using}")
 
-    def ingest(self, name: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch], *, mode: str = "append") -> None:
-        """Put rows into a table; mode "block" creates a table that belongs to this connection."""
-        options = {"adbc.ingest.target_table": name, "adbc.ingest.mode": f"adbc.ingest.mode.{mode}"}
-        if mode == "block":
-            options |= {"adbc.ingest.mode": "adbc.ingest.mode.create", "adbc.ingest.temporary": "true"}
-        elif self.default_schema:
-            options["adbc.ingest.target_db_schema"] = self.default_schema
+    def ingest(self, name: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch], *, mode: str = "append") -> int:
+        """Put rows into a table, and return how many; mode "block" creates a table of this connection alone."""
         failed: list[TargetError] = []  # what goes wrong in Python reaches us through the driver as text only
-
         given = 0
 
-        def guarded() -> Iterator[pa.RecordBatch]:
+        def counted() -> Iterator[pa.RecordBatch]:
             nonlocal given
             try:
                 for batch in batches:
@@ -306,17 +218,19 @@ class Database:
                 failed.append(error)
                 raise
 
-        with self._statement() as statement:
-            statement.set_options(**options)
-            statement.bind_stream(pa.RecordBatchReader.from_batches(schema, guarded()))
+        place: dict[str, Any] = {"mode": mode, "db_schema_name": self._schema}
+        if mode == "block":
+            place = {"mode": "create", "temporary": True}
+        with closing(self._connection.cursor()) as cursor:
             try:
-                stored = statement.execute_update()
+                stored = cursor.adbc_ingest(name, pa.RecordBatchReader.from_batches(schema, counted()), **place)
             except adbc.Error:
                 if failed:
                     raise failed[0] from None
                 raise
         if stored not in (given, -1):  # -1: the driver does not know
-            raise DatabaseError(f"{name}: the driver stored {stored} of {given} rows: a newer one is needed")
+            raise TargetError(f"{name}: the driver stored {stored} of {given} rows: a newer one is needed")
+        return given
 
 
 def _said(error: BaseException) -> str:

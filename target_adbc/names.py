@@ -10,9 +10,9 @@ from collections.abc import Iterable
 logger = logging.getLogger("target-adbc")
 
 
-def quoted(name: str) -> str:
-    """Quote an identifier: reserved words, capitals, spaces and quotes stay as they are."""
-    return '"' + name.replace('"', '""') + '"'
+def quoted(*names: str) -> str:
+    """Quote identifiers, between commas: reserved words, capitals, spaces and quotes stay as they are."""
+    return ", ".join('"' + name.replace('"', '""') + '"' for name in names)
 
 
 def literal(text: str) -> str:
@@ -20,52 +20,40 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _hash(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()[:8]
-
-
 class Names:
-    """Names as one database holds them.
-
-    Attributes:
-        limit: The most bytes of a name; None: there is no limit.
-        ignores_case: Whether names that differ by case only are the same.
-    """
+    """Names as one database holds them, of so many bytes at most, perhaps without regard to case."""
 
     def __init__(self, *, limit: int | None, ignores_case: bool) -> None:
-        self.limit = limit
-        self.ignores_case = ignores_case
+        self._limit = limit
+        self._folded = str.casefold if ignores_case else str
         self._warned: set[str] = set()
 
     def table(self, stream: str) -> str:
         """Name the table of a stream."""
-        return self._short(stream)
+        return self.columns([stream])[stream]
 
     def staging(self, stream: str, version: int) -> str:
         """Name the table that is filled with a version until that is activated."""
-        return self._short(f"{stream}__staging_{version}", warn=False)
+        return self._short(f"{stream}__staging_{version}")
 
     def columns(self, names: Iterable[str]) -> dict[str, str]:
         """Name the columns of some properties, each differently."""
-        short = {name: self._short(name) for name in names}
-        folded = Counter(self._fold(name) for name in short.values())
-        clashing = [name for name in short if folded[self._fold(short[name])] > 1]
-        return short | {name: self._hashed(name) for name in clashing}
-
-    def _fold(self, name: str) -> str:
-        return name.casefold() if self.ignores_case else name
-
-    def _short(self, name: str, *, warn: bool = True) -> str:
-        if self.limit is None or len(name.encode()) <= self.limit:
-            return name
-        return self._hashed(name, warn=warn)
-
-    def _hashed(self, name: str, *, warn: bool = True) -> str:
-        """Make a name unique by a hash of the whole of it."""
-        ending = f"_{_hash(name)}"
-        room = self.limit - len(ending) if self.limit else None
-        result = name.encode()[:room].decode(errors="ignore") + ending
-        if warn and name not in self._warned:
-            self._warned.add(name)
-            logger.warning("the database cannot hold the name %r beside the others: it becomes %r", name, result)
+        result = {name: self._short(name) for name in names}
+        folded = Counter(map(self._folded, result.values()))
+        for name, short in result.items():
+            if folded[self._folded(short)] > 1:
+                result[name] = self._hashed(name)
+            if result[name] != name and name not in self._warned:
+                self._warned.add(name)
+                told = (name, result[name])
+                logger.warning("the database cannot hold the name %r beside the others: it becomes %r", *told)
         return result
+
+    def _short(self, name: str) -> str:
+        return name if self._limit is None or len(name.encode()) <= self._limit else self._hashed(name)
+
+    def _hashed(self, name: str) -> str:
+        """Make a name unique by a hash of the whole of it."""
+        ending = "_" + hashlib.sha256(name.encode()).hexdigest()[:8]
+        room = self._limit - len(ending) if self._limit else None
+        return name.encode()[:room].decode(errors="ignore") + ending
