@@ -260,6 +260,18 @@ def test_a_count_that_does_not_fit_is_no_proof(small: Site, rows: int) -> None:
     assert not [message for message in done.messages if message["type"] == "ACTIVATE_VERSION"]
 
 
+def test_a_load_in_one_answer_never_goes_on(small: Site) -> None:
+    """/rows takes no offset: no STATE speaks of a load under way, and after each of them all rows come again."""
+    done = small.sync(datasets=["demo.small"], state_interval_rows=1)
+
+    [end] = [place for place, message in enumerate(done.messages) if message["type"] == "ACTIVATE_VERSION"]
+    during = [message["value"] for message in done.messages[:end] if message["type"] == "STATE"]
+    assert during, "no STATE was written during the load, so nothing was tried"
+    for state in during:
+        assert "reading" not in state["bookmarks"].get(_STREAM, {})
+        assert_same_rows(small.sync(datasets=["demo.small"], state=state).records(_STREAM), records_of(_TABLE))
+
+
 def test_a_load_by_a_session_goes_on_by_it(small: Site) -> None:
     """Also where the metadata call the table small since."""
     write_note(small.folder, "demo/small/dataset.yml", {"tables": {"t0": _LARGE}})

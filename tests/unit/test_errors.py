@@ -26,6 +26,13 @@ def test_an_error_is_one_line() -> None:
     assert str(ConfigError("two\nlines", where=" a\tb ", hint="x\r\n")) == "a b : two lines. x ."
 
 
+def test_what_would_steer_a_terminal_is_written_out() -> None:
+    """Errors are shown in plans too, which are no log lines."""
+    error = ConfigError("\x1b]0;x\x07 \x9b2J \u202e \ud800", where="a\u200bb", hint="Read it")
+
+    assert str(error) == r"a\u200bb: \x1b]0;x\x07 \x9b2J \u202e \ud800. Read it."
+
+
 @pytest.mark.parametrize(("text", "limit", "expected"), [("a b c", 5, "a b c"), ("a b cd", 5, "a b …"), ("", 5, "")])
 def test_long_texts_are_cut(text: str, limit: int, expected: str) -> None:
     """To the limit, the mark of the cut included."""
