@@ -28,7 +28,7 @@ from redivis_emulator.routes import Router
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Message, Receive, Scope, Send
 
     from redivis_emulator.access import RateLimiter, Token
     from redivis_emulator.control import Controls
@@ -100,16 +100,24 @@ class App:
             if fault.leaves_unanswered:
                 await leave_unanswered(fault, connection)
         response = await self._respond(call, faults)
-        self.log.answer(number, response.status_code)
+
+        async def logged_send(message: Message) -> None:
+            # Only here is known whether a range of a file is sent.
+            if message["type"] == "http.response.start":
+                self.log.answer(number, message["status"])
+            await send(message)
+
         breaking = next((fault for fault in faults if fault.breaks_body), None)
-        await response(request.scope, request.receive, BrokenSend(send, breaking, connection) if breaking else send)
+        sender = BrokenSend(logged_send, breaking, connection) if breaking else logged_send
+        await response(request.scope, request.receive, sender)
 
     async def _respond(self, call: Call, faults: Sequence[Fault]) -> Response:
         """Return the answer to a call, or the replacement that a fault defines."""
         headers = dict(_HEADERS, Date=formatdate(usegmt=True))
         try:
-            headers |= self._count(call)
-            _check_anonymous(call)
+            if call.segments[0] != storage.PREFIX:
+                headers |= self._count(call)
+                _check_anonymous(call)
             response = replacement(self.service, call, faults) or await self._handle(tweaked(call, faults), faults)
         except ApiError as error:
             response = failure(error, call.method, call.readings)
@@ -127,8 +135,6 @@ class App:
         )
 
     def _count(self, call: Call) -> dict[str, str]:
-        if call.segments[0] == storage.PREFIX:
-            return {}
         headers, wait = self.limiter.count(call.headers.get("authorization", ""), call.readings.limit_headers)
         if wait is None:
             return headers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,8 @@ UPLOADS = {
     "january.csv": pa.table({"id": [1, 2], "cost": [1.5, None]}),
     "february.csv": pa.table({"id": [3], "cost": [2.5], "extra": ["only here"]}),
 }
-FILES = {"scan.txt": b"a scan\n", "2012/large.bin": bytes(range(256)) * 8192, "2012/01/empty": b""}
+FILES = {"scan.txt": b"a scan\n", "2012/large.bin": bytes(range(256)) * 20_480, "2012/01/empty": b""}
+PLACES = pa.table({"id": [1, 2], "place": ["POINT (-73.78 40.64)", "POINT (1 2)"]})
 SUMMARY = pa.table({"clinic": ["a", "b"], "visits": pa.array([3, 2**53 + 1], pa.int64())})
 WIDE = pa.table({f"v{number:04}": [number] for number in range(1203)})  # more variables than one page holds
 TRIALS = pa.table({"id": [1, 2], "arm": ["placebo", "drug"]})
@@ -81,10 +83,16 @@ TRIALS = pa.table({"id": [1, 2], "arm": ["placebo", "drug"]})
 _BY_SESSION, _BY_EXPORT = {"num_bytes": 200_000_000}, {"num_bytes": 2_000_000_000}
 _GEOGRAPHY = {"variables": {"geography": {"type": "geography"}}}
 _TYPES = {"day": "date", "at": "dateTime", "clock": "time", "id": "integer", "share": "float", "paid": "boolean"}
+_MEMBERS: dict[str, dict[str, Any]] = {
+    "alice": {"full_name": "Alice A.", "labels": ["staff"]},
+    "bob": {"status": "left", "labels": ["staff"]},
+    "eve": {},
+}
 _DATASET = {
     "id": "a1b2-c3d4e5f6g",
     "name": "Medicare",
     "description": "Made for the official client.",
+    "labels": ["claims", "yearly"],
     "tables": {
         "visits": {
             "id": "v1s1-tsvisitsv",
@@ -97,6 +105,7 @@ _DATASET = {
         "visits_session": _BY_SESSION,
         "visits_export": _BY_EXPORT,
         "empty_session": _BY_SESSION,
+        "places": {"variables": {"place": {"type": "geography"}}},
         "all_types": _GEOGRAPHY,
         "all_types_session": _GEOGRAPHY | _BY_SESSION,
         "all_types_export": _GEOGRAPHY | _BY_EXPORT,
@@ -104,6 +113,41 @@ _DATASET = {
         "carrier": {"name": "Medicare 20% [2006-2018] Carrier"},
     },
 }
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way of the client to read rows.
+
+    Attributes:
+        source: What is read: a table by `rows`, `session` or `export`, and others.
+        way: The client's method.
+        parameters: Its parameters.
+    """
+
+    source: str
+    way: str
+    parameters: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name of the step."""
+        return f"{self.way} {self.source} {' '.join(self.parameters)}".strip()
+
+
+_FORMS = "arrow_table pandas_dataframe arrow_dataset polars_lazyframe dask_dataframe arrow_batch_iterator"
+_WAYS = [f"to_{form}" for form in _FORMS.split()]
+_SOURCES = ("rows", "session", "export", "workflow", "query", "upload")
+_PARAMETERS: list[dict[str, Any]] = [{}, {"variables": ["SEEN_AT", "id"]}, {"max_results": 1234}]
+# The client removes the files of an export before Dask reads them.
+READINGS = [
+    Reading(source, way, parameters)
+    for source in _SOURCES
+    for way in _WAYS
+    for parameters in _PARAMETERS
+    if (source, way, parameters) != ("export", "to_dask_dataframe", {})
+]
+READINGS += [Reading("read stream", way, {}) for way in _WAYS]
 
 
 def build(folder: Path) -> None:
@@ -116,16 +160,24 @@ def build(folder: Path) -> None:
         _write(dataset / "v1.1", {name: ALL_TYPES})
     for name in ("empty", "empty_session"):
         _write(dataset / "v1.1", {name: VISITS.slice(0, 0)})
-    _write(dataset / "v1.1", {"wide": WIDE})
+    _write(dataset / "v1.1", {"wide": WIDE, "places": PLACES})
     (dataset / "v1.1" / "retyped.csv").write_text(_RETYPED_AS_STORED)
     _write_files(dataset / "v1.1" / "images.files")
     _write_uploads(dataset / "next" / "claims")
+    _write(dataset / "next" / "seen", {"visits": VISITS})
     _write(folder / "demo" / "analysis", {"summary": SUMMARY})
+    _write(folder / "demo" / "base", {"made": TRIALS})
+    _write(folder / "demo" / "registry", {"patients": TRIALS})
     _write(folder / "alice" / "trials", {"trials": TRIALS})
-    _note(folder / "demo" / "owner.yml", {"kind": "organization", "full_name": "Demo"})
+    _write(folder / "alice" / "notes", {"notes": TRIALS})
+    _note(folder / "demo" / "owner.yml", {"kind": "organization", "full_name": "Demo", "members": _MEMBERS})
     _note(folder / "alice" / "owner.yml", {"kind": "user", "full_name": "Alice"})
+    _note(folder / "alice" / "trials" / "dataset.yml", {"sample_ratio": 0.5})
+    _note(folder / "alice" / "notes" / "workflow.yml", {})
     _note(dataset / "dataset.yml", _DATASET)
-    _note(folder / "demo" / "analysis" / "workflow.yml", {"name": "analysis", "data_sources": ["demo.medicare"]})
+    _note(folder / "demo" / "base" / "workflow.yml", {})
+    sources = ["demo.medicare", "demo.base"]
+    _note(folder / "demo" / "analysis" / "workflow.yml", {"name": "analysis", "data_sources": sources})
 
 
 def _write(folder: Path, tables: dict[str, pa.Table]) -> None:

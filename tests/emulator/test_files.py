@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from redivis_emulator import Fault, Settings, Token
+from redivis_emulator import Fault, RateLimit, Readings, Settings, Token
 from tests.emulator.conftest import Client, read_arrow, write
 
 CONTENT = bytes(range(256)) * 12_000
@@ -80,6 +80,7 @@ def test_contents_come_whole_and_by_range(serve: Callable[..., Client], settings
     assert part.headers["Content-Range"] == f"bytes 1000-{len(CONTENT) - 1}/{len(CONTENT)}"
     assert client.send("GET", path, headers={"Range": "bytes=1-3"}).content == b"\1\2\3"
     assert client.send("GET", path, headers={"Range": f"bytes={len(CONTENT)}-"}).status_code == 416
+    assert [request.status for request in client.emulator.requests if request.status != 302][-3:] == [206, 206, 416]
     assert client.get(path_of(client, "Zürich 1%.txt")).content == b""
 
 
@@ -120,14 +121,14 @@ def test_contents_need_access_to_data(serve: Callable[..., Client]) -> None:
 
 
 def test_signed_addresses_are_on_another_port_and_need_no_token(serve: Callable[..., Client]) -> None:
-    client = serve(settings=SIGNED)
+    client = serve(settings=SIGNED, rate_limit=RateLimit(requests=3), readings=Readings(anonymous="none"))
     address = signed_address(client)
     api = urlsplit(client.emulator.endpoint)
     assert (urlsplit(address).hostname, urlsplit(address).port) != (api.hostname, api.port)
     client.emulator.forget_requests()
-    assert requests.get(address, timeout=20).content == CONTENT
-    (request,) = client.emulator.requests
-    assert request.path == "/_storage" + path_of(client).removeprefix("/rawFiles")
+    assert [requests.get(address, timeout=20).content == CONTENT for _ in range(4)] == [True] * 4
+    request, *_ = client.emulator.requests
+    assert request.path == urlsplit(address).path
     assert (request.status, "authorization" in request.headers) == (200, False)
 
 
