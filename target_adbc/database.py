@@ -83,7 +83,8 @@ class Database:
         self._place = uri.partition(":///")[2] if self.scheme in ("duckdb", "sqlite") else uri
         self._driver = driver or self.kind.driver
         self._schema = default_schema if self.kind.is_typed else None
-        self._connection: Any = None
+        self._connection: Any = None  # ADBC's DB-API, which imports pandas and more, takes as long to import as the SDK
+        self._database: Any = None
 
     # --- connecting, and transactions ---
 
@@ -114,19 +115,21 @@ class Database:
 
     def close(self) -> None:
         """Disconnect."""
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = None
+        for part in filter(None, (self._connection, self._database)):
+            part.close()
+        self._connection = self._database = None
 
     def _connect(self) -> None:
         try:
-            driver = importlib.import_module(f"{self._driver}.dbapi")
+            driver = importlib.import_module(self._driver)
         except ImportError as error:
             raise TargetError(f"the driver {self._driver} is not installed: pip install 'tap-redivis[adbc]'") from error
         try:
-            self._connection = driver.connect(self._place)
+            self._database = driver.connect(self._place)
+            self._connection = adbc.AdbcConnection(self._database)
             for statement in filter(None, self.kind.begin.split(";")):
                 self.execute(statement)
+            self._connection.set_autocommit(False)
             if self._schema is None and self.scheme in ("postgresql", "duckdb"):
                 self._schema = self.query("SELECT current_schema()")[0][0]
             elif self._schema:
@@ -153,8 +156,9 @@ class Database:
 
     def execute(self, sql: str) -> pa.Table:
         """Run a statement; returns the rows that it gives."""
-        with closing(self._connection.cursor()) as cursor:  # one for each use: drivers keep its options
-            return cursor.execute(sql).fetch_arrow_table()
+        with closing(adbc.AdbcStatement(self._connection)) as statement:  # one for each use: drivers keep its options
+            statement.set_sql_query(sql)
+            return pa.table(statement.execute_query()[0])
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Run a query; returns its rows as Python's values."""
@@ -177,10 +181,6 @@ class Database:
         found = self.execute(f"SELECT * FROM {self.table(name)} WHERE 1 = 0")  # noqa: S608 - quoted
         return {each.name: each.type for each in found.schema}
 
-    def create(self, name: str, schema: pa.Schema) -> None:
-        """Create an empty table."""
-        self.ingest(name, schema, iter(()), mode="create")
-
     def drop(self, name: str) -> None:
         """Drop a table, if there is one."""
         self.execute(f"DROP TABLE IF EXISTS {self.table(name)}")
@@ -190,11 +190,7 @@ class Database:
         self.execute(f"ALTER TABLE {self.table(name)} ADD COLUMN {quoted(column)} {sql_name(arrow)}")
 
     def widen(self, name: str, column: str, old: pa.DataType, new: pa.DataType) -> None:
-        """Let a column have another type, if each of its values stays the same.
-
-        Raises:
-            TargetError: A value would change.
-        """
+        """Let a column have another type, if each of its values stays the same."""
         table, quoted_column, kind = self.table(name), quoted(column), sql_name(new)
         if (sql_name(old), kind) == ("BIGINT", "DOUBLE PRECISION") and self.query(
             f"SELECT 1 FROM {table} WHERE {quoted_column} NOT BETWEEN {-_MOST_EXACT} AND {_MOST_EXACT} LIMIT 1"  # noqa: S608 - quoted
@@ -204,7 +200,7 @@ class Database:
         self.execute(f"ALTER TABLE {table} ALTER COLUMN {quoted_column} TYPE {kind} {using}")
 
     def ingest(self, name: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch], *, mode: str = "append") -> int:
-        """Put rows into a table, and return how many; mode "block" creates a table of this connection alone."""
+        """Put rows into a table, and return how many; "create" makes it, "temporary" one of this connection."""
         failed: list[TargetError] = []  # what goes wrong in Python reaches us through the driver as text only
         given = 0
 
@@ -218,12 +214,16 @@ class Database:
                 failed.append(error)
                 raise
 
-        place: dict[str, Any] = {"mode": mode, "db_schema_name": self._schema}
-        if mode == "block":
-            place = {"mode": "create", "temporary": True}
-        with closing(self._connection.cursor()) as cursor:
+        is_temporary = mode == "temporary"
+        options = {"adbc.ingest.target_table": name, "adbc.ingest.temporary": str(is_temporary).lower()}
+        options["adbc.ingest.mode"] = f"adbc.ingest.mode.{'create' if is_temporary else mode}"
+        if self._schema and not is_temporary:
+            options["adbc.ingest.target_db_schema"] = self._schema
+        with closing(adbc.AdbcStatement(self._connection)) as statement:
+            statement.set_options(**options)
+            statement.bind_stream(pa.RecordBatchReader.from_batches(schema, counted()))
             try:
-                stored = cursor.adbc_ingest(name, pa.RecordBatchReader.from_batches(schema, counted()), **place)
+                stored = statement.execute_update()
             except adbc.Error:
                 if failed:
                     raise failed[0] from None

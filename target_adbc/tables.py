@@ -50,7 +50,7 @@ class StreamTables:
         if database.scheme == "postgresql":
             database.execute(f"SELECT pg_advisory_xact_lock(hashtext({literal(self._ledger + stream)}))::text")
         if not database.exists(LEDGER):
-            database.create(LEDGER, _COLUMNS)
+            database.ingest(LEDGER, _COLUMNS, iter(()), mode="create")
         known = database.query(f"SELECT version, source, next FROM {self._ledger} WHERE stream = {literal(stream)}")  # noqa: S608 - quoted
         self._next: dict[tuple[int, str], int] = {(version, source): count for version, source, count in known}
 
@@ -93,7 +93,7 @@ class StreamTables:
         self._give_up(but=version)
         staging = self._staging(version)
         if not self._database.exists(staging):
-            self._database.create(staging, self._stored(schema))
+            self._database.ingest(staging, self._stored(schema), iter(()), mode="create")
         if not self._hard_delete and self._database.exists(self._live):
             self._keep_old_rows(staging)
         _replace(self._database, self._live, staging)
@@ -129,7 +129,7 @@ class StreamTables:
         """Make a table that can hold some columns; returns their types there."""
         database = self._database
         if not database.exists(table):
-            database.create(table, stored)
+            database.ingest(table, stored, iter(()), mode="create")
             return stored
         columns = database.columns(table)
         wanted = []
@@ -149,7 +149,7 @@ class StreamTables:
         target, columns, keys, row = database.table(table), quoted(*schema.names), quoted(*self._keys), _ROW.name
         database.execute(f"DROP TABLE IF EXISTS {_BLOCK}")
         numbered = schema.append(_ROW)
-        rows = database.ingest(_BLOCK, numbered, _numbered(batches, numbered), mode="block")
+        rows = database.ingest(_BLOCK, numbered, _numbered(batches, numbered), mode="temporary")
         if database.kind.needs_index:
             index = "_target_adbc_" + hashlib.sha256(table.encode()).hexdigest()[:16]
             database.execute(f"CREATE INDEX IF NOT EXISTS {index} ON {target} ({keys})")
