@@ -60,6 +60,8 @@ def batch_settings(config: Mapping[str, Any] | None) -> BatchSettings | None:
         raise _bad("encoding.format", "is not set", "Set it to jsonl, parquet or arrow; or leave batch_config out")
     if not storage.get("root"):
         raise _bad("storage.root", "is not set", "Name a folder or a bucket")
+    if "\0" in storage["root"]:
+        raise _bad("storage.root", "has a null character, which no name has", "Name a folder or a bucket")
     return BatchSettings(
         encoding=kind,
         compression=_compression(kind, encoding.get("compression")),

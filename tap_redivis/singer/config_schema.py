@@ -322,6 +322,7 @@ def _valid(text: str, schema: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any J
         value = [part.strip() for part in text.split(",")]
     elif "string" not in schema["type"]:
         value = json.loads(text, parse_float=Decimal, parse_constant=str)
+        json.dumps(value, ensure_ascii=False, default=str).encode()  # fails for what is half of a character
     for error in DEFAULT_JSONSCHEMA_VALIDATOR(schema).iter_errors(value):
         raise ValueError(error.message)
     return value

@@ -135,8 +135,9 @@ def _json_object(path: str, where: str) -> dict[str, Any]:
     data = _read(path, where)
     try:
         value = json.loads(data)  # of bytes it takes UTF-8 with and without a byte order mark, whatever the locale is
-    except UnicodeDecodeError:
-        raise unusable(where, "it cannot be read: it is not in UTF-8") from None
+        json.dumps(value, ensure_ascii=False).encode()  # fails for half of a pair of surrogates, which is no character
+    except UnicodeError:
+        raise unusable(where, "it cannot be read: it is not in UTF-8, or names half of a character (\\ud800)") from None
     except (ValueError, RecursionError) as error:
         raise unusable(where, f"it cannot be read: it is not JSON ({error})") from None
     if not isinstance(value, dict):

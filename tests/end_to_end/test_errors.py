@@ -117,6 +117,12 @@ _MISTAKES = {
     "unknown variable": Mistake("no variable idx", "table_options", "Check the names", _options(variables=["idx"])),
     "unknown key": Mistake("no variable idx", "table_options", "Check the names", _options(key_properties=["idx"])),
     "unknown option of a table": Mistake("'keys'", "table_options", "--about", _options(keys=["id"])),
+    "root that is no name": Mistake(
+        "a null character",
+        "batch_config.storage.root",
+        "Name",
+        {"batch_config": {"encoding": {"format": "arrow"}, "storage": {"root": "/tmp/\0"}}},  # noqa: S108 - no path
+    ),
     "unknown placeholder": Mistake("{tabel}", "stream_name_format", "{table}", {"stream_name_format": "{tabel}"}),
     "config that is not JSON": Mistake("cannot be read", "--config", "Fix", files={"--config": '{"datasets": '}),
     "config that is a list": Mistake("cannot be read", "--config", "Fix", files={"--config": '["demo.visits"]'}),

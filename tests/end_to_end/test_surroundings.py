@@ -59,6 +59,7 @@ def test_every_setting_can_come_from_the_environment(site: Site, variables: dict
         ("ROW_KEY", "maybe", "'maybe' is not of type 'boolean'"),
         ("WIRE_FORMAT", "xml", "'xml' is not one of"),
         ("DATASETS", '["demo.visits"', "delimiter"),
+        ("DATASETS", r'["demo.\ud800"]', "surrogates not allowed"),
         ("DATASETS", "[1]", "1 is not of type 'string'"),
         ("DATASETS", "[" * 100_000, "recursion"),
         ("QUERIES", "SELECT 1", "'SELECT 1' is not of type 'object'"),

@@ -80,6 +80,9 @@ def test_a_state_without_anything_is_none(site: Site, state: Json) -> None:
     [
         ("--config", b'{"datasets": ["gr\xf6\xdfe"]}', "not in UTF-8"),
         ("--config", b"datasets: [demo.visits]", "not JSON"),
+        ("--config", rb'{"datasets": ["demo.\ud800"]}', "half of a character"),
+        ("--state", rb'{"bookmarks": {"\uDC80": {}}}', "half of a character"),
+        ("--catalog", rb'{"streams": [{"tap_stream_id": "\ud800", "schema": {}}]}', "half of a character"),
         ("--state", b'{"a": "\xf6"}', "not in UTF-8"),
         ("--state", b"[" * 100_000, "not JSON"),
         ("--state", b'{"type": "STATE"}', "not an object with bookmarks"),

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tap_redivis.client.retry import LONGEST_BACKOFF, LONGEST_WAIT, RetryBudget, TransientError, Watch, retry_after
+from tap_redivis.client.retry import (
+    LONGEST_BACKOFF,
+    LONGEST_WAIT,
+    BrokenAnswer,
+    RetryBudget,
+    TransientError,
+    Watch,
+    retry_after,
+)
 
 _NOW = 1_800_000_000.0
 _WAITS = st.floats(0, 100)
@@ -209,6 +217,14 @@ def test_a_body_that_is_slow_but_steady_passes() -> None:
 def test_a_trickle_after_a_fast_part_is_a_failure_too() -> None:
     """However much came before."""
     assert _watched([(0.01, 10**6)] * 1000 + [(1.0, 1)] * 100) < 1000 + 25
+
+
+def test_bytes_that_are_steady_and_no_row_are_a_failure() -> None:
+    """Fast enough to be no trickle, but not for longer than a row may be awaited."""
+    clock = _Clock()
+
+    with pytest.raises(BrokenAnswer, match="60,000 bytes, and no row in them"):
+        list(Watch(10.0, clock, for_a_row=11.0).over(_timed(clock, [(1.0, 5000)] * 100)))
 
 
 def test_time_in_which_nobody_took_rows_does_not_count() -> None:

@@ -8,6 +8,7 @@ import resource
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -308,15 +309,18 @@ def _list_without_end(item: bytes) -> Reply:
     return lambda _: [answer(b'{"results":[%b],"nextPageToken":%d}' % (item, next(numbers)))]
 
 
+@pytest.mark.parametrize("bound", ["pages", "bytes", "seconds"])
 @pytest.mark.parametrize(
     "item", [b"", b'{"name":"a"}', (b'{"name":"' + b"x" * 900 + b'"},') * 199 + b'{"name":"b"}'], ids=len
 )
-def test_a_list_of_ever_more_pages_is_an_error(item: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With items or without, and whether they are small or large."""
-    monkeypatch.setattr("tap_redivis.client.http._MOST_PAGES", 20)
-    monkeypatch.setattr("tap_redivis.client.http._MOST_LIST_BYTES", 2_000_000)
+def test_a_list_of_ever_more_pages_is_an_error(item: bytes, bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With items or without, and whether they are small or large; each of its three bounds is enough."""
+    monkeypatch.setattr("tap_redivis.client.http._MOST_PAGES", 20 if bound == "pages" else 10**9)
+    monkeypatch.setattr("tap_redivis.client.http._MOST_LIST_BYTES", 20_000 if bound == "bytes" else 10**12)
+    api_of = partial(_api, timeout=0.5 if bound == "seconds" else 600)
     with raw_server(_list_without_end(item)) as address, pytest.raises(Unavailable, match="the list does not end"):
-        list(_api(address, timeout=20).pages("/x"))
+        for _ in api_of(address).page_lists("/x"):
+            pass
 
 
 @pytest.mark.parametrize("reset", ["nan", "inf", "-inf", "1e400", "9" * 400, "-1", "soon"])
