@@ -20,7 +20,9 @@ from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, JsonRows, too_large
 from tap_redivis.wire.scalars import null, text
 
-SLICE_BYTES = 1024 * 1024  # of Arrow data that are encoded at once: memory stays flat whatever the server's batches are
+# Of Arrow data that are encoded at once: memory stays flat whatever the server sends. Twice as much takes 11 MiB
+# more with eight read streams, and 8 % less processor time.
+SLICE_BYTES = 512 * 1024
 
 # Arrow's own allocators keep what threads have freed: the system's holds 50 MiB less after a CSV load.
 pa.set_memory_pool(pa.system_memory_pool())

@@ -1,4 +1,4 @@
-"""Memory stays flat: at most 200 MiB, whatever the table, its rows and the reader are like (promise 7)."""
+"""Memory stays flat: at most 150 MiB, whatever the table, its rows and the reader are like (promise 7)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.served import Site, write_note, write_table
 
 pytestmark = [pytest.mark.long, pytest.mark.xdist_group("memory")]  # the tables are large: made once
 
-_LIMIT_MIB = 200
+_LIMIT_MIB = 160  # ten more than promised: allocators differ between machines
 # Arrow holds a row of 15 MB beside its JSON, and glibc keeps some of what was freed.
 _LARGE_ROWS_LIMIT_MIB = {"jsonl": _LIMIT_MIB, "arrow": 260, "csv": 260}
 _GROWTH_MIB = 30
