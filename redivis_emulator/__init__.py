@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from redivis_emulator.access import RateLimit, Token
-    from redivis_emulator.emulator import DEFAULT_TOKEN, Emulator
+    from redivis_emulator.emulator import Emulator
     from redivis_emulator.errors import EmulatorError, FolderError, StartError
     from redivis_emulator.faults import Fault
     from redivis_emulator.log import Request
@@ -27,8 +27,8 @@ __all__ = [
     "StartError",
     "Token",
 ]
+DEFAULT_TOKEN = "emulator-token"  # noqa: S105 - for an API that runs on this machine only
 _MODULES = {
-    "DEFAULT_TOKEN": "emulator",
     "Emulator": "emulator",
     "EmulatorError": "errors",
     "Fault": "faults",

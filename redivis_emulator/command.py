@@ -1,8 +1,7 @@
-"""The command `redivis-emulator`: serve a folder, or run another command while a folder is served."""
+"""What the command `redivis-emulator` does: serve a folder, or run another command while a folder is served."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import subprocess
@@ -14,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from redivis_emulator import demo
-from redivis_emulator.emulator import DEFAULT_TOKEN, Emulator
+from redivis_emulator.emulator import Emulator
 from redivis_emulator.errors import EmulatorError, FolderError
 from redivis_emulator.faults import Fault
 from redivis_emulator.notes import read_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    import argparse
+    from collections.abc import Iterator
 
 _CANNOT_RUN = 127
 _SIGNALLED = 128
@@ -28,10 +28,8 @@ _SIGNALLED = 128
 _POLL_SECONDS = 0.2
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code."""
-    own, command = _split(list(sys.argv[1:] if arguments is None else arguments))
-    options = _parser().parse_args(own)
+def execute(options: argparse.Namespace, command: list[str]) -> int:
+    """Serve the folder of `options`, or run a command meanwhile; return the exit code."""
     try:
         with _folder(options.folder) as folder:
             faults = _faults(options.faults)
@@ -44,40 +42,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return _SIGNALLED + signal.SIGINT
-
-
-def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Return the emulator's own arguments, and the command after `--`."""
-    cut = arguments.index("--") if "--" in arguments else len(arguments)
-    return arguments[:cut], arguments[cut + 1 :]
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="redivis-emulator", description="A local Redivis, for tests and demos.")
-    commands = parser.add_subparsers(required=True, metavar="serve | run")
-    serve = commands.add_parser("serve", help="serve a folder until interrupted")
-    serve.add_argument("--port", type=int, default=8080, help="port to listen on; 0: a free one (default: %(default)s)")
-    serve.set_defaults(runs=False)
-    run = commands.add_parser(
-        "run",
-        help="run a command with REDIVIS_API_ENDPOINT and REDIVIS_API_TOKEN set; its exit code is ours",
-        usage="redivis-emulator run [-h] [--token TOKEN] [--faults FILE] [--reading N=V] [FOLDER] -- COMMAND ...",
-    )
-    run.set_defaults(runs=True, port=0)
-    for command in (serve, run):
-        command.add_argument(
-            "folder", type=Path, nargs="?", help="OWNER/DATASET/[VERSION/]TABLE.{csv,jsonl,parquet}; default: demo data"
-        )
-        command.add_argument("--faults", type=Path, metavar="FILE", help="YAML list of faults")
-        command.add_argument(
-            "--reading",
-            action="append",
-            default=[],
-            metavar="NAME=VALUE",
-            help="how an open question is read; may come again",
-        )
-        command.add_argument("--token", default=DEFAULT_TOKEN, help="bearer token (default: %(default)s)")
-    return parser
 
 
 def _faults(path: Path | None) -> list[Fault]:

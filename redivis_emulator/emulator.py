@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from redivis_emulator import DEFAULT_TOKEN
 from redivis_emulator.access import RateLimit, RateLimiter, Token
 from redivis_emulator.app import API_PREFIX, App
 from redivis_emulator.cache import Cache
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from redivis_emulator.log import Request
     from redivis_emulator.readings import Readings
 
-DEFAULT_TOKEN = "emulator-token"  # noqa: S105 - for an API that runs on this machine only
 _RENDER_THREADS = 4
 
 

@@ -6,6 +6,7 @@
     ├── FolderError            a table file or YAML file in the served folder
     └── StartError             the server could not be started
     ApiError                   sent to the client as an HTTP answer
+    SqlError                   a query that cannot be run; the client reads it in the query
 """
 
 from __future__ import annotations
@@ -61,6 +62,10 @@ class ApiError(Exception):
     def is_no_access(self) -> bool:
         """Whether the caller sees the resource, and may not do this with it."""
         return bool(self.body["error"] == "forbidden")
+
+
+class SqlError(Exception):
+    """A query that cannot be run; the message is for the author of the query."""
 
 
 def not_found(what: str) -> ApiError:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import sqlglot
 from sqlglot import exp
 
+from redivis_emulator.errors import SqlError
 from redivis_emulator.readings import Readings
 from redivis_emulator.sessions import View
 from redivis_emulator.variable_types import ARROW_TYPES, convert, variable_type
@@ -45,10 +46,6 @@ _MACROS = """
 _DIALECT = sqlglot.Dialect.get_or_raise("bigquery")
 # Replaces a dot in a quoted name while the query is parsed; a private character that names do not contain.
 _DOT = "\ue000"
-
-
-class SqlError(Exception):
-    """A query that cannot be run; the message is for the author of the query."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from redivis_emulator import metadata, sql
+from redivis_emulator import metadata
 
 if TYPE_CHECKING:
     from redivis_emulator.library import Variable
@@ -32,6 +32,8 @@ async def answer(readable: Readable, name: str) -> Json:
 
 def _statistics(readable: Readable, variable: Variable) -> Json:
     """Return all statistics; those that the type does not have are null. NaN and infinities do not count as numbers."""
+    from redivis_emulator import sql  # noqa: PLC0415 - as in queries
+
     values = sql.column(readable, variable).drop_null()
     finite = values.filter(pc.is_finite(values)) if variable.type in _NUMBERS else values
     numbers = finite.cast(pa.float64(), safe=False) if variable.type in _NUMBERS else pa.array([], pa.float64())

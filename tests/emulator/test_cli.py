@@ -111,6 +111,27 @@ def test_a_command_that_is_not_there(folder: Path) -> None:
     )
 
 
+def test_help_needs_only_the_standard_library() -> None:
+    """It comes at once: what the emulator needs takes a second to import."""
+    script = "import sys; from redivis_emulator.cli import main\ntry: main()\nfinally: print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script, "--help"], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("usage: redivis-emulator")
+    assert not {"pyarrow", "msgspec", "starlette", "yaml", "duckdb"} & set(done.stdout.split())
+
+
+def test_duckdb_is_loaded_at_the_first_query(folder: Path) -> None:
+    script = (
+        "import sys, pathlib, requests; from redivis_emulator import Emulator\n"
+        "with Emulator(pathlib.Path(sys.argv[1])) as e:\n"
+        "    ask = lambda method, path, **body: requests.request(\n"
+        "        method, e.endpoint + path, headers={'Authorization': 'Bearer ' + e.token}, **body).status_code\n"
+        "    print(ask('GET', '/tables/acme.numbers.numbers/rows'), 'duckdb' in sys.modules)\n"
+        "    print(ask('POST', '/queries', json={'query': 'SELECT 1'}), 'duckdb' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(folder)], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == ["200 False", "200 True"], done.stderr
+
+
 @pytest.mark.parametrize("module", ["duckdb", "httptools", "sqlglot", "starlette", "uvicorn", "uvloop", "yaml"])
 def test_without_the_extra(module: str) -> None:
     """One line says what to install, whichever package of the extra is missing."""
