@@ -41,7 +41,7 @@ _NOT_RUN = {
     "make test": "it runs this",
     "make bench": "takes minutes",
     "pip install 'tap-redivis[emulator]'     # or [demo], to have the demo data as well": "is not published yet",
-    "redivis-emulator serve [FOLDER] [--port 8080] [--token TOKEN] [--faults FILE] [--reading NAME=VALUE …]": "a synopsis",
+    "redivis-emulator serve [FOLDER] [--port 8080] [--token TOKEN] [--faults FILE] [--reading N=V]": "a synopsis",
     "set -o pipefail": "needs an account of BigQuery",
 }
 _COMMAND = re.compile(r"(?:\S*/)?(?:tap-redivis|redivis-emulator|meltano|make|pip|python3?|set|export|echo|curl)\b")
