@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 from tap_redivis.errors import ConfigError, one_line
@@ -56,6 +57,8 @@ def _run() -> int:
     from tap_redivis.tap import TapRedivis  # noqa: PLC0415 - see above
 
     try:
+        if Path(os.environ.get("SINGER_SDK_LOG_CONFIG", "")).is_fifo():
+            raise ValueError("its config is a pipe, which may never have a writer")  # noqa: TRY301 - caught below
         command = TapRedivis.cli
     except Exception as error:
         what = f"the log cannot be set up ({one_line(str(error)).rstrip('.')})"

@@ -140,6 +140,8 @@ def _certificates() -> str | bool:
         if path := os.environ.get(name):
             try:
                 is_folder = Path(path).is_dir()
+                if Path(path).is_fifo():
+                    raise OSError("it is a pipe, which gives them once only, or never")  # noqa: TRY301 - caught below
                 ssl.create_default_context(cafile=None if is_folder else path, capath=path if is_folder else None)
             except OSError as error:
                 raise ConfigError(

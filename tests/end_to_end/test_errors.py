@@ -324,6 +324,30 @@ def test_a_dataset_that_is_broken_does_not_stop_the_others(site: Site, broken: s
     assert done.messages[-1]["type"] == "STATE"
 
 
+@pytest.mark.parametrize("by_catalog", [False, True])
+@pytest.mark.parametrize("count", [-1, 1.5, True, 2**63, "many", [1]], ids=str)
+@pytest.mark.parametrize("name", ["numRows", "numBytes"])
+def test_a_table_whose_counts_are_none_does_not_stop_the_others(
+    site: Site, name: str, count: object, *, by_catalog: bool
+) -> None:
+    """Nothing could be proved by them."""
+    write_table(site.folder, "demo/good/v1.0/t", _FEW)
+    site.emulator.reload()
+    settings: Json = {"datasets": ["demo.visits", "demo.good"]}
+    catalog = {"streams": list(site.discover(**settings).values())} if by_catalog else None
+    broken = {"name": "visits", name: count}
+    site.emulator.faults.add(
+        Fault(kind="json", path="re:^/datasets/demo.visits.*/tables$", set={"results": [broken]}, nth="every")
+    )
+
+    done = run(site.tap(catalog=catalog, **settings))
+
+    assert f"the server says that {name} is {count!r}" in _errors(done)[0]
+    assert_same_rows(done.records("good__t"), records_of(_FEW))
+    assert (done.exit_code, done.messages[-1]["type"]) == (1, "STATE")
+    assert "ACTIVATE_VERSION" not in {each["type"] for each in done.messages if each.get("stream") == "visits__visits"}
+
+
 def test_where_nothing_at_all_is_found_the_first_error_is_the_only_one(site: Site) -> None:
     """As with a wrong token: a line for each dataset would say the same."""
     site.emulator.faults.add(Fault(kind="status", path="/datasets/*", status=401, nth="every"))

@@ -163,12 +163,6 @@ def _paths(site: Site, part: str) -> list[str]:
 
 # --- doubts ----------------------------------------------------------------------------------------------------------
 
-_LIST = "/datasets/*/tables"
-_UNKNOWN: Mapping[str, Fault] = {
-    "bytes unknown": Fault(kind="json", path=_LIST, nth="every", set={"numBytes": None}),
-    "bytes negative": Fault(kind="json", path=_LIST, nth="every", set={"numBytes": -1}),
-}
-
 
 @pytest.mark.parametrize("note", [{"num_bytes": 64 * 1024}, {"num_rows": 10**6, "num_bytes": 0}], ids=str)
 def test_a_table_that_may_be_large_is_read_by_a_session(small: Site, note: Json) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import sys
@@ -111,6 +112,16 @@ def test_a_log_config_that_is_none_is_one_line(site: Site, tmp_path: Path) -> No
     done = run(replace(program, variables={**program.variables, "SINGER_SDK_LOG_CONFIG": str(tmp_path / "log.yml")}))
 
     assert "environment: the log cannot be set up (while parsing" in _only_error(done)
+
+
+def test_a_log_config_that_is_a_pipe_is_not_waited_for(site: Site, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log.yml")
+    program = site.tap()
+
+    done = run(replace(program, variables={**program.variables, "SINGER_SDK_LOG_CONFIG": str(tmp_path / "log.yml")}))
+
+    assert "environment: the log cannot be set up (its config is a pipe" in done.stderr
+    assert done.exit_code == 1
 
 
 def _only_error(done: Output) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import os
 import resource
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -301,6 +302,16 @@ def test_a_bundle_of_certificates_that_is_none_is_an_error_that_names_it(
         _api("https://redivis.example/api")
 
 
+def test_a_bundle_of_certificates_that_is_a_pipe_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "bundle.pem")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "bundle.pem"))
+
+    with pytest.raises(ConfigError, match="it is a pipe"):
+        _api("https://redivis.example/api")
+
+
 # --- lists and numbers -----------------------------------------------------------------------------------------------
 
 
@@ -323,10 +334,11 @@ def test_a_list_of_ever_more_pages_is_an_error(item: bytes, bound: str, monkeypa
             pass
 
 
-@pytest.mark.parametrize("reset", ["nan", "inf", "-inf", "1e400", "9" * 400, "-1", "soon"])
-def test_a_rate_limit_that_is_no_moment_is_no_pause(reset: str) -> None:
+@pytest.mark.parametrize("reset", ["nan", "inf", "-inf", "1e400", "9" * 400, "-1", "soon", "1e300", "99999"])
+@pytest.mark.parametrize("remaining", ["0", "-1", "nan", "none", "1e5", "9" * 5000])
+def test_a_rate_limit_that_is_no_moment_is_no_pause(reset: str, remaining: str) -> None:
     """Nor is one longer than the budget waited for."""
-    head = ("X-Ratelimit-Remaining: 0", f"X-Ratelimit-Reset: {reset}")
+    head = (f"X-Ratelimit-Remaining: {remaining}", f"X-Ratelimit-Reset: {reset}")
     with raw_server(lambda _: [answer(b"{}", "200 OK", *head)]) as address:
         api = _api(address)
         started = time.monotonic()
