@@ -15,11 +15,10 @@ from tap_redivis.batch.columns import FileColumns
 from tap_redivis.batch.storage import PendingFile
 from tap_redivis.model.added_columns import ROW_KEY
 from tap_redivis.model.batch_settings import BatchSettings
-from tap_redivis.wire.batches import ArrowRows, arrow_schema
+from tap_redivis.wire.batches import arrow_schema
 from tap_redivis.wire.codec import RowCodec
-from tap_redivis.wire.decoder import Rows
 from tap_redivis.wire.json_lines import column_appender
-from tap_redivis.wire.rows import JsonRows
+from tap_redivis.wire.rows import ArrowRows, JsonRows, Rows
 from tap_redivis.wire.scalars import integers, null, text
 
 _GROUPS_BYTES = 16 * 1024 * 1024  # the row groups of all files under way share it

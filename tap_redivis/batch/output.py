@@ -20,12 +20,10 @@ from tap_redivis.model.batch_settings import BatchSettings
 from tap_redivis.model.columns import Column, KeyValue, ValueRules, highest_of
 from tap_redivis.planning.bookmarks import PartialLoad
 from tap_redivis.reading.jobs import Chunk
-from tap_redivis.wire.arrays import rows_of
-from tap_redivis.wire.batches import ArrowRows
+from tap_redivis.wire.batches import rows_of
 from tap_redivis.wire.codec import RowCodec
-from tap_redivis.wire.decoder import Rows
 from tap_redivis.wire.json_lines import HighestKey
-from tap_redivis.wire.rows import JsonRows, ValueIssues
+from tap_redivis.wire.rows import ArrowRows, JsonRows, Rows, ValueIssues
 
 
 @dataclass(frozen=True)
@@ -143,8 +141,8 @@ class FileOutput:
         assert isinstance(rows, ArrowRows)  # noqa: S101 - there is no third kind
         # The value must be the one that a RECORD would have, so the column is encoded as JSON.
         column = rows.batch.column(self.key.name)
-        encoded = rows_of(rows.batch, [column], RowCodec(self.table, [self.key], ValueRules(), ValueIssues()), 0)
-        return highest_of(key.of(some.lines) for some in encoded)
+        encoded = rows_of([column], rows.count, RowCodec(self.table, [self.key], ValueRules(), ValueIssues()), 0)
+        return highest_of(key.of(some.lines) for some in encoded)  # type: ignore[union-attr] # these rules give JSON
 
 
 class _StreamFiles:

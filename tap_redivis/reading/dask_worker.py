@@ -23,9 +23,8 @@ from urllib.parse import urlsplit
 
 from tap_redivis.client.http import Api
 from tap_redivis.errors import ClusterError, ConfigError, RedivisError, one_line
-from tap_redivis.reading.counting import ReadProgress, RowBudget
-from tap_redivis.reading.jobs import TAP_VERSION, Chunk, LocalWorker, ReadJob, StreamEnd, Unwanted
-from tap_redivis.reading.read_stream import SessionGone
+from tap_redivis.reading.jobs import TAP_VERSION, Chunk, LocalWorker, ReadJob, RowBudget, StreamEnd, Unwanted, Worker
+from tap_redivis.reading.read_stream import ReadProgress, SessionGone
 from tap_redivis.runtime.logs import redacted, register_secret
 from tap_redivis.wire.rows import ValueIssues
 
@@ -123,8 +122,8 @@ def cluster_at(address: str, max_retry_seconds: float) -> Cluster:
 
 
 @dataclass
-class DaskWorker:
-    """Runs the jobs of one load on a cluster (see ``Worker``).
+class DaskWorker(Worker):
+    """Runs the jobs of one load on a cluster.
 
     Attributes:
         name: Name of the load, for the names of its jobs.
@@ -135,9 +134,6 @@ class DaskWorker:
     name: str
     token: str | None = field(repr=False)
     issues: ValueIssues
-    budget: RowBudget
-    progress: ReadProgress
-    stop: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         """Warn when nobody could run a job now."""
@@ -266,7 +262,7 @@ def run_job(job: ReadJob, max_rows: int | None, token: str | None, is_cancelled:
             hint="Install the same version on all workers",
         )
     api = Api(server.endpoint, token, timeout=server.timeout, max_retry_seconds=server.max_retry_seconds)
-    worker = LocalWorker(api, spec.codec(issues), RowBudget(max_rows), ReadProgress())
+    worker = LocalWorker(RowBudget(max_rows), ReadProgress(), api, spec.codec(issues))
     chunks: list[Chunk] = []
     end: StreamEnd | None = None
     error: Exception | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -13,13 +14,11 @@ from requests import Response
 from tap_redivis.client.http import Api
 from tap_redivis.model.columns import Column, KeyValue, ValueRules
 from tap_redivis.model.reads import ReadRequest, StreamPosition
-from tap_redivis.reading.counting import ReadProgress, RowBudget
-from tap_redivis.reading.read_stream import StreamReader
+from tap_redivis.reading.read_stream import ReadProgress, StreamReader
 from tap_redivis.wire import decoder_for
 from tap_redivis.wire.codec import RowCodec
-from tap_redivis.wire.decoder import Rows
 from tap_redivis.wire.json_lines import HighestKey
-from tap_redivis.wire.rows import ValueIssues
+from tap_redivis.wire.rows import Rows, ValueIssues
 
 TAP_VERSION = version("tap-redivis")
 
@@ -116,7 +115,30 @@ class ReadJob:
     position: StreamPosition
 
 
-class Worker(Protocol):
+class RowBudget:
+    """How many rows all read streams of a table together may still give; None: no limit."""
+
+    def __init__(self, rows: int | None) -> None:
+        self.left = rows
+        self._lock = threading.Lock()
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether no row may be read any more."""
+        return self.left is not None and self.left <= 0
+
+    def take(self, rows: Rows) -> Rows:
+        """Take as many rows of a block as may still be read."""
+        if self.left is None:
+            return rows
+        with self._lock:
+            rows = rows.first(self.left)
+            self.left -= rows.count
+        return rows
+
+
+@dataclass
+class Worker(ABC):
     """Runs jobs: in this process, or elsewhere.
 
     Attributes:
@@ -125,10 +147,11 @@ class Worker(Protocol):
         progress: Where bytes and resumes are counted.
     """
 
-    stop: threading.Event
     budget: RowBudget
     progress: ReadProgress
+    stop: threading.Event = field(default_factory=threading.Event, init=False)
 
+    @abstractmethod
     def run(self, job: ReadJob) -> Iterator[Chunk | StreamEnd]:
         """Run a job; called by several threads at once.
 
@@ -137,12 +160,11 @@ class Worker(Protocol):
             Unwanted: Nobody takes rows any more.
             RedivisError: It failed; the chunks before that have been given.
         """
-        ...
 
 
 @dataclass
-class LocalWorker:
-    """Runs jobs in the thread that asks for their chunks (see ``Worker``).
+class LocalWorker(Worker):
+    """Runs jobs in the thread that asks for their chunks.
 
     Attributes:
         codec: The table's columns and rules; shared, so that all read streams together hold one large row.
@@ -151,10 +173,7 @@ class LocalWorker:
 
     api: Api
     codec: RowCodec
-    budget: RowBudget
-    progress: ReadProgress
     bodies: dict[str, Response] = field(default_factory=dict)
-    stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self, job: ReadJob) -> Iterator[Chunk | StreamEnd]:
         """Run a job."""

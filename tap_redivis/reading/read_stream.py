@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from requests import Response
 
@@ -16,15 +16,36 @@ from tap_redivis.client.retry import BrokenAnswer, RetryBudget, TransientError, 
 from tap_redivis.client.transport import pieces_of
 from tap_redivis.errors import DataError, Forbidden, NotFound, QuotaExceeded, Refused
 from tap_redivis.model.reads import ROWS_STREAM, ReadRequest, StreamPosition
-from tap_redivis.reading.counting import ReadProgress
-from tap_redivis.wire.decoder import Decoder, Rows
-from tap_redivis.wire.rows import DamagedRow
+from tap_redivis.wire import Decoder
+from tap_redivis.wire.rows import DamagedRow, Rows
 
 logger = logging.getLogger("tap-redivis")
 
 
 class SessionGone(Exception):
     """The read session, or a stream of it, is not there any more: what was read of the table cannot be continued."""
+
+
+@dataclass
+class ReadProgress:
+    """How far the reading of a table is.
+
+    Attributes:
+        received: Rows so far, those of earlier runs included.
+        bytes: Bytes received in this run.
+        resumes: How often a broken read stream was resumed in this run.
+    """
+
+    received: int = 0
+    bytes: int = 0
+    resumes: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def add(self, *, size: int = 0, resumes: int = 0) -> None:
+        """Count bytes and resumes; called by several threads."""
+        with self._lock:
+            self.bytes += size
+            self.resumes += resumes
 
 
 @dataclass

@@ -22,10 +22,9 @@ from tap_redivis.model.reads import ChangeCounts, ReadSession, StreamPosition
 from tap_redivis.planning.bookmarks import PartialLoad
 from tap_redivis.planning.decision import complete, next_table_version
 from tap_redivis.planning.table_plan import TablePlan, expected_rows, prove_changes, require_access
-from tap_redivis.reading.counting import ReadProgress, RowBudget
-from tap_redivis.reading.jobs import Chunk, JobSpec, LocalWorker, StreamEnd
+from tap_redivis.reading.jobs import Chunk, JobSpec, LocalWorker, RowBudget, StreamEnd
 from tap_redivis.reading.read_session import SessionReader
-from tap_redivis.reading.read_stream import SessionGone
+from tap_redivis.reading.read_stream import ReadProgress, SessionGone
 from tap_redivis.runtime.progress import Outcome, Result, display
 from tap_redivis.runtime.shutdown import SHUTDOWN, Termination
 from tap_redivis.singer.outputs import LoadableStream, Writing, open_writing, server_of
@@ -322,7 +321,7 @@ def probe_table(run: RunContext, source: Source, plan: TablePlan) -> None:
     session = open_session(run.api, request)
     progress = ReadProgress()
     spec = JobSpec(server_of(run.settings), request, plan.columns, plan.rules)
-    worker = LocalWorker(run.api, spec.codec(ValueIssues()), RowBudget(1), progress)
+    worker = LocalWorker(RowBudget(1), progress, run.api, spec.codec(ValueIssues()))
     # No number of rows is expected: one row of many proves nothing but that rows can be read.
     reader = SessionReader(worker, spec, {stream: StreamPosition() for stream in session.streams}, None)
     try:

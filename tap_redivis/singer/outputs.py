@@ -17,8 +17,8 @@ from tap_redivis.model.settings import Settings
 from tap_redivis.planning.bookmarks import PartialLoad
 from tap_redivis.planning.table_plan import TablePlan
 from tap_redivis.planning.version_diff import change_column
-from tap_redivis.reading.counting import ReadProgress, RowBudget
-from tap_redivis.reading.jobs import Chunk, JobSpec, LocalWorker, Server, Worker
+from tap_redivis.reading.jobs import Chunk, JobSpec, LocalWorker, RowBudget, Server, Worker
+from tap_redivis.reading.read_stream import ReadProgress
 from tap_redivis.singer.run import RunContext
 from tap_redivis.wire.json_lines import DeletionMarker, RecordLines, column_appender
 from tap_redivis.wire.rows import JsonRows, ValueIssues
@@ -107,7 +107,7 @@ def open_writing(  # noqa: PLR0913, PLR0917 - what a load consists of
     limit = plan.request.max_rows
     budget = RowBudget(None if limit is None else limit - partial.rows)
     spec = JobSpec(server_of(run.settings), plan.request, columns, plan.rules, plan.all_must_come, plan.key)
-    local = LocalWorker(run.api, spec.codec(issues), budget, progress, bodies)
+    local = LocalWorker(budget, progress, run.api, spec.codec(issues), bodies)
     batch = run.settings.batch_config
     if batch is None:
         return RecordWriting(run, local, spec, issues, stream, plan, partial)
@@ -221,4 +221,4 @@ def _dask_worker(run: RunContext, local: LocalWorker, output: FileOutput, issues
 
     settings = run.settings
     cluster = cluster_at(output.settings.scheduler or "", settings.max_retry_seconds)
-    return DaskWorker(cluster, output.stream, settings.api_token, issues, local.budget, local.progress)
+    return DaskWorker(local.budget, local.progress, cluster, output.stream, settings.api_token, issues)

@@ -1,10 +1,10 @@
-"""Arrow columns → rows: cast to the columns' types by whole columns where that is exact, else value by value."""
+"""Arrow columns of a body: found, checked, and cast to the columns' types by whole columns where that is exact."""
 
 from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any
@@ -12,17 +12,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tap_redivis.errors import InvalidValue
 from tap_redivis.model.columns import Column
-from tap_redivis.wire.arrow_json import JsonColumn, encode_rows, has_nul, json_column_of, json_column_of_values
+from tap_redivis.wire.arrow_json import has_nul
 from tap_redivis.wire.casts import Number
 from tap_redivis.wire.codec import RowCodec
-from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, JsonRows, too_large
+from tap_redivis.wire.rows import DamagedRow
 from tap_redivis.wire.scalars import null, text
-
-# Of Arrow data that are encoded at once: memory stays flat whatever the server sends. Twice as much takes 11 MiB
-# more with eight read streams, and 8 % less processor time.
-SLICE_BYTES = 512 * 1024
 
 # Arrow's own allocators keep what threads have freed: the system's holds 50 MiB less after a CSV load.
 pa.set_memory_pool(pa.system_memory_pool())
@@ -50,7 +45,7 @@ _KINDS: dict[str, Callable[[pa.DataType], bool]] = {
 }
 
 # What a cast by column fails with where values must be cast one by one.
-_NOT_BY_COLUMN = (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError, OverflowError)
+NOT_BY_COLUMN = (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError, OverflowError)
 
 _UTC_NAMES = {"UTC", "Etc/UTC", "GMT", "Z", "+00:00"}
 
@@ -64,39 +59,6 @@ _RANGES = {
 }
 
 
-def rows_of(
-    batch: pa.RecordBatch, arrays: Sequence[pa.Array | None], codec: RowCodec, offset: int
-) -> Iterator[JsonRows]:
-    """Turn a record batch into rows, some at a time.
-
-    Args:
-        batch: The batch.
-        arrays: For each column of the codec the batch's array, or None where it is missing.
-        codec: The table's columns and rules.
-        offset: Offset of the batch's first row in its stream.
-
-    Raises:
-        InvalidValue: A value cannot be read as its variable's type; the rows before it have been given.
-        RowTooLarge: The same for a row that is larger than ``MAX_ROW_BYTES``.
-    """
-    step = max(1, batch.num_rows * SLICE_BYTES // max(batch.nbytes, SLICE_BYTES))
-    for start in range(0, batch.num_rows, step):
-        count = min(step, batch.num_rows - start)
-        if batch.nbytes <= MAX_ROW_BYTES or size_of(arrays, start, count) <= MAX_ROW_BYTES:
-            yield from _slice(arrays, codec, start, count, offset)
-            continue
-        for each in range(start, start + count):  # one of them is much larger than the others
-            if size_of(arrays, each, 1) > MAX_ROW_BYTES:
-                raise too_large(codec.table, offset + each)
-            yield from _slice(arrays, codec, each, 1, offset)
-
-
-def size_of(arrays: Sequence[pa.Array | None], start: int, count: int) -> int:
-    """Count the bytes of some rows; values that are shared by rows are left out."""
-    own = [array for array in arrays if array is not None and not pa.types.is_dictionary(array.type)]
-    return sum(array.slice(start, count).nbytes for array in own)
-
-
 def place_columns(names: Sequence[str], codec: RowCodec) -> list[int | None]:
     """Find each column of the codec among the names of a body: in any order, and without case (redivis-api §8.1.13)."""
     exact = {name: index for index, name in enumerate(names)}
@@ -106,35 +68,6 @@ def place_columns(names: Sequence[str], codec: RowCodec) -> list[int | None]:
     pairs = zip(codec.columns, places, strict=True)
     codec.note_missing(column.name for column, place in pairs if place is None and not column.is_gone)
     return places
-
-
-def _slice(
-    arrays: Sequence[pa.Array | None], codec: RowCodec, start: int, count: int, offset: int
-) -> Iterator[JsonRows]:
-    first = offset + start
-    try:
-        texts = [
-            None if array is None else _texts(array.slice(start, count), column, codec, first)
-            for array, column in zip(arrays, codec.columns, strict=True)
-        ]
-    except InvalidValue as error:
-        if error.offset > first:
-            yield from _slice(arrays, codec, start, error.offset - first, offset)
-        raise
-    encoded = encode_rows(codec.keys, texts, count)
-    del texts
-    for some, lines in encoded:
-        yield JsonRows(some, lines)
-
-
-def _texts(array: pa.Array, column: Column, codec: RowCodec, offset: int) -> JsonColumn | None:
-    array = plain(array)
-    if array.null_count == len(array):
-        return None
-    with suppress(*_NOT_BY_COLUMN):  # text of bytes that are no UTF-8 fails only when it is encoded
-        if (values := checked(array, column, codec)) is not None:
-            return json_column_of(values, zone=codec.zone)
-    return json_column_of_values(codec.encode_column(json_values(array), column, offset))
 
 
 def text_or_bytes(array: pa.Array) -> pa.Array:
@@ -171,7 +104,7 @@ def checked(array: pa.Array, column: Column, codec: RowCodec) -> pa.Array | None
         array = cast_by_column(array, column)
         if low_high := _RANGES.get(column.type):
             return array if _is_within(array, *low_high) else None
-    except _NOT_BY_COLUMN:
+    except NOT_BY_COLUMN:
         return None
     if array.type == pa.string() and has_nul(array):
         return None  # the rules may replace it

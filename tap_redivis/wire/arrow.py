@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 import pyarrow as pa
 
 from tap_redivis.client.retry import BrokenAnswer, TransientError
-from tap_redivis.wire.arrays import SLICE_BYTES, place_columns, text_or_bytes
+from tap_redivis.wire.arrays import place_columns, text_or_bytes
+from tap_redivis.wire.batches import PART_BYTES, rows_of
 from tap_redivis.wire.codec import RowCodec
-from tap_redivis.wire.decoder import Rows
-from tap_redivis.wire.rows import DamagedRow, LargeRowLock
+from tap_redivis.wire.rows import DamagedRow, LargeRowLock, Rows
 
 MAX_BATCH_BYTES = 64 * 1024 * 1024  # of one message: a larger one would break the promise of flat memory (design.md §7)
 _GATHERING_SECONDS = 0.1  # a batch that takes longer to come is given at once, so that no row waits for a slow server
 
-Casting = Callable[[pa.RecordBatch, Sequence[pa.Array | None], RowCodec, int], Iterator[Rows]]  # such as ``rows_of``
-
 
 class ArrowDecoder:
-    """Decodes the Arrow bodies of one read stream; ``cast`` makes rows of a record batch."""
+    """Decodes the Arrow bodies of one read stream."""
 
-    def __init__(self, codec: RowCodec, cast: Casting) -> None:
+    def __init__(self, codec: RowCodec) -> None:
         self._codec = codec
-        self._cast = cast
         self.has_sentinel = False
 
     def rows(self, pieces: Iterable[bytes], offset: int) -> Iterator[Rows]:
@@ -38,7 +35,7 @@ class ArrowDecoder:
                 self.has_sentinel = batch.num_rows == 0  # the sentinel, if nothing follows
                 places = places or _places(batch, self._codec)  # all batches of a body have its one schema
                 arrays = [None if place is None else batch.column(place) for place in places]
-                for rows in self._cast(batch, arrays, self._codec, offset):
+                for rows in rows_of(arrays, batch.num_rows, self._codec, offset):
                     offset += rows.count
                     turn.trim(rows.count, rows.size)
                     yield rows
@@ -110,35 +107,29 @@ def _gathered(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     # One call of Arrow for a column costs as much as some hundred values: small batches are put together. But no batch
     # waits for one that is long in coming, and what is there is given before an error.
     waiting: list[pa.RecordBatch] = []
-    waiting_bytes = 0
-    schema: pa.Schema | None = None
-    asked = -math.inf
-    failure: TransientError | None = None
+    waiting_bytes, asked = 0, -math.inf
+    limit: int | None = None
     try:
         for batch in batches:
             is_late = time.monotonic() - asked > _GATHERING_SECONDS
-            if schema is None or not schema.equals(batch.schema):
-                yield from _together(waiting)
-                schema, waiting_bytes = batch.schema, 0
-                has_dictionary = any(map(pa.types.is_dictionary, schema.types))
+            if limit is None:  # of two dictionaries Arrow cannot always make one
+                limit = 0 if any(map(pa.types.is_dictionary, batch.schema.types)) else PART_BYTES
             size = batch.get_total_buffer_size()  # of all that it keeps in memory, and much faster than nbytes
-            if size >= SLICE_BYTES or has_dictionary or not batch.num_rows:
+            # A batch without rows is the sentinel, and one with text that is no UTF-8 has another schema.
+            if waiting and (
+                waiting_bytes + size > limit or not batch.num_rows or not batch.schema.equals(waiting[0].schema)
+            ):
                 yield from _together(waiting)
-                yield batch
-                waiting_bytes = 0
-            else:
-                waiting.append(batch)
-                waiting_bytes += size
-                if is_late or waiting_bytes >= SLICE_BYTES:
-                    yield from _together(waiting)
-                    waiting_bytes = 0
+            waiting_bytes = size + (waiting_bytes if waiting else 0)
+            waiting.append(batch)
             del batch
+            if is_late or waiting_bytes >= limit:
+                yield from _together(waiting)
             asked = time.monotonic()
-    except TransientError as error:
-        failure = error
+    except TransientError:
+        yield from _together(waiting)
+        raise
     yield from _together(waiting)
-    if failure:
-        raise failure
 
 
 def _together(waiting: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -10,9 +10,10 @@ from pyarrow import csv
 
 from tap_redivis.client.retry import BrokenAnswer, TransientError
 from tap_redivis.model.columns import Column
-from tap_redivis.wire.arrays import TARGETS, place_columns, rows_of, text_or_bytes
+from tap_redivis.wire.arrays import TARGETS, place_columns, text_or_bytes
+from tap_redivis.wire.batches import rows_of
 from tap_redivis.wire.codec import RowCodec
-from tap_redivis.wire.rows import LARGE_ROW_BYTES, MAX_ROW_BYTES, DamagedRow, JsonRows, LargeRowLock, too_large
+from tap_redivis.wire.rows import LARGE_ROW_BYTES, MAX_ROW_BYTES, DamagedRow, LargeRowLock, Rows, too_large
 from tap_redivis.wire.scalars import null, text
 
 # Bytes that are parsed at once. With 1 MiB, eight read streams take 37 MiB more, and 8 % less processor time.
@@ -32,7 +33,7 @@ class CsvDecoder:
         self.has_sentinel = False
         self._unended: tuple[int, bytes] | None = None
 
-    def rows(self, pieces: Iterable[bytes], offset: int) -> Iterator[JsonRows]:
+    def rows(self, pieces: Iterable[bytes], offset: int) -> Iterator[Rows]:
         """Decode one body (see ``Decoder``)."""
         self._names = []
 
@@ -62,7 +63,7 @@ class CsvDecoder:
         if before != self._unended:
             raise BrokenAnswer("the body ended in the middle of a row")
 
-    def _parse(self, part: bytes, offset: int) -> tuple[pa.RecordBatch, list[pa.Array | None]] | None:
+    def _parse(self, part: bytes, offset: int) -> tuple[list[pa.Array | None], int] | None:
         begin = 0 if self._names else self._read_header(part)
         if begin == len(part):
             return None
@@ -75,26 +76,26 @@ class CsvDecoder:
         except pa.ArrowInvalid as error:
             raise DamagedRow(f"a CSV record from row {offset} on is damaged") from error
 
-    def _typed(self, data: pa.Buffer) -> tuple[pa.RecordBatch, list[pa.Array | None]] | None:
+    def _typed(self, data: pa.Buffer) -> tuple[list[pa.Array | None], int] | None:
         """Parse a part straight into the columns' types; None where a value is not written in the usual way."""
         try:
-            batch, arrays = self._parsed(data, lambda column: TARGETS[column.type])
+            arrays, count = self._parsed(data, lambda column: TARGETS[column.type])
         except pa.ArrowInvalid:
             return None
         floats = [array for array, column in zip(arrays, self._codec.columns, strict=True) if column.type == "float"]
         if any(array is not None and pc.any(pc.invert(pc.is_finite(array))).as_py() for array in floats):
             return None  # text tells NaN and infinity from numbers beyond the range
-        return batch, arrays
+        return arrays, count
 
-    def _as_text(self, data: pa.Buffer) -> tuple[pa.RecordBatch, list[pa.Array | None]]:
-        batch, arrays = self._parsed(data, lambda _: pa.string(), is_text=True)
+    def _as_text(self, data: pa.Buffer) -> tuple[list[pa.Array | None], int]:
+        arrays, count = self._parsed(data, lambda _: pa.string(), is_text=True)
         columns = self._codec.columns
         filled = (_without_empty(array, column) for array, column in zip(arrays, columns, strict=True))
-        return batch, [None if array is None else text_or_bytes(array) for array in filled]
+        return [None if array is None else text_or_bytes(array) for array in filled], count
 
     def _parsed(
         self, data: pa.Buffer, kind: Callable[[Column], pa.DataType], *, is_text: bool = False
-    ) -> tuple[pa.RecordBatch, list[pa.Array | None]]:
+    ) -> tuple[list[pa.Array | None], int]:
         places = place_columns(self._names, self._codec)
         # Names may come twice, places cannot.
         kinds = {
@@ -104,7 +105,7 @@ class CsvDecoder:
         }
         # Text may hold lone surrogates, which are no UTF-8.
         batch = _read(data, [str(place) for place in range(len(self._names))], kinds, check_utf8=not is_text)
-        return batch, [None if place is None else batch.column(str(place)) for place in places]
+        return [None if place is None else batch.column(str(place)) for place in places], batch.num_rows
 
     def _read_header(self, part: bytes) -> int:
         """Take the names from a header, if there is one, and return its bytes."""

@@ -14,9 +14,13 @@ from collections import Counter
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from tap_redivis.client.retry import TransientError
 from tap_redivis.errors import RowTooLarge
+
+if TYPE_CHECKING:  # runs that read JSON Lines need not import Arrow
+    import pyarrow as pa
 
 # A larger row is refused, and only one row above the second limit is in memory at a time: memory stays flat (design.md
 # §7), whatever the table holds.
@@ -54,6 +58,49 @@ class JsonRows:
     def without_first(self, count: int) -> JsonRows:
         """Leave out the first ``count`` rows."""
         return JsonRows(self.count - count, b"".join(self.lines.splitlines(keepends=True)[count:]))
+
+
+@dataclass(frozen=True)
+class ArrowRows:
+    """Some rows of a read stream, in its order, as a record batch with the schema of ``batches.arrow_schema``."""
+
+    batch: pa.RecordBatch
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        rows: int = self.batch.num_rows
+        return rows
+
+    @property
+    def size(self) -> int:
+        """Bytes of the values."""
+        size: int = self.batch.nbytes
+        return size
+
+    @cached_property
+    def last_digest(self) -> str:
+        """Digest of the last row."""
+        digest = hashlib.blake2b(digest_size=8)
+        for value in (column[-1] for column in self.batch.columns):
+            if str(value.type) == "string" and value.is_valid:  # it may be large: no copy
+                text = value.as_buffer()
+                digest.update(b"%d:" % len(text))
+                digest.update(text)
+            else:
+                digest.update(repr(value.as_py()).encode())
+        return digest.hexdigest()
+
+    def first(self, count: int) -> ArrowRows:
+        """Take the first ``count`` rows."""
+        return self if self.count <= count else ArrowRows(self.batch.slice(0, count))
+
+    def without_first(self, count: int) -> ArrowRows:
+        """Leave out the first ``count`` rows."""
+        return ArrowRows(self.batch.slice(count))
+
+
+Rows = JsonRows | ArrowRows
 
 
 @dataclass

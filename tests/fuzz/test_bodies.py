@@ -16,10 +16,9 @@ from redivis_emulator.render import Style
 from tap_redivis.client.http import Api
 from tap_redivis.errors import RedivisError
 from tap_redivis.model.reads import ReadRequest, StreamPosition
-from tap_redivis.reading.counting import ReadProgress, RowBudget
-from tap_redivis.reading.jobs import Chunk, JobSpec, LocalWorker, Server
+from tap_redivis.reading.jobs import Chunk, JobSpec, LocalWorker, RowBudget, Server
 from tap_redivis.reading.read_session import SessionReader
-from tap_redivis.reading.read_stream import SessionGone
+from tap_redivis.reading.read_stream import ReadProgress, SessionGone
 from tests.fuzz.bodies import COLUMNS, FUZZ, ROWS, STRUCTURAL, TABLE, Edit, body, codec, styles
 from tests.fuzz.served import Answer, Asked, serving
 from tests.support.served import records_of
@@ -98,7 +97,7 @@ def _read(api: Api, style: Style) -> list[dict[str, object]] | None:
     """Read all rows; None if that failed."""
     request = ReadRequest("demo.fuzz.t", "/t", style.format, 1, None, _NAMES, _TIMEOUT)
     table = codec()
-    worker = LocalWorker(api, table, RowBudget(None), ReadProgress())
+    worker = LocalWorker(RowBudget(None), ReadProgress(), api, table)
     spec = JobSpec(Server(api.endpoint, api.anonymous, 20.0, 20.0), request, table.columns, table.rules)
     reader = SessionReader(worker, spec, {"s": StreamPosition()}, ROWS)
     try:

@@ -32,9 +32,9 @@ from tap_redivis.model.columns import Column, ValueRules
 from tap_redivis.model.reads import StreamPosition
 from tap_redivis.planning.bookmarks import PartialLoad
 from tap_redivis.reading.jobs import Chunk
-from tap_redivis.wire.batches import ArrowRows, batches_of
+from tap_redivis.wire.batches import rows_of
 from tap_redivis.wire.codec import RowCodec
-from tap_redivis.wire.rows import MAX_ROW_BYTES, JsonRows, ValueIssues
+from tap_redivis.wire.rows import MAX_ROW_BYTES, ArrowRows, JsonRows, ValueIssues
 from tests.support.batches import ENCODINGS, records_in
 
 _NOW = datetime(2026, 1, 2, tzinfo=timezone.utc)
@@ -211,7 +211,7 @@ def test_a_small_part_of_a_large_batch_does_not_keep_it_in_memory() -> None:
 def test_a_row_that_is_too_large_is_refused_after_those_before_it() -> None:
     codec = RowCodec("demo.visits", [Column("text", "string")], ValueRules(for_arrow=True), ValueIssues())
     array = pa.array(["a", "b", "x" * (MAX_ROW_BYTES + 1), "c"])
-    blocks = batches_of(pa.RecordBatch.from_arrays([array], ["text"]), [array], codec, 10)
+    blocks = rows_of([array], len(array), codec, 10)
 
     assert next(blocks).batch["text"].to_pylist() == ["a", "b"]
     with pytest.raises(RowTooLarge, match="row 12"):

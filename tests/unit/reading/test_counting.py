@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tap_redivis.reading.counting import ReadProgress, RowBudget
+from tap_redivis.reading.jobs import RowBudget
+from tap_redivis.reading.read_stream import ReadProgress
 from tap_redivis.wire.rows import JsonRows
 
 

@@ -26,10 +26,9 @@ from tap_redivis.errors import DataError, Incomplete, InvalidValue, NotFound, Qu
 from tap_redivis.model.columns import Column, ValueRules, WireFormat
 from tap_redivis.model.reads import ROWS_STREAM, ReadRequest, StreamPosition
 from tap_redivis.reading import jobs
-from tap_redivis.reading.counting import ReadProgress, RowBudget
-from tap_redivis.reading.jobs import Chunk, JobSpec, LocalWorker, Server, StreamEnd
+from tap_redivis.reading.jobs import Chunk, JobSpec, LocalWorker, RowBudget, Server, StreamEnd
 from tap_redivis.reading.read_session import SessionReader
-from tap_redivis.reading.read_stream import SessionGone
+from tap_redivis.reading.read_stream import ReadProgress, SessionGone
 from tap_redivis.wire.jsonl import JsonlDecoder
 from tap_redivis.wire.rows import JsonRows
 from tests.unit.bodies import codec
@@ -79,7 +78,7 @@ def _session_reader(  # noqa: PLR0913, PLR0917 - what it needs to know
 ) -> SessionReader:
     before = sum(position.offset for position in positions.values())
     budget = RowBudget(None if request.max_rows is None else request.max_rows - before)
-    worker = LocalWorker(api, codec(columns), budget, progress or ReadProgress(), dict(bodies or {}))
+    worker = LocalWorker(budget, progress or ReadProgress(), api, codec(columns), dict(bodies or {}))
     spec = JobSpec(Server(api.endpoint, api.anonymous, 20.0, 20.0), request, tuple(columns), ValueRules())
     return SessionReader(worker, spec, positions, expected)
 

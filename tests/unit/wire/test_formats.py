@@ -21,9 +21,8 @@ from tap_redivis.client.retry import TransientError
 from tap_redivis.client.transport import PIECE_BYTES
 from tap_redivis.errors import RowTooLarge, SchemaChanged
 from tap_redivis.model.columns import Column, ColumnType, ValueRules, WireFormat
-from tap_redivis.wire import decoder_for
+from tap_redivis.wire import Decoder, decoder_for
 from tap_redivis.wire.codec import RowCodec
-from tap_redivis.wire.decoder import Decoder
 from tap_redivis.wire.rows import MAX_ROW_BYTES, DamagedRow, JsonRows, ValueIssues
 from tests.unit.bodies import Body, bodies, codec, cuts
 
