@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,23 @@ def test_a_hostile_server(endpoint: str, wire_format: str, group: int, tmp_path:
     _check(done, endpoint, numbers)
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("group", range(_GROUPS))
+@pytest.mark.parametrize("endpoint", ["dataset", "tables", "variables", "query"])
+def test_a_hostile_server_without_a_catalog(endpoint: str, group: int, tmp_path: Path) -> None:
+    """What is found out at the start ends the run as little as what is found out at a table's turn."""
+    well = len(ANSWERS)
+    numbers = [*range(group, well, _GROUPS), well]
+    with hostile_server(tmp_path / "served", numbers) as server:
+        server.attacked = endpoint
+        result = measured(tap(server, tmp_path, _config(endpoint, "jsonl", numbers)), tmp_path, _read)
+
+    done = result.output
+    assert result.peak_mib < _LIMIT_MIB
+    assert done.seconds < _START + len(numbers) * _BUDGET * _REQUESTS
+    _check(done, endpoint, numbers)
+
+
 def _config(endpoint: str, wire_format: str, numbers: list[int]) -> Json:
     settings: Json = {
         "row_key": False,
@@ -77,12 +95,17 @@ def _check(done: Output, endpoint: str, numbers: list[int]) -> None:
         bookmark = done.state.get("bookmarks", {}).get(stream, {})
         if "completed_at" in bookmark:
             complete.add(number)
+            if endpoint == "variables" and number < len(ANSWERS) and ANSWERS[number].body == "other texts":
+                # Who names other variables throughout is believed, with a warning of those that come instead.
+                assert "with the unknown column 'clinic', which is left out" in done.stderr
+                continue
             try:
                 assert_same_rows(done.records(stream), records_of(table_of(number)))
             except AssertionError as error:
                 raise AssertionError(f"{words}: {error}") from error
         else:
-            assert any("ERROR" in line and stream in line for line in done.stderr.splitlines()), words
+            errors = [line for line in done.stderr.splitlines() if "| ERROR" in line]
+            assert any(re.search(rf"\| (demo\.)?{name_of(number)}", line) for line in errors), words
             assert ("ACTIVATE_VERSION", stream) not in {(each["type"], each.get("stream")) for each in messages}, words
     assert numbers[-1] in complete
     assert done.exit_code == (0 if len(complete) == len(numbers) else 1)
