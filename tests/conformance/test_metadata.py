@@ -138,7 +138,7 @@ def test_gets_of_what_is_absent_say_so(client: Session) -> None:
 
 
 def test_lists_are_not_longer_than_was_asked_for(client: Session) -> None:
-    found = client.value("limited_lists")
+    found = dict(client.value("limited_lists"))
     empty = {"notebooks", "transforms", "parameters"}
 
     assert {found.pop(name) for name in empty} == {0}
@@ -201,7 +201,7 @@ def test_uploads(client: Session) -> None:
 
 
 def test_data_sources(client: Session) -> None:
-    found = client.value("data_sources")
+    found = dict(client.value("data_sources"))
 
     assert found.pop("workflow").startswith("base")
     assert found == {

@@ -94,9 +94,11 @@ def test_a_session_has_the_streams_and_rows_that_it_says(client: Session) -> Non
 
 
 def test_an_iterator_reads_several_streams_one_after_another(client: Session) -> None:
-    streams = [r.path for r in client.requests if r.path.startswith("/readStreams/") and r.path.endswith(".4")]
+    asked = [request.path for request in client.requests if request.path.startswith("/readStreams/")]
+    sessions = [path.removesuffix("4") for path in asked if path.endswith(".4")]
 
-    assert len(streams) >= 1
+    of_each = [[path for path in asked if path.startswith(session)] for session in sessions]
+    assert [[f"{session}{number}" for number in range(5)] for session in sessions[-1:]] == of_each[-1:] != []
 
 
 def test_pandas_frames_have_each_backend(client: Session) -> None:
@@ -109,10 +111,10 @@ def test_pandas_frames_have_each_backend(client: Session) -> None:
 
 def test_geographies_have_a_shape(client: Session) -> None:
     both = ["EPSG:4326", sorted(library.PLACES["place"].to_pylist())]
-    limited = client.value("geopandas").pop(2)
+    frames = client.value("geopandas")
 
-    assert [frame for frame in client.value("geopandas") if frame != limited] == [both] * 4
-    assert len(limited[1]) == 1
+    assert [*frames[:2], *frames[3:]] == [both] * 4
+    assert len(frames[2][1]) == 1
 
 
 def test_deprecated_dataframes_still_come(client: Session) -> None:

@@ -1,6 +1,6 @@
-"""Counts the calls of the client's methods: each method with its resource and its parameters, if it asked the server.
+"""Notes the calls of the client's methods, each with its parameters, if it asked the server: `Table.get()`.
 
-What the client calls by itself, and what needs no request (`organization.dataset("d")`), is not counted.
+What the client calls by itself, and what needs no request (`organization.dataset("d")`), is no call.
 """
 
 from __future__ import annotations
@@ -88,13 +88,12 @@ def _watched(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
             return method(resource, *arguments, **options)
         before, label = _requests, f"{type(resource).__name__}.{name}"
         given = inspect.signature(method).bind(resource, *arguments, **options).arguments
-        call = f"{label}({_parameters(given)}) of {_name(resource)}"
         _used.add(label)
         try:
             return method(resource, *arguments, **options)
         finally:
             if _requests > before:
-                _made.add(call)
+                _made.add(f"{label}({_parameters(given)})")
 
     return watched
 
@@ -102,13 +101,3 @@ def _watched(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
 def _parameters(given: dict[str, Any]) -> str:
     shown = {name: value for name, value in list(given.items())[1:] if name not in _UNIMPORTANT}
     return ", ".join(f"{name}={getattr(value, '__name__', repr(value))}" for name, value in sorted(shown.items()))
-
-
-def _name(resource: Any) -> str:
-    """Return the name of a resource, the same before and after `get`, with those that it is in."""
-    inside = [getattr(resource, kind, None) for kind in ("table", "upload", "query", "workflow", "organization")]
-    parent = next((f"{_name(each)}." for each in inside if each is not None and not callable(each)), "")
-    names = ("source_reference", "payload", "path", "tag", "name")
-    own = next((getattr(resource, each) for each in names if getattr(resource, each, None)), "")
-    version = getattr(resource, "version_tag", None) or ""
-    return f"{parent}{own}{version}".lower()

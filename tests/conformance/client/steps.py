@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 import redivis
+import requests
 
 from tests.conformance.client import calls
 
@@ -59,8 +60,6 @@ def error_of(call: Callable[[], Any]) -> list[str]:
 
 def control(path: str, content: Any) -> None:
     """Send a request to a control endpoint of the emulator."""
-    import requests  # noqa: PLC0415 - the client brings it
-
     origin = os.environ["REDIVIS_API_ENDPOINT"].removesuffix("/api/v1")
     requests.post(f"{origin}/_emulator/{path}", json=content, timeout=60).raise_for_status()
 
