@@ -1,15 +1,14 @@
-# tap-redivis as an image, from a wheel built before:
+# tap-redivis as an image, from a wheel built before; docs/docker.md says how to use it.
 #   python -m pip wheel --no-deps --wheel-dir dist .
 #   docker build --tag tap-redivis .
-#   docker run --rm --env REDIVIS_API_TOKEN --volume "$PWD:/home/tap:ro" tap-redivis --config config.json
 FROM python:3.13-slim
 
 WORKDIR /install
-COPY constraints.txt dist/*.whl ./
-RUN python -m pip install --no-cache-dir --root-user-action=ignore --constraint constraints.txt ./*.whl
+COPY constraints.txt dist/tap_redivis-0.1.0-py3-none-any.whl ./
+RUN python -m pip install --no-cache-dir --root-user-action=ignore --constraint constraints.txt ./tap_redivis-0.1.0-py3-none-any.whl
 
-# A number, so that an orchestrator can see that it is not root.
-RUN useradd --create-home --uid 10001 tap
+# A number, so that an orchestrator can see that it is not root. Any other will do too: nothing is in its home.
+RUN useradd --no-create-home --uid 10001 tap
 USER 10001
-WORKDIR /home/tap
+WORKDIR /data
 ENTRYPOINT ["tap-redivis"]

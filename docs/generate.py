@@ -57,7 +57,6 @@ _CONTAINERS = {"array": "array", "object": "object"}
 def made() -> dict[Path, str]:
     """Make all of it: the whole text of each file."""
     pages = {
-        "README.md": settings_table,
         "docs/settings.md": settings_pages,
         "docs/errors.md": errors_page,
         "docs/architecture.md": modules_table,
@@ -84,7 +83,7 @@ def _cut(text: str, words: str) -> tuple[str, str, str]:
 
 
 def settings_table() -> str:
-    """Make the README's table of settings."""
+    """Make the table of the tap's settings."""
     rows = [
         f"| `{name}` | {_type_words(schema)} | {_default(schema)} | {schema['description']} |"
         for name, schema in CONFIG_SCHEMA["properties"].items()
@@ -102,7 +101,8 @@ def settings_pages() -> str:
         for name, schema in everything["properties"].items()
         if name not in CONFIG_SCHEMA["properties"]
     ]
-    return f"{own}\n\n## The SDK's\n\n{_table('Setting', 'Type', 'Meaning', rows=rows)}"
+    sdk = _table("Setting", "Type", "Meaning", rows=rows)
+    return f"{settings_table()}\n\n## One by one\n\n{own}\n\n## The SDK's\n\n{sdk}"
 
 
 def errors_page() -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tap_redivis.errors import ConfigError, one_line
-from tap_redivis.runtime.logs import error_of, redact_handlers
+from tap_redivis.runtime.logs import error_of, set_up_handlers
 from tap_redivis.runtime.shutdown import SHUTDOWN, Termination
 from tap_redivis.runtime.standard_streams import OutputClosed, take_over
 
@@ -64,7 +64,7 @@ def _run() -> int:
         what = f"the log cannot be set up ({one_line(str(error)).rstrip('.')})"
         hint = "Correct TAP_REDIVIS_LOG_LEVEL, LOGLEVEL or SINGER_SDK_LOG_CONFIG"
         raise ConfigError(what, where="environment", hint=hint) from error
-    redact_handlers()
+    set_up_handlers()
     try:
         command()
     except SystemExit as end:

@@ -23,6 +23,8 @@ RedivisError
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any
 
 # Control characters, marks that turn the direction of text or are not seen, and halves of pairs of surrogates.
@@ -118,6 +120,13 @@ class RowTooLarge(DataError):
 
 class SchemaChanged(DataError):
     """The catalog names variables that the table no longer has, or has with another type."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Name what a misspelt name is probably meant to be, in brackets after the name; empty if nothing is near."""
+    spelled = {each.lower(): each for each in known}
+    near = get_close_matches(name.lower(), spelled, 1)
+    return f" (did you mean {spelled[near[0]]!r}?)" if near else ""
 
 
 def one_line(text: str, limit: int = 2000) -> str:

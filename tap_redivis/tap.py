@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import re
+import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from copy import deepcopy
 from functools import cache, cached_property, partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 from singer_sdk import Stream, Tap
-from singer_sdk.exceptions import ConfigValidationError, MappingError
+from singer_sdk.exceptions import MappingError
 from singer_sdk.helpers.capabilities import CapabilitiesEnum, TapCapabilities
 from singer_sdk.mapper import PluginMapper
 from singer_sdk.singerlib import Catalog
 
 from tap_redivis.client.http import Api
 from tap_redivis.client.metadata import MetadataClient
-from tap_redivis.errors import ConfigError, one_line
+from tap_redivis.errors import ConfigError, did_you_mean, one_line
 from tap_redivis.model.added_columns import ROW_KEY
 from tap_redivis.model.settings import Settings
 from tap_redivis.runtime.logs import register_secret
-from tap_redivis.runtime.progress import show_tables, summarize
+from tap_redivis.runtime.progress import quiet_terminal, show_tables, summarize
 from tap_redivis.runtime.shutdown import SHUTDOWN, Termination, widen_pipe
 from tap_redivis.runtime.standard_streams import OutputClosed
 from tap_redivis.singer.about import about_text
 from tap_redivis.singer.added_columns import reconcile_columns, with_row_key
 from tap_redivis.singer.catalog import streams_of
-from tap_redivis.singer.command_line import with_own_options
-from tap_redivis.singer.config_schema import CONFIG_SCHEMA
+from tap_redivis.singer.command_line import refuse_together, with_own_options
+from tap_redivis.singer.config_schema import CONFIG_SCHEMA, warn_of_unread_variables
 from tap_redivis.singer.discovery import Discovery
 from tap_redivis.singer.messages import PIPE_BYTES, MessageWriter
 from tap_redivis.singer.prefetch import Prefetcher, prefetch
@@ -45,6 +49,8 @@ if TYPE_CHECKING:  # what most runs do not need is imported where it is needed
     from tap_redivis.singer.plan_report import Rate
 
 logger = logging.getLogger("tap-redivis")
+
+_WIDTH = 100  # of what is read by people, at most
 
 
 class TapRedivis(SdkTap):
@@ -67,8 +73,9 @@ class TapRedivis(SdkTap):
         """What the streams share; made when the settings are known."""
         settings = Settings.from_config(self.config)
         register_secret(settings.api_token)  # before the first log line that could hold it
-        for name in sorted(self.config.keys() - self.config_jsonschema["properties"].keys()):
-            logger.warning("config: there is no setting %r; it has no effect", name)
+        known = self.config_jsonschema["properties"].keys()
+        for name in sorted(self.config.keys() - known):
+            logger.warning("config: there is no setting %r%s; it has no effect", name, did_you_mean(name, known))
         api = Api(
             settings.api_endpoint,
             settings.api_token,
@@ -138,6 +145,9 @@ class TapRedivis(SdkTap):
     def setup_mapper(self) -> None:
         """Make the stream maps; one that keeps only what it names keeps the row key too, as a key must be kept."""
         # The SDK's ``Tap`` registers all streams at once, and its error names none of them.
+        if re.search(r"\bfake\.", json.dumps(self.config.get("stream_maps"))) and find_spec("faker") is None:
+            what = "the expressions use fake, whose package is not installed"
+            raise ConfigError(what, where="stream_maps", hint="pip install 'tap-redivis[faker]'")
         super(Tap, self).setup_mapper()
         stream_maps = self.mapper.stream_maps_dict
         for name, entry in self.catalog.items():
@@ -173,7 +183,7 @@ class TapRedivis(SdkTap):
     def print_about(cls, output_format: str | None = None) -> None:
         """Say what the tap is and can; as text in our own words, since the SDK's do not say what settings mean."""
         if output_format in {None, "text"}:
-            click.echo(about_text(cls.about_info()))
+            click.echo(about_text(cls.about_info(), min(shutil.get_terminal_size((_WIDTH, 0)).columns, _WIDTH)))
         else:
             super().print_about(output_format)
 
@@ -194,22 +204,22 @@ class TapRedivis(SdkTap):
         """Run the tap; exits with 1 if a table could not be loaded."""
         # The SDK's ``Tap`` would make a tap and run it; here the error of a setting is to be ours.
         super(Tap, cls).invoke(about=about, about_format=about_format)
+        refuse_together(discover=discover, plan=plan, test=test)
         config = config or ConfigInput()
         register_secret(config.config.get("api_token"))
         given_rate = _given_rate(rate)
         if rate and not plan:
             raise ConfigError("--rate requires --plan", where="--rate", hint="Add --plan, or omit --rate")
-        try:
-            tap = cls(
-                plans=plan is not None,
-                config=config.config,
-                state=read_state(state),
-                catalog=read_catalog(catalog),
-                parse_env_config=config.parse_env,
-                setup_mapper=discover is None,
-            )
-        except ConfigValidationError as error:
-            raise ConfigError("; ".join(error.errors), where="config", hint="See `tap-redivis --about`") from None
+        if not config.parse_env:
+            warn_of_unread_variables(config.config, cls.config_jsonschema["properties"])
+        tap = cls(
+            plans=plan is not None,
+            config=config.config,
+            state=read_state(state),
+            catalog=read_catalog(catalog),
+            parse_env_config=config.parse_env,
+            setup_mapper=discover is None,
+        )
         if discover == "table":
             show_tables(map(_listed, tap._tables))
         elif discover:
@@ -253,6 +263,9 @@ class TapRedivis(SdkTap):
 
     def run_sync(self) -> None:
         """Load all selected streams; a signal ends it after STATE of what was written."""
+        quiet_terminal()
+        if batch := self.run.settings.batch_config:
+            batch.require_extras()
         widen_pipe(PIPE_BYTES)
         try:
             with SHUTDOWN.signals_win():

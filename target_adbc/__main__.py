@@ -25,7 +25,12 @@ def main() -> None:
 
 def _outcome() -> int:
     from target_adbc.errors import shown  # noqa: PLC0415 - the SDK takes half a second
-    from target_adbc.target import TargetAdbc  # noqa: PLC0415 - the same
+
+    try:
+        from target_adbc.target import TargetAdbc  # noqa: PLC0415 - the same
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"target-adbc needs an extra: pip install 'tap-redivis[adbc]' ({error})\n")
+        return 1
 
     try:
         command = TargetAdbc.cli

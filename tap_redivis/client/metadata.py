@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -20,7 +21,7 @@ from tap_redivis.client.answers import (
     variable_of,
 )
 from tap_redivis.client.http import Api
-from tap_redivis.errors import DataError, NotFound
+from tap_redivis.errors import DataError, NotFound, RedivisError, did_you_mean
 from tap_redivis.model.references import (
     ContainerRef,
     TableRef,
@@ -84,7 +85,8 @@ class MetadataClient:
         found = [table for table, its in tables if its and reference.matches(its.name, its.reference_id)]
         if not found:
             raise NotFound(
-                f"{reference.container} has no table {reference.name!r}",
+                f"{reference.container} has no table {reference.name!r}"
+                f"{did_you_mean(reference.name, [table.name for table, _ in tables])}",
                 where=str(reference),
                 hint="Check the table's name; `tap-redivis --discover` lists them",
             )
@@ -147,8 +149,12 @@ class MetadataClient:
         try:
             return self._load_workflow(reference)
         except NotFound:
+            near = ""
+            with suppress(RedivisError):  # the list is only of help
+                names = [str(item["name"]) for item in self._owned(reference.owner)]
+                near = did_you_mean(reference.name, names)
             raise NotFound(
-                "there is no such dataset or workflow, or this token may not see it",
+                f"there is no such dataset or workflow{near}, or this token may not see it",
                 where=str(reference),
                 hint="Check the reference and the token's access",
             ) from None

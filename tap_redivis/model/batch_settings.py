@@ -5,7 +5,9 @@ from __future__ import annotations
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from tap_redivis.errors import ConfigError
 
@@ -23,6 +25,13 @@ DEFAULT_ROWS: dict[str, int] = {"jsonl": 100_000, "parquet": 1_000_000, "arrow":
 DEFAULT_PREFIX = "{stream}/{table_version}/"
 DEFAULT_BYTES = 128 * 1024 * 1024
 _PLACES = ("stream", "version", "table_version", "date")
+# Of this package, with the module that each brings, by the scheme of a storage or the name of an executor.
+_EXTRAS = {
+    "s3://": ("s3", "s3fs"),
+    "gs://": ("gcs", "gcsfs"),
+    "az://": ("azure", "adlfs"),
+    "dask": ("dask", "distributed"),
+}
 _PREFIX_HINT = "Use " + ", ".join(f"{{{name}}}" for name in _PLACES)
 
 
@@ -39,6 +48,20 @@ class BatchSettings:
     version_columns: bool = True  # whether the rows say which load they are of
     executor: Executor = "threads"
     scheduler: str | None = None  # address of the Dask cluster
+
+    def require_extras(self) -> None:
+        """Check that the extras are installed which the storage and the executor need.
+
+        Raises:
+            ConfigError: One is not.
+        """
+        for place, user in (("storage.root", f"{urlsplit(self.root).scheme}://"), ("executor", self.executor)):
+            extra, module = _EXTRAS.get(user, ("", "sys"))
+            try:
+                import_module(module)
+            except ImportError as error:
+                what = f"{user} needs the extra {extra}, which is not installed ({error})"
+                raise _bad(place, what, f"pip install 'tap-redivis[{extra}]'") from error
 
     @property
     def described(self) -> dict[str, str]:

@@ -16,6 +16,7 @@ _VERSION = re.compile(r"v?(\d+)[._](\d+)|current|next")
 _VERSION_DOT = re.compile(r":(?!\w{4}$)v?\d+$")  # four characters are a reference id
 _SEPARATORS = re.compile(r"[.:`]")
 _SAMPLE = re.compile(r":sample(?=[:./]|$)", re.IGNORECASE)
+_SITE = re.compile(r"(\w+://)?([\w-]+\.)?redivis\.com/")
 _GLOB = re.compile(r"[*?]")
 
 STREAM_NAME_LIMIT = 63  # longest name, in characters, that SQL targets keep whole (targets.md, rule 13)
@@ -177,7 +178,7 @@ def _written(name: str) -> str:
 def _split(text: str, setting: str) -> tuple[str, str, str | None]:
     """Split into the owner, the dataset or workflow with its suffixes, and the rest."""
     owner, _, rest = text.partition(".")
-    if not rest or not _OWNER.fullmatch(owner):
+    if not rest or not _OWNER.fullmatch(owner) or _SITE.match(text):
         raise _malformed(text, setting, "it does not begin with an owner", "owner.dataset or owner.dataset.table")
     for dot in re.finditer(r"\.", rest):
         head, tail = rest[: dot.start()], rest[dot.end() :]
@@ -206,4 +207,7 @@ def _container(owner: str, segment: str, text: str, setting: str) -> ContainerRe
 
 
 def _malformed(text: str, setting: str, what: str, example: str) -> ConfigError:
+    parts = re.sub(r"[?#].*", "", _SITE.sub("", text)).strip("/").split("/")
+    if 2 <= len(parts) <= 3 and all(map(_OWNER.fullmatch, parts)):  # noqa: PLR2004 - as in the address of a page
+        example = ".".join(parts)
     return ConfigError(f"the reference {text!r} is malformed: {what}", where=setting, hint=f"Write {example}")

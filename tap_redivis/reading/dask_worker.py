@@ -94,17 +94,10 @@ def cluster_at(address: str, max_retry_seconds: float) -> Cluster:
     """Connect to the cluster of a scheduler, once in a run.
 
     Raises:
-        ConfigError: The extra ``dask`` is not installed.
         ClusterError: The scheduler cannot be reached.
     """
-    try:
-        from distributed import Client  # noqa: PLC0415 - takes a second, and few users have a cluster
-    except ImportError as error:
-        raise ConfigError(
-            f"executor dask needs the extra dask, which is not installed ({error})",
-            where="batch_config.executor",
-            hint="pip install 'tap-redivis[dask]'",
-        ) from error
+    from distributed import Client  # noqa: PLC0415 - takes a second, and few users have a cluster
+
     # Dask logs lost connections and failed jobs with tracebacks; the tap reports them as errors of its own.
     for name in ("distributed", "tornado.application"):
         logging.getLogger(name).handlers = []

@@ -49,8 +49,12 @@ class SessionReader:
     @property
     def proof(self) -> str:
         """What proves that all rows came, in words."""
-        with_sentinel = f"{self._ends[True]} of {self._ends.total()} streams ended with a sentinel"
-        return f"{with_sentinel}, {'nobody said how many rows' if self._expected is None else 'the count agrees'}"
+        streams = self._ends.total()
+        if streams and self._ends[True] == streams:
+            return f"proved: {streams} of {streams} streams ended with the sentinel"
+        if self._expected is None:
+            return f"each of {streams} streams came to its end, and nobody said how many rows there are"
+        return f"proved by the count: {self._expected:,} rows"
 
     def read(self) -> Generator[Chunk | StreamEnd, None, None]:
         """Give all rows and the end of each stream; close the generator to stop the reading.

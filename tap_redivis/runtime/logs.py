@@ -46,11 +46,19 @@ def error_of(failure: Exception) -> RedivisError:
     return Mistake(f"unexpected {type(failure).__name__}: {words}", hint=hint)
 
 
-def redact_handlers() -> None:
-    """Make all handlers of the root logger redact and escape what they write."""
+def set_up_handlers() -> None:
+    """Make all handlers of the root logger redact and escape what they write, and leave the SDK's chatter out."""
     # A formatter sees the whole text, tracebacks too; a filter would see only the message.
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_RedactingFormatter(handler.formatter or logging.Formatter()))
+        if "SINGER_SDK_LOG_CONFIG" not in os.environ:  # whoever writes one says there what is to be seen
+            handler.addFilter(_is_no_chatter)
+
+
+def _is_no_chatter(record: logging.LogRecord) -> bool:
+    """Whether a line is for users: what the SDK says of itself at INFO (METRIC, each step) is for the level debug."""
+    is_of_sdk = f"{os.sep}singer_sdk{os.sep}" in record.pathname
+    return not (is_of_sdk and record.levelno == logging.INFO) or logging.getLogger().isEnabledFor(logging.DEBUG)
 
 
 class _RedactingFormatter(logging.Formatter):

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("tap-redivis")
 
+_NUMBERS = {"rows", "MB", "columns", "minutes", "seconds", "resumes"}
+
 Outcome = Literal["loaded", "unchanged", "left out", "failed", "stopped"]
 """How the load of one table ended."""
 
@@ -34,7 +36,7 @@ class Display:
     _interval_seconds = 5.0
 
     def __init__(self, stream: str, expected: int | None) -> None:
-        self._logger = logger.getChild(stream)
+        self._stream = stream
         self._expected = expected
         self._started = self._shown = time.monotonic()
 
@@ -46,11 +48,14 @@ class Display:
             self._show(received, size / 1e6 / (now - self._started), resumes)
 
     def _show(self, received: int, rate: float, resumes: int) -> None:  # noqa: ARG002 - bars show the resumes
-        if self._expected:
-            share = 100 * received / self._expected
-            self._logger.info("%d of %d rows (%.0f %%), %.1f MB/s", received, self._expected, share, rate)
-        else:
-            self._logger.info("%d rows, %.1f MB/s", received, rate)
+        share = f" ({100 * received / self._expected:.0f} %)" if self._expected else ""
+        logger.info("%s: %s rows%s, %.1f MB/s", self._stream, self._of_all(received).lstrip(), share, rate)
+
+    def _of_all(self, received: int) -> str:
+        if not self._expected:
+            return f"{received:,}"
+        total = f"{self._expected:,}"
+        return f"{received:{len(total)},} of {total}"  # of one width while it grows
 
 
 class _Bar(Display):
@@ -59,43 +64,64 @@ class _Bar(Display):
     def __init__(self, stream: str, expected: int | None, streams: int, progress: Progress) -> None:
         super().__init__(stream, expected)
         self._progress = progress
-        self._task = progress.add_task(stream, total=expected, rate="", resumes=0, streams=streams)
+        self._streams = streams
+        self._task = progress.add_task(stream, total=expected, **self._fields(0, 0, 0))
 
     def _show(self, received: int, rate: float, resumes: int) -> None:
-        self._progress.update(self._task, completed=received, rate=f"{rate:.1f} MB/s", resumes=resumes)
+        self._progress.update(self._task, completed=received, **self._fields(received, rate, resumes))
+
+    def _fields(self, received: int, rate: float, resumes: int) -> dict[str, Any]:
+        reading = f"{_counted(self._streams, 'read stream')}, {_counted(resumes, 'resume')}"
+        return {"rows": f"{self._of_all(received)} rows", "rate": f"{rate:.1f} MB/s", "reading": reading}
 
 
 @contextmanager
 def display(stream: str, expected: int | None, streams: int) -> Iterator[Display]:
     """Show the reading of a table with ``expected`` rows for as long as the context lasts."""
-    if not _on_terminal():
+    if not _on_terminal() or sys.stdout.isatty():  # a bar and messages on one screen would write over each other
         yield Display(stream, expected)
         return
-    progress = _rich_progress()
+    progress = _rich_progress(stream, expected)
     with progress, _logging_above():
         yield _Bar(stream, expected, streams, progress)
+
+
+def quiet_terminal() -> None:
+    """Leave a terminal to bars, the summary, warnings and errors; with the level debug it shows all lines."""
+    if _on_terminal() and not logger.isEnabledFor(logging.DEBUG):
+        for handler in logging.getLogger().handlers:
+            handler.setLevel(logging.WARNING)
 
 
 def _on_terminal() -> bool:
     return sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)
 
 
-def _rich_progress() -> Progress:
+def _rich_progress(stream: str, expected: int | None) -> Progress:
+    """Make a bar as wide as the terminal: name and percentage always, the rest as far as there is room."""
     from rich import progress  # noqa: PLC0415 - only terminals need it
     from rich.console import Console  # noqa: PLC0415 - the same
+    from rich.table import Column  # noqa: PLC0415 - the same
 
-    return progress.Progress(
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TaskProgressColumn(),
-        progress.TextColumn("{task.fields[rate]}"),
-        progress.TimeRemainingColumn(),
-        progress.TextColumn("{task.fields[streams]} streams, {task.fields[resumes]} resumes"),
-        console=Console(stderr=True),
-        transient=True,  # the summary says it again
-        redirect_stdout=False,  # stdout is for Singer messages only
+    console = Console(stderr=True)
+    columns: list[progress.ProgressColumn] = [
+        progress.TextColumn("{task.description}", table_column=Column(overflow="fold")),
+        progress.TextColumn("{task.percentage:>3.0f}%" if expected else "", table_column=Column(no_wrap=True)),
+    ]
+    room = console.width - len(stream) - len(" 100% ")
+    optional = (
+        (progress.BarColumn(10), 10),
+        (progress.TextColumn("{task.fields[rows]}", justify="right"), 2 * len(f"{expected or 10**12:,}") + 10),
+        (progress.TimeRemainingColumn(), 8),
+        (progress.TextColumn("{task.fields[rate]}", justify="right"), 11),
+        (progress.TextColumn("{task.fields[reading]}"), 25),
     )
+    for column, width in optional:
+        if room > width:
+            columns.append(column)
+            room -= width + 1
+    # The summary says it again; stdout is for Singer messages only.
+    return progress.Progress(*columns, console=console, transient=True, redirect_stdout=False)
 
 
 @contextmanager
@@ -121,69 +147,106 @@ class Result:
     Attributes:
         version: Version tag; empty for a workflow, or if it was not found out.
         mode: What was done, in a word or two.
+        reason: Why, in words.
         rows: Rows in the target, as far as this tap has written them.
+        proof: What proves that all of them came, in words.
     """
 
     stream: str
     version: str = ""
     mode: str = ""
     outcome: Outcome = "failed"
+    reason: str = ""
     rows: int = 0
     bytes: int = 0
     seconds: float = 0.0
     resumes: int = 0
+    proof: str = ""
+
+    @property
+    def words(self) -> str:
+        """The result as a line of the log."""
+        if self.outcome != "loaded":
+            is_said = self.reason.startswith(self.outcome)
+            return f"{self.stream}: {self.reason if is_said else f'{self.outcome}: {self.reason}'}"
+        of = f" of {self.version}" if self.version else ""
+        size = f"{bytes_in_words(self.bytes)}, " if self.bytes else ""
+        resumes = f", {_counted(self.resumes, 'resume')}" if self.resumes else ""
+        proof = f"; {self.proof}" if self.proof else ""
+        reason = f" ({self.reason})" if self.reason else ""
+        return f"{self.stream}: loaded {self.rows:,} rows{of}{reason}, {size}{self.seconds:.1f} s{resumes}{proof}"
+
+
+def bytes_in_words(size: int) -> str:
+    """Write a number of bytes for people."""
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"  # noqa: PLR2004 - a megabyte
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def show_tables(rows: Iterable[Sequence[str]]) -> None:
     """List tables on stdout, as ``--discover=table`` does."""
-    # Where stdout is no terminal, rich would cut the rows at 80 characters.
-    width = None if sys.stdout.isatty() else 200
-    _print_table(["stream", "table", "rows", "MB", "columns", "access", "selected"], rows, width=width)
+    heads = ["stream", "table", "rows", "MB", "columns", "access", "selected"]
+    print_table(heads, rows, least=["columns", "table", "MB", "selected", "rows", "access"])
+
+
+def show_result(result: Result) -> None:
+    """Say how one table ended; why it failed or was stopped is told by whoever raised it."""
+    if result.outcome not in {"failed", "stopped"}:
+        logger.info("%s", result.words)
 
 
 def summarize(results: Sequence[Result]) -> None:
-    """Say how all tables ended: a table on a terminal, else a line for each, and one with the sums."""
+    """Say how all tables ended: a table on a terminal, else a line with the sums."""
     if not results:
         return
     if _on_terminal():
-        heads = ["table", "version", "mode", "rows", "MB", "seconds", "resumes", "result"]
-        _print_table(heads, map(_cells, results), stderr=True)
+        heads = ["table", "version", "mode", "rows", "MB", "seconds", "resumes", "result", "proof"]
+        least = ["proof", "resumes", "mode", "MB", "version", "seconds", "rows", "result"]
+        print_table(heads, map(_cells, results), least=least, stderr=True)
         return
-    for result in results:
-        logger.info(
-            "%s: %s; version %s, mode %s, %d rows, %.1f MB, %.1f s, %d resumes",
-            result.stream,
-            result.outcome,
-            result.version or "-",
-            result.mode or "-",
-            result.rows,
-            result.bytes / 1e6,
-            result.seconds,
-            result.resumes,
-        )
     counts = Counter(result.outcome for result in results)
-    words = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
-    loaded = [result for result in results if result.outcome == "loaded"]
     logger.info(
-        "%d tables: %s; %d rows loaded, %.1f MB received, %.1f s",
-        len(results),
-        words,
-        sum(result.rows for result in loaded),
-        sum(result.bytes for result in results) / 1e6,
+        "%s: %s; %s rows loaded, %s received, %.1f s",
+        _counted(len(results), "table"),
+        ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())),
+        f"{sum(result.rows for result in results if result.outcome == 'loaded'):,}",
+        bytes_in_words(sum(result.bytes for result in results)),
         sum(result.seconds for result in results),
     )
 
 
 def _cells(result: Result) -> list[str]:
     numbers = (f"{result.rows:,}", f"{result.bytes / 1e6:.1f}", f"{result.seconds:.1f}", str(result.resumes))
-    return [result.stream, result.version, result.mode, *numbers, result.outcome]
+    return [result.stream, result.version, result.mode, *numbers, result.outcome, result.proof]
 
 
-def _print_table(heads: Sequence[str], rows: Iterable[Sequence[str]], **console: Any) -> None:  # noqa: ANN401 - rich's
+def print_table(
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    least: Sequence[str],
+    stderr: bool = False,
+) -> None:
+    """Print a table; of the columns in ``least`` the first ones are left out where the terminal is too narrow."""
     from rich.console import Console  # noqa: PLC0415 - only people need it
     from rich.table import Table  # noqa: PLC0415 - the same
 
-    table = Table(*heads)
-    for row in rows:
-        table.add_row(*map(escaped, row))
-    Console(markup=False, emoji=False, **console).print(table)
+    # A pipe has no width: rich would take 80 columns, and break every line.
+    width = None if (sys.stderr if stderr else sys.stdout).isatty() else 200
+    console = Console(stderr=stderr, width=width, markup=False, highlight=False, emoji=False)
+    cells = [list(map(escaped, row)) for row in rows]
+    columns = {head: [row[place] for row in cells] for place, head in enumerate(heads)}
+    for head in least:
+        if sum(max(map(len, [name, *column])) + 3 for name, column in columns.items()) < console.width:
+            break
+        del columns[head]
+    table = Table()
+    for head, column in columns.items():
+        is_kept = head in _NUMBERS or (head == heads[0] and max(map(len, column), default=0) + 4 <= console.width)
+        table.add_column(head, justify="right" if head in _NUMBERS else "left", overflow="fold", no_wrap=is_kept)
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*row)
+    console.print(table)

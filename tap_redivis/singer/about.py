@@ -9,26 +9,36 @@ from typing import Any
 
 from singer_sdk.about import AboutInfo
 
-_WIDTH = 100
 _INDENT = "    "
+_BEGINNING = """\
+To begin, write a config, try it, and load:
+
+    {"datasets": ["demo.nycflights13"]}
+
+    tap-redivis --config config.json --test
+    tap-redivis --config config.json | target-jsonl
+
+Settings, in the config file or, with --config=ENV, as environment variables:"""
 
 
-def about_text(info: AboutInfo) -> str:
-    """Write name, versions, capabilities, and each setting with its type, default, variable and meaning."""
+def about_text(info: AboutInfo, width: int) -> str:
+    """Write how to begin, each setting with its type, default, variable and meaning, and what the tap can do."""
     lines = [
         f"{info.name} {info.version} (singer-sdk {info.sdk_version})",
-        *_wrapped(str(info.description), ""),
+        str(info.description),
         "",
-        *_wrapped(f"Python: {', '.join(info.supported_python_versions or ())}", ""),
-        *_wrapped(f"Capabilities: {', '.join(capability.value for capability in info.capabilities)}", ""),
-        "",
-        "Settings, in the config file or, with --config=ENV, as environment variables:",
+        *_BEGINNING.splitlines(),
     ]
     for name, schema in info.settings["properties"].items():
         facts = [_type(schema), *_default(schema), info.env_var_prefix + name.upper()]
         lines += ["", f"{name} ({'; '.join(facts)})", *_meaning(schema, _INDENT)]
         lines += [line for part in _parts(schema, "") for line in part]
-    return "\n".join(lines)
+    lines += [
+        "",
+        f"Capabilities: {', '.join(capability.value for capability in info.capabilities)}",
+        f"Python: {', '.join(info.supported_python_versions or ())}",
+    ]
+    return "\n".join(folded for line in lines for folded in _folded(line, width))
 
 
 def _parts(schema: Mapping[str, Any], prefix: str) -> Iterator[list[str]]:
@@ -60,8 +70,10 @@ def _default(schema: Mapping[str, Any]) -> list[str]:
 
 
 def _meaning(schema: Mapping[str, Any], indent: str) -> list[str]:
-    return _wrapped(" ".join(str(schema.get("description", "")).split()), indent)
+    return [indent + " ".join(str(schema.get("description", "")).split())]
 
 
-def _wrapped(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(text, _WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+def _folded(line: str, width: int) -> list[str]:
+    """Fold a line at the width; what goes on stands below its begin."""
+    indent = " " * (len(line) - len(line.lstrip()))
+    return textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False) or [""]

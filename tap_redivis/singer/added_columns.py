@@ -12,7 +12,7 @@ from typing import Any
 from singer_sdk.singerlib import CatalogEntry, Metadata, Schema
 from singer_sdk.singerlib.catalog import StreamMetadata
 
-from tap_redivis.errors import ConfigError
+from tap_redivis.errors import ConfigError, did_you_mean
 from tap_redivis.model.added_columns import DELETED_AT, ROW_KEY, TABLE, VERSION
 
 _SAID = "Added by tap-redivis: "
@@ -123,7 +123,9 @@ def columns_named(names: Iterable[str], columns: Collection[str], where: str) ->
     found = {name: spelled.get(name) or spelled.get(name.lower()) for name in names}
     if missing := [name for name, column in found.items() if column is None]:
         raise ConfigError(
-            f"there is no column {', '.join(missing)}", where=where, hint=f"Name some of {', '.join(columns)}"
+            f"there is no column {', '.join(f'{name}{did_you_mean(name, columns)}' for name in missing)}",
+            where=where,
+            hint=f"Name some of {', '.join(columns)}",
         )
     return list(dict.fromkeys(column for column in found.values() if column))
 

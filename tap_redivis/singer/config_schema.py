@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
 from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
-from tap_redivis.errors import ConfigError
+from tap_redivis.errors import ConfigError, did_you_mean
 from tap_redivis.model.batch_settings import DEFAULT_BYTES, DEFAULT_PREFIX
 from tap_redivis.model.settings import DEFAULT_ENDPOINT, Settings
+
+logger = logging.getLogger("tap-redivis")
 
 _TEXT = {"type": ["string"]}
 _MOST_SECONDS = 1_000_000  # what the system's clocks take, and more than anybody waits
@@ -290,6 +293,39 @@ CONFIG_SCHEMA: dict[str, Any] = {
     "properties": {name: _with_default(name, schema) for name, schema in _SETTINGS.items()},
     "$schema": "https://json-schema.org/draft/2020-12/schema",
 }
+
+
+def mistakes_in(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
+    """Say what is wrong with the values of a config: the place of each and, where it is known, the right spelling."""
+    return list(map(_mistake, DEFAULT_JSONSCHEMA_VALIDATOR(schema).iter_errors(config)))
+
+
+def _mistake(error: Any) -> str:  # noqa: ANN401 - jsonschema's ValidationError
+    value, place = error.instance, ".".join(map(str, error.absolute_path))
+    expected = error.validator_value
+    match error.validator:
+        case "type" if isinstance(value, str) and "array" in expected:
+            return f"{place}: it is a list: write {json.dumps([value], ensure_ascii=False)}"
+        case "type":
+            kinds = [kind for kind in ([expected] if isinstance(expected, str) else expected) if kind != "null"]
+            return f"{place}: {value!r} is not of type {' or '.join(kinds)}"
+        case "additionalProperties":
+            known = error.schema.get("properties", {})
+            names = [f"{name!r}{did_you_mean(name, known)}" for name in sorted(value.keys() - known.keys())]
+            return f"{place}: there is no {', '.join(names)}"
+        case "enum":
+            known = [str(each) for each in expected if each is not None]
+            return f"{place}: there is no {value!r}{did_you_mean(str(value), known)}, only {', '.join(known)}"
+        case "anyOf" | "oneOf":
+            return f"{place}: {value!r} is of another type than it should be"
+    return f"{place}: {error.message}"
+
+
+def warn_of_unread_variables(config: Mapping[str, Any], names: Iterable[str]) -> None:
+    """Warn of variables that are set and not read; Meltano sets them beside a config with the same settings."""
+    variables = [f"TAP_REDIVIS_{name.upper()}" for name in names if name not in config]
+    if unread := [variable for variable in variables if os.environ.get(variable)]:
+        logger.warning("environment: %s has no effect without --config=ENV", ", ".join(unread))
 
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}

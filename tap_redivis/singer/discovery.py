@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 
 from singer_sdk import Tap
@@ -16,7 +15,7 @@ from singer_sdk import Tap
 from tap_redivis.client.metadata import MetadataClient, describe_variables
 from tap_redivis.client.queries import check_versions, query_columns
 from tap_redivis.client.uploads import find_uploads
-from tap_redivis.errors import ConfigError, Forbidden, NotFound
+from tap_redivis.errors import ConfigError, Forbidden, NotFound, did_you_mean
 from tap_redivis.model.added_columns import ROW_KEY
 from tap_redivis.model.json_schema import name_warnings, replication_keys, schema_of
 from tap_redivis.model.references import STREAM_NAME_LIMIT, ContainerRef, escape_name, name_matches, stream_name
@@ -70,8 +69,7 @@ def warn_of_unmatched_options(settings: Settings, tables: Sequence[str]) -> None
     """Warn of a pattern in ``table_options`` that matches no table: nobody would miss what it says."""
     for pattern, _ in settings.table_options:
         if tables and not any(name_matches(pattern, table) for table in tables):
-            [nearest] = get_close_matches(escape_name(pattern), tables, 1, 0)
-            logger.warning("table_options: %r matches no table; the nearest name is %r", pattern, nearest)
+            logger.warning("table_options: %r matches no table%s", pattern, did_you_mean(escape_name(pattern), tables))
 
 
 def name_of_table(table: TableInfo, settings: Settings) -> str:
@@ -248,7 +246,7 @@ def _wanted(table: TableInfo, variables: Sequence[Variable], options: TableOptio
     missing = [name for name in named if name.lower() not in by_name]
     if missing and variables:
         raise ConfigError(
-            f"there is no variable {', '.join(missing)}",
+            f"there is no variable {', '.join(f'{name}{did_you_mean(name, by_name)}' for name in missing)}",
             where=f"table_options for {table.pinned}",
             hint="Check the names; `tap-redivis --discover` lists them",
         )

@@ -25,7 +25,7 @@ from tap_redivis.planning.table_plan import TablePlan, expected_rows, prove_chan
 from tap_redivis.reading.jobs import Chunk, JobSpec, LocalWorker, RowBudget, StreamEnd
 from tap_redivis.reading.read_session import SessionReader
 from tap_redivis.reading.read_stream import ReadProgress, SessionGone
-from tap_redivis.runtime.progress import Outcome, Result, display
+from tap_redivis.runtime.progress import Outcome, Result, bytes_in_words, display
 from tap_redivis.runtime.shutdown import SHUTDOWN, Termination
 from tap_redivis.singer.outputs import LoadableStream, Writing, open_writing, server_of
 from tap_redivis.singer.prefetch import Prefetched, is_short
@@ -130,7 +130,7 @@ class TableLoad:
                     del message  # it may be large, and must not be kept while the next one is awaited
             self._prove_changes()
         except RedivisError as error:
-            measure.log("not complete", keeper.loading)
+            measure.log(keeper.loading)
             if self.plan.request.in_one_answer and isinstance(error, DataError) and not isinstance(error, InvalidValue):
                 raise SessionGone(error.what) from error
             if isinstance(error, Incomplete):  # its rows would not add up if it were resumed
@@ -139,7 +139,7 @@ class TableLoad:
         except Termination as end:
             of = "" if partial.expected_rows is None else f" of {partial.expected_rows:,}"
             end.words += f": {self.stream.name} at {keeper.loading.rows:,}{of} rows"
-            self.run.results.append(measure.result(self.stream.name, keeper.loading, "stopped"))
+            self.run.note_result(measure.result(self.stream.name, keeper.loading, "stopped"))
             raise
         finally:
             keeper.save()
@@ -148,8 +148,7 @@ class TableLoad:
         self._tell_vanished()
         partial = keeper.loading
         self._complete(partial, measure.rows_per_second(partial))
-        measure.log(f"complete: {reader.proof}", partial)
-        return measure.result(self.stream.name, partial, "loaded")
+        return measure.result(self.stream.name, partial, "loaded", reader.proof)
 
     def _write(self, message: Chunk | StreamEnd, writing: Writing) -> None:
         keeper = self._keeper
@@ -259,30 +258,24 @@ class _Measure:
         rows, seconds = partial.rows - self.before, self.seconds
         return max(round(rows / seconds), 1) if rows and seconds >= _SHORTEST_MEASURED_SECONDS else None
 
-    def log(self, words: str, partial: PartialLoad) -> None:
-        logger.info(
-            "%s: %s; %s rows expected, %d received, %d of them now; %d streams, %d resumes, %d bytes, %.1f s",
-            self.plan.table.pinned,
-            words,
-            "unknown" if partial.expected_rows is None else partial.expected_rows,
-            partial.rows,
-            partial.rows - self.before,
-            len(partial.streams),
-            self.progress.resumes,
-            self.progress.bytes,
-            self.seconds,
-        )
+    def log(self, partial: PartialLoad) -> None:
+        of = "" if partial.expected_rows is None else f" of {partial.expected_rows:,}"
+        size, resumes = bytes_in_words(self.progress.bytes), self.progress.resumes
+        words = "%s: not complete; %s%s rows arrived, %s, %.1f s, %d resumes"
+        logger.info(words, self.plan.table.pinned, f"{partial.rows:,}", of, size, self.seconds, resumes)
 
-    def result(self, stream: str, partial: PartialLoad, outcome: Outcome) -> Result:
+    def result(self, stream: str, partial: PartialLoad, outcome: Outcome, proof: str = "") -> Result:
         return Result(
             stream,
             version=self.plan.table.version_tag or "",
             mode="resumed" if self.before else self.plan.mode,
             outcome=outcome,
+            reason=self.plan.decision.reason,
             rows=partial.rows,
             bytes=self.progress.bytes,
             seconds=self.seconds,
             resumes=self.progress.resumes,
+            proof=proof,
         )
 
 
@@ -293,18 +286,18 @@ def load_table(run: RunContext, stream: LoadableStream, source: Source, counter:
         RedivisError: The table is not loaded.
     """
     if stream.is_left_out:
-        logger.info("not read: a stream map removes all its records")
-        return Result(stream.name, outcome="left out")
+        return Result(stream.name, outcome="left out", reason="a stream map removes all its records")
     pending = run.prefetcher.take(stream.name)
     plan = stream.plan()
     for warning in plan.warnings:
         logger.warning("%s", warning)
-    logger.info("%s: %s", plan.table.pinned, plan.decision.reason)
+    logger.debug("%s: %s", plan.table.pinned, plan.decision.reason)
     if source.can_prefetch and is_short(plan):
         run.prefetcher.advance(stream.name)
     if plan.decision.action == "skip":
         version = plan.table.version_tag or ""
-        return Result(stream.name, version=version, outcome="unchanged", rows=plan.bookmark.rows or 0)
+        reason, rows = plan.decision.reason, plan.bookmark.rows or 0
+        return Result(stream.name, version=version, outcome="unchanged", reason=reason, rows=rows)
     return TableLoad(run, stream, source, plan, counter).load(pending)
 
 

@@ -99,7 +99,6 @@ def open_writing(  # noqa: PLR0913, PLR0917 - what a load consists of
     """Prepare the reading and writing of one load; ``bodies`` are answers that were opened ahead, by read stream.
 
     Raises:
-        ConfigError: The storage or the cluster needs an extra that is not installed.
         ClusterError: The cluster cannot be reached.
     """
     issues = ValueIssues()

@@ -14,6 +14,7 @@ from tap_redivis.errors import ConfigError, Forbidden, RedivisError, SchemaChang
 from tap_redivis.model.tables import TableInfo
 from tap_redivis.planning.drift import Drift
 from tap_redivis.planning.table_plan import TablePlan
+from tap_redivis.runtime.progress import print_table
 from tap_redivis.singer.dictionary.stream import DictionaryStream
 from tap_redivis.singer.dictionary.topics import TABLES
 from tap_redivis.singer.run import RunContext
@@ -233,20 +234,10 @@ def show_plan(plans: Sequence[PlanRow], *, as_json: bool) -> None:
 
 
 def _show_text(plans: Sequence[PlanRow]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - only people need it
-    from rich.table import Table  # noqa: PLC0415 - the same
-
-    # A pipe has no width: rich would take 80 columns, and break every line.
-    console = Console(width=None if sys.stdout.isatty() else 200, markup=False, highlight=False, emoji=False)
-    table = Table("stream", "reads", "why")
-    for head in ("rows", "MB", "minutes"):
-        table.add_column(head, justify="right")
-    table.add_column("access")
-    for plan in plans:
-        table.add_row(*map(escaped, (plan.stream, plan.what, plan.reason, *_numbers(plan), plan.access)))
-    console.print(table)
+    rows = [(plan.stream, plan.what, plan.reason, *_numbers(plan), plan.access) for plan in plans]
+    print_table(["stream", "reads", "why", "rows", "MB", "minutes", "access"], rows, least=["access", "MB", "minutes"])
     for line in (*_change_lines(plans), _total_line(plans), *_rate_lines(plans)):
-        console.print(escaped(line))
+        sys.stdout.write(f"{escaped(line)}\n")
 
 
 def _numbers(plan: PlanRow) -> tuple[str, str, str]:

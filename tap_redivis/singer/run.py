@@ -12,7 +12,7 @@ from tap_redivis.errors import RedivisError
 from tap_redivis.model.references import ContainerRef
 from tap_redivis.model.settings import Settings
 from tap_redivis.runtime.logs import error_of
-from tap_redivis.runtime.progress import Result
+from tap_redivis.runtime.progress import Result, show_result
 from tap_redivis.singer.messages import MessageWriter
 from tap_redivis.singer.prefetch import Prefetcher
 from tap_redivis.singer.state import RunState
@@ -40,6 +40,11 @@ class RunContext:
         if not self._has_asked:
             self._has_asked = True
             self.metadata.load(self.wanted(), self.settings.workflows)
+
+    def note_result(self, result: Result) -> None:
+        """Note how a stream ended, and say so."""
+        self.results.append(result)
+        show_result(result)
 
     def note_failure(self, stream: str, failure: Exception) -> RedivisError:
         """Note that a stream failed, whatever it was; the others go on, and the run fails at its end."""

@@ -16,7 +16,7 @@ from singer_sdk.singerlib.catalog import StreamMetadata
 
 from tap_redivis.errors import ConfigError, one_line
 from tap_redivis.runtime.shutdown import SHUTDOWN
-from tap_redivis.singer.config_schema import settings_of_environment
+from tap_redivis.singer.config_schema import mistakes_in, settings_of_environment
 from tap_redivis.singer.messages import MessageWriter
 
 if TYPE_CHECKING:
@@ -236,15 +236,15 @@ class SdkTap(Tap):
         SHUTDOWN.install()
 
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        """Validate the settings; the SDK stumbles over a text where it expects a map."""
+        """Validate the settings first: the SDK's errors do not say what would be right, and it stumbles over texts."""
+        self.append_builtin_config(self.config_jsonschema)
+        found = mistakes_in(self._config, self.config_jsonschema)
         try:
-            return super()._validate_config(raise_errors=raise_errors)
+            if not found:
+                return super()._validate_config(raise_errors=raise_errors)  # fills in defaults
         except AttributeError as error:
-            raise ConfigError(
-                f"a setting has a value of another type than it should ({error})",
-                where="config",
-                hint="See `tap-redivis --about`",
-            ) from error
+            found = [f"a setting has a value of another type than it should ({error})"]
+        raise ConfigError("; ".join(found), where="config", hint="See `tap-redivis --about`")
 
     @classmethod
     def about_info(cls) -> AboutInfo:

@@ -126,13 +126,13 @@ class TableStream(SdkStream):
 
     def load(self, counter: metrics.Counter) -> None:
         """Load the table."""
-        self.run.results.append(load_table(self.run, self, self.source, counter))
+        self.run.note_result(load_table(self.run, self, self.source, counter))
 
     def fail(self, failure: Exception) -> None:
         """Note that the table is not loaded."""
         self.run.note_failure(self.name, failure)
         version = self.source.table.version_tag if self.source.table else None
-        self.run.results.append(Result(self.name, version=version or "", outcome="failed"))
+        self.run.note_result(Result(self.name, version=version or "", outcome="failed"))
 
     def record_lines(self, version: int | None) -> RecordLines:
         """Make what writes rows as RECORD lines: around the rows as they are, or through the stream maps."""

@@ -121,6 +121,9 @@ def _read(path: str, where: str) -> bytearray:
                 data += piece
                 if max(len(data), os.fstat(file.fileno()).st_size) > _MOST_BYTES:
                     raise unusable(where, f"it has more than {_MOST_BYTES:,} bytes")
+    except FileNotFoundError:
+        hint = f"Check the path; {_EXAMPLES[where.split(maxsplit=1)[0]]}"
+        raise ConfigError("there is no such file", where=where, hint=hint) from None
     except (OSError, ValueError) as error:
         raise unusable(where, f"it cannot be read ({error})") from None
     raise unusable(where, f"nothing came out of it for {_SECONDS_OF_SILENCE:.0f} seconds")

@@ -7,14 +7,18 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from jsonschema import Draft7Validator
 
 from docs import tuning
+from redivis_emulator import Emulator, demo
 from tap_redivis.model.settings import SOURCES, Settings
 from tap_redivis.singer.config_schema import CONFIG_SCHEMA
 from tests.support.environments import environment
+from tests.support.postgres import Postgres
 
 _ROOT = Path(__file__).parents[2]
 _PAGES = [_ROOT / "README.md", _ROOT / "CONTRIBUTING.md", *sorted((_ROOT / "docs").rglob("*.md"))]
@@ -33,9 +37,10 @@ _RUN_BY = {
     "docs/targets.md": "below",
 }
 _NOT_RUN = {
-    "tap-redivis | target-postgres": "shows the shape of a load, not a command",
+    "python -m pip wheel --no-deps --wheel-dir dist .": "package/test_image.py performs the Dockerfile; CI runs it",
+    'docker run --rm --user "$(id -u):$(id -g)" --env REDIVIS_API_TOKEN --volume "$PWD:/data:ro" \\': "needs Docker",
     "meltano add loader target-adbc --from-ref target_adbc/meta.yml": "it needs a project of Meltano",
-    "pip install 'tap-redivis[adbc]'": "is not published yet",
+    "pipx install tap-redivis": "is not published yet",
     "pip install adbc-driver-snowflake": "needs an account of Snowflake",
     "make demo": "tests/demo/test_story.py tells its story",
     "make test": "it runs this",
@@ -44,7 +49,19 @@ _NOT_RUN = {
     "redivis-emulator serve [FOLDER] [--port 8080] [--token TOKEN] [--faults FILE] [--reading N=V]": "a synopsis",
     "set -o pipefail": "needs an account of BigQuery",
 }
-_COMMAND = re.compile(r"(?:\S*/)?(?:tap-redivis|redivis-emulator|meltano|make|pip|python3?|set|export|echo|curl)\b")
+_PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+_COMMAND = re.compile(
+    r"(?:\S*/)?(?:tap-redivis|redivis-emulator|meltano|docker|make|pipx?|uv|python3?|set|export|echo|curl)\b"
+)
+
+
+@pytest.fixture(name="served", scope="module")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The variables of somebody with a Redivis that has the demo data."""
+    folder = tmp_path_factory.mktemp("served")
+    demo.build(folder)
+    with Emulator(folder) as emulator:
+        yield {"REDIVIS_API_ENDPOINT": emulator.endpoint, "REDIVIS_API_TOKEN": emulator.token or ""}
 
 
 def test_every_shell_block_is_run_by_a_test() -> None:
@@ -86,13 +103,51 @@ def test_the_settings_of_target_postgres_are_its_own() -> None:
     assert {*named} - {"batch_config", "jsonl"} <= known.keys()
 
 
-def test_the_sample_config_is_shown(tmp_path: Path) -> None:
-    [command] = [block for block in _blocks(_ROOT / "README.md", "sh") if "sample_config" in block]
-    (tmp_path / "sample_config.json").write_bytes((_ROOT / "sample_config.json").read_bytes())
-    (tmp_path / "tap").mkdir()
-    (tmp_path / "tap/bin").symlink_to(Path(sys.executable).parent)  # as the quick start leaves it
+def test_the_readme_fills_postgresql(postgres: Postgres, tmp_path: Path, served: dict[str, str]) -> None:
+    [command] = [block for block in _blocks(_ROOT / "README.md", "sh") if "postgresql://" in block]
 
-    assert "nycflights13__flights" in _run(command, tmp_path)
+    _run(command.replace("postgresql://user:password@localhost/warehouse", postgres.url), tmp_path, **served)
+
+    assert postgres.query("SELECT count(*) FROM flights.nycflights13__flights") == [(336_776,)]
+    assert not [path for path in (tmp_path / "lake").rglob("*") if path.is_file()]
+
+
+def test_the_readme_fills_duckdb_and_keeps_it_filled(tmp_path: Path, served: dict[str, str]) -> None:
+    """As printed, with the output that is shown; the nightly script then reads nothing, however often, as from cron."""
+    page = (_ROOT / "README.md").read_text()
+    [load] = [block for block in _blocks(_ROOT / "README.md", "sh") if "duckdb:///" in block]
+    [nightly] = [block for block in _blocks(_ROOT / "README.md", "sh") if "nightly.sh" in block]
+    [cron] = re.findall(r"^15 3 \* \* \* (.*)$", page, re.MULTILINE)
+    loads = tmp_path / "loads"
+    loads.mkdir()
+
+    shown = _run(load, loads, **served)
+    _run(nightly, loads, **served)
+    first = json.loads((loads / "state.json").read_text())["bookmarks"]
+    _run(cron, tmp_path, **served, HOME=str(tmp_path))
+
+    assert f"```text\n{shown.strip()}\n```\n" in page
+    assert len(first) == 5
+    assert (loads / "nightly.log").read_text().count("unchanged since the last complete load") == 5
+
+
+def test_a_night_that_fails_keeps_its_state(tmp_path: Path, served: dict[str, str]) -> None:
+    """The exit code is not 0, and what was loaded is not loaded again."""
+    [load] = [block for block in _blocks(_ROOT / "README.md", "sh") if "duckdb:///" in block]
+    [nightly] = [block for block in _blocks(_ROOT / "README.md", "sh") if "nightly.sh" in block]
+    _run(load.replace("nycflights13.*", "nycflights13.airlines").partition("python")[0], tmp_path, **served)
+    _run(nightly, tmp_path, **served)
+    before = (tmp_path / "state.json").read_text()
+
+    failed = subprocess.run(
+        ["bash", "nightly.sh"],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": _PATH, **served, "REDIVIS_API_TOKEN": "wrong"},
+        check=False,
+    )
+
+    assert failed.returncode == 1
+    assert (tmp_path / "state.json").read_text() == before
 
 
 def test_the_extremes_of_all_types_reach_a_target(tmp_path: Path) -> None:
@@ -139,13 +194,12 @@ def _blocks(page: Path, language: str) -> list[str]:
     return [block for name, block in found if re.fullmatch(language, name)]
 
 
-def _run(command: str, folder: Path) -> str:
+def _run(command: str, folder: Path, **variables: str) -> str:
     """Run a block of a page; return what it wrote to stdout."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command],
         cwd=folder,
-        env={**os.environ, "PATH": path},
+        env={**os.environ, "PATH": _PATH, **variables},
         capture_output=True,
         text=True,
         check=False,

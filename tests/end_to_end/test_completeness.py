@@ -159,16 +159,22 @@ def test_a_miscount_says_what_came_and_what_should_have(site: Site) -> None:
 
 
 def test_a_table_that_is_loaded_has_a_summary(site: Site) -> None:
-    """The version in its reference, the proof, rows expected and received, streams, resumes, bytes and seconds."""
+    """Rows, version, why, bytes, seconds, resumes, and what proves that all rows came."""
     site.emulator.faults.add(Fault(kind="close", path=_STREAMS, per_path=True, at_row=300))
 
     done = site.sync(wire_format="arrow")
 
-    proof = "4 of 4 streams ended with a sentinel, the count agrees"
-    rows = "2000 rows expected, 2000 received, 2000 of them now"
-    assert re.search(
-        rf":v1_0\.visits:\w+: complete: {proof}; {rows}; 4 streams, 4 resumes, \d{{5,}} bytes, \d", done.stderr
-    )
+    line = r"visits__visits: loaded 2,000 rows of v1.0 \(first load\), [\d.]+ kB, [\d.]+ s, 4 resumes; "
+    assert re.search(f"{line}proved: 4 of 4 streams ended with the sentinel\n", done.stderr)
+
+
+@pytest.mark.parametrize("wire_format", ["jsonl", "csv"])
+def test_without_a_sentinel_the_count_proves_it(site: Site, wire_format: str) -> None:
+    """No line says that something of what was asked for did not come."""
+    done = site.sync(wire_format=wire_format)
+
+    assert re.search(r"visits__visits: loaded 2,000 rows .*; proved by the count: 2,000 rows\n", done.stderr)
+    assert "sentinel" not in done.stderr
 
 
 def test_a_table_that_fails_has_a_summary_too(site: Site) -> None:
@@ -180,10 +186,8 @@ def test_a_table_that_fails_has_a_summary_too(site: Site) -> None:
 
     done = run(site.tap(max_streams=1))
 
-    assert re.search(
-        r": not complete; 2000 rows expected, 300 received, 300 of them now; 4 streams, 1 resumes", done.stderr
-    )
-    assert "complete: " not in done.stderr.replace("not complete", "")
+    assert re.search(r": not complete; 300 of 2,000 rows arrived, [\d.]+ kB, [\d.]+ s, 1 resumes", done.stderr)
+    assert "loaded " not in done.stderr.replace("rows loaded", "")
 
 
 def test_after_a_miscount_the_last_complete_load_still_counts(site: Site) -> None:

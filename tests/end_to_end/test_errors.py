@@ -86,6 +86,31 @@ _MISTAKES = {
     "an expression that fails on a record": Mistake(
         "nothing", "stream_maps, stream visits__visits", "Correct", _mapped({"new": "nothing + 1"})
     ),
+    "misspelt dataset": Mistake("'visits'?", "demo.visit", "Check", _datasets("demo.visit")),
+    "misspelt table": Mistake("'visits'?", "demo.visits", "--discover", {"tables": ["demo.visits.visit"]}),
+    "misspelt variable": Mistake("'cost'?", "table_options", "Check", _options(variables=["costs"])),
+    "misspelt option of a table": Mistake("'variables'?", "table_options.visits", "--about", _options(variable=["id"])),
+    "misspelt format": Mistake("'jsonl'?", "wire_format", "--about", {"wire_format": "json"}),
+    "misspelt encoding": Mistake(
+        "'parquet'?", "batch_config.encoding.format", "--about", {"batch_config": {"encoding": {"format": "parket"}}}
+    ),
+    "misspelt column of a query": Mistake(
+        "'id'?",
+        "queries, ids",
+        "Name",
+        {"queries": [{"name": "ids", "sql": "SELECT id FROM demo.visits.visits", "key_properties": ["idd"]}]},
+    ),
+    "address of a page": Mistake("malformed", "datasets", "demo.visits.", _datasets("https://redivis.com/demo/visits")),
+    "address without its scheme": Mistake(
+        "malformed", "datasets", "demo.visits.", _datasets("redivis.com/demo/visits")
+    ),
+    "slash for a dot": Mistake("malformed", "datasets", "Write demo.visits.", _datasets("demo/visits")),
+    "slashes of a table": Mistake("malformed", "tables", "demo.visits.visits.", {"tables": ["demo/visits/visits"]}),
+    "text for a list": Mistake('write ["demo.visits"]', "datasets", "--about", {"datasets": "demo.visits"}),
+    "text for a number": Mistake("'4' is not of type integer.", "max_streams", "--about", {"max_streams": "4"}),
+    "fake without its package": Mistake(
+        "not installed", "stream_maps", "tap-redivis[faker]", _mapped({"n": "fake.name()"})
+    ),
     "unknown dataset": Mistake("no such dataset", "demo.nothing", "Check", _datasets("demo.nothing")),
     "unknown owner": Mistake("could not be found", "nobody", "Check the reference", _datasets("nobody.*")),
     "unknown table": Mistake(
@@ -206,9 +231,51 @@ def test_a_file_that_is_not_there_is_a_clear_error(site: Site, file: str) -> Non
 
     done = run(replace(program, argv=(*program.argv, file, str(site.files / "nothing.json"))))
 
-    assert done.exit_code in {1, 2}  # 2: the command line's own word for a wrong call
+    assert done.exit_code == (1 if file == "--config" else 2)  # 2: the command line's own word for a wrong call
     assert "nothing.json" in done.stderr
+    assert "Check the path" in done.stderr
+    assert ("in a first run leave --state out" in done.stderr) == (file == "--state")
     assert not [part for part in ("Traceback", ".)", "..") if part in done.stderr]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--test=foo"], "'foo' is not one of 'all', 'schema'"),
+        (["--discover=tabel"], "'tabel' is not one of 'json', 'table'"),
+        (["--discover", "--plan"], "--discover and --plan are different runs"),
+        (["--plan", "--test"], "--plan and --test are different runs"),
+    ],
+)
+def test_what_the_command_line_cannot_mean_is_refused(site: Site, options: list[str], words: str) -> None:
+    """With the exit code of a wrong call, and without a request."""
+    done = run(site.tap(*options))
+
+    assert done.exit_code == 2
+    assert words in done.stderr
+    assert not done.stdout
+    assert not site.emulator.requests
+
+
+def test_a_misspelt_setting_is_warned_of_with_the_right_name(site: Site) -> None:
+    done = run(site.tap(max_stream=8))
+
+    assert done.exit_code == 0
+    assert "there is no setting 'max_stream' (did you mean 'max_streams'?); it has no effect" in done.stderr
+
+
+def test_variables_that_are_set_in_vain_are_noticed(site: Site) -> None:
+    """Without --config=ENV; not where the config has the setting too, as Meltano gives it twice, and not with it."""
+    program = site.tap(max_streams=2)
+    found = {"TAP_REDIVIS_MAX_ROWS": "3", "TAP_REDIVIS_MAX_STREAMS": "2", "TAP_REDIVIS_LINEAGE": ""}
+    program = replace(program, variables={**program.variables, **found})
+
+    without = run(program)
+    read = run(replace(program, argv=(*program.argv, "--config=ENV")))
+
+    assert "environment: TAP_REDIVIS_MAX_ROWS has no effect without --config=ENV" in without.stderr
+    assert "no effect" not in read.stderr
+    assert len(read.records("visits__visits")) == 3
 
 
 @pytest.mark.parametrize(

@@ -194,8 +194,8 @@ def _measure(site: Site, dataset: str, reader: Drain, **settings: object) -> Mea
 
 def _received(done: Measured) -> int:
     """Return how many bytes the server sent, as the summary line says."""
-    [received] = re.findall(r"(\d+) bytes, ", done.output.stderr)
-    return int(received)
+    [received] = re.findall(r"loaded .* rows .*, ([\d.,]+) MB, ", done.output.stderr)
+    return round(float(received.replace(",", "")) * 1e6)
 
 
 def _assert_loaded(done: Measured, dataset: str, *, rows: int, most_mib: float = _LIMIT_MIB) -> None:

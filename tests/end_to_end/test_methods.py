@@ -70,8 +70,8 @@ def _write_large(site: Site, version: str, value: str, rows: str) -> None:
 
 
 def _received(done: Output) -> int:
-    [received] = re.findall(r" resumes, (\d+) bytes", done.stderr)
-    return int(received)
+    [(received, unit)] = re.findall(r"loaded .* rows .*, ([\d.,]+) ([kM])B, ", done.stderr)
+    return round(float(received.replace(",", "")) * {"k": 1e3, "M": 1e6}[unit])
 
 
 def _with(table: pa.Table, column: str, row: int, value: Any) -> pa.Table:

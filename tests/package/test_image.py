@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ pytestmark = [
 ]  # one worker builds it, beside the one of the other tests of the package
 
 _NOBODY = "65534"
+_PAGE = (Path(__file__).parents[2] / "docs/docker.md").read_text()
 
 
 @dataclass
@@ -134,6 +136,31 @@ def test_an_ordinary_user_loads_a_table(image: _Image, tmp_path: Path) -> None:
         done = _run(image, "--config", "config.json", **service)
 
     assert done.count('{"type":"RECORD"') == 2000
+
+
+def test_a_config_that_only_its_owner_can_read_is_enough(image: _Image, tmp_path: Path) -> None:
+    """With the `--user` of the page the tap runs as its owner."""
+    config = image.folder / "private.json"
+    config.write_text('{"datasets": ["demo.visits"]}')
+    config.chmod(0o600)
+    write_table(tmp_path, "demo/visits/v1.0/visits", visits(10))
+
+    with Emulator(tmp_path) as emulator:
+        service = {"REDIVIS_API_ENDPOINT": emulator.endpoint, "REDIVIS_API_TOKEN": emulator.token or ""}
+        if os.geteuid() == 0:
+            os.chown(config, int(_NOBODY), int(_NOBODY))
+        done = _run(image, "--config", "private.json", **service)
+
+    assert done.count('{"type":"RECORD"') == 10
+    assert '--user "$(id -u):$(id -g)"' in _PAGE
+
+
+def test_the_wheel_is_named_exactly(dist: Dist, pytestconfig: pytest.Config) -> None:
+    """The one of this version: another in the folder `dist` does not get into the image."""
+    text = (pytestconfig.rootpath / "Dockerfile").read_text()
+
+    assert set(re.findall(r"\S*\.whl", text)) == {f"dist/{dist.wheel.name}", f"./{dist.wheel.name}"}
+    assert f"./{dist.wheel.name}[" in _PAGE
 
 
 def test_the_images_python_is_one_that_is_tested(image: _Image, dist: Dist) -> None:

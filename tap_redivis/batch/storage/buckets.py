@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
-from importlib import import_module
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -277,8 +276,7 @@ def _call(azure: Any, client: Any, method: str, *arguments: object) -> None:  # 
     sync(azure.loop, call)
 
 
-_KINDS = {"s3": (S3, "s3", "s3fs"), "gs": (GoogleStorage, "gcs", "gcsfs"), "az": (Azure, "azure", "adlfs")}
-"""By scheme: the storage, the extra of this package that it needs, and the module that the extra brings."""
+_KINDS = {"s3": S3, "gs": GoogleStorage, "az": Azure}
 
 
 def bucket_at(root: str, prefix: str, file_bytes: int) -> Bucket:
@@ -296,19 +294,10 @@ def bucket_at(root: str, prefix: str, file_bytes: int) -> Bucket:
             where=_ROOT,
             hint="Credentials come from the environment or from profiles",
         )
-    kind, extra, module = _KINDS[parts.scheme]
-    try:
-        import_module(module)
-    except ImportError as error:
-        raise ConfigError(
-            f"{parts.scheme}:// needs the extra {extra}, which is not installed ({error})",
-            where=_ROOT,
-            hint=f"pip install 'tap-redivis[{extra}]'",
-        ) from error
     for name in _TALKATIVE:  # their lines about requests may hold credentials; gcsfs also logs what it raises
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with bucket_errors(root):
-        return kind(root, prefix, file_bytes)
+        return _KINDS[parts.scheme](root, prefix, file_bytes)
 
 
 def part_bytes(file_bytes: int) -> int:

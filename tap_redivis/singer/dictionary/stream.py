@@ -70,32 +70,32 @@ class DictionaryStream(SdkStream):
     def load(self, counter: metrics.Counter) -> None:
         """Write the rows."""
         started = time.monotonic()
-        outcome = self._load()
+        outcome, reason = self._load()
         counter.increment(self._count)
         seconds = time.monotonic() - started
-        self.run.results.append(Result(self.name, mode=DICTIONARY, outcome=outcome, rows=self._count, seconds=seconds))
+        mode, rows = DICTIONARY, self._count
+        self.run.note_result(Result(self.name, "", mode, outcome, reason=reason, rows=rows, seconds=seconds))
 
     def fail(self, failure: Exception) -> None:
         """Note that the rows are not written, or not all."""
         self.run.note_failure(self.name, failure)
-        self.run.results.append(Result(self.name, mode=DICTIONARY, outcome="failed"))
+        self.run.note_result(Result(self.name, mode=DICTIONARY, outcome="failed"))
         self._write_state()
 
     def probe(self) -> None:
         """Check that there is something to describe."""
         logger.info("%s: %d parts to describe", self.name, len(self._dictionary().parts(self.topic)))
 
-    def _load(self) -> Outcome:
+    def _load(self) -> tuple[Outcome, str]:
+        """Write the rows; give how that ended, and the reason in words."""
         if self.is_left_out:
-            logger.info("not read: a stream map removes all its records")
-            return "left out"
+            return "left out", "a stream map removes all its records"
         step = self.next_step()
-        logger.info("%s", step.decision.reason)
         if step.decision.action == "skip":
-            return "unchanged"
+            return "unchanged", step.decision.reason
         if step.changed is None or not self._write_some(step.before, step.changed):
             self._write_all(step.before, step.parts)
-        return "loaded"
+        return "loaded", step.decision.reason
 
     def next_step(self) -> DictionaryStep:
         """Find out what is to be written, for a run as for a plan."""

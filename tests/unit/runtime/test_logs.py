@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tap_redivis.runtime.logs import redact_handlers, redacted, register_secret
+from tap_redivis.runtime.logs import redacted, register_secret, set_up_handlers
 
 _SECRET = "hidden-by-a-test"  # noqa: S105 - of no service
 
@@ -22,7 +22,7 @@ def log() -> Iterator[io.StringIO]:
     root = logging.getLogger()
     formatters = [other.formatter for other in root.handlers]
     root.addHandler(handler)
-    redact_handlers()
+    set_up_handlers()
     yield output
     root.removeHandler(handler)
     for other, formatter in zip(root.handlers, formatters, strict=True):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import pytest
 
 from tap_redivis.runtime import progress
-from tap_redivis.runtime.progress import Result, display, show_tables, summarize
+from tap_redivis.runtime.progress import Result, display, show_result, show_tables, summarize
 
 
 @pytest.mark.parametrize(
-    ("expected", "words"), [(1000, "250 of 1000 rows (25 %), 5.0 MB/s"), (None, "250 rows, 5.0 MB/s")]
+    ("expected", "words"), [(1000, "visits: 250 of 1,000 rows (25 %), 5.0 MB/s"), (None, "visits: 250 rows, 5.0 MB/s")]
 )
 def test_a_line_every_five_seconds(
     expected: int | None, words: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -25,23 +26,46 @@ def test_a_line_every_five_seconds(
         for received in (100, 250, 500):
             shown.show(received, 50_000_000, 0)
 
-    assert [(record.name, record.getMessage()) for record in caplog.records] == [("tap-redivis.visits", words)]
+    assert [(record.name, record.getMessage()) for record in caplog.records] == [("tap-redivis", words)]
 
 
-def test_the_summary_tells_what_became_of_the_tables(caplog: pytest.LogCaptureFixture) -> None:
-    """What the table on a terminal tells: a line for each, and the sums."""
+_LOADED = Result(
+    "a", "v1.0", "full", "loaded", "first load", 1000, 1_500_000, 1.0, proof="proved by the count: 1,000 rows"
+)
+_LINES = [
+    (_LOADED, "a: loaded 1,000 rows of v1.0 (first load), 1.5 MB, 1.0 s; proved by the count: 1,000 rows"),
+    (replace(_LOADED, version="", resumes=1, proof=""), "a: loaded 1,000 rows (first load), 1.5 MB, 1.0 s, 1 resume"),
+    (replace(_LOADED, bytes=0, resumes=2, proof=""), "a: loaded 1,000 rows of v1.0 (first load), 1.0 s, 2 resumes"),
+    (Result("c", outcome="unchanged", reason="unchanged since yesterday", rows=9), "c: unchanged since yesterday"),
+    (Result("d", outcome="left out", reason="a map removes all"), "d: left out: a map removes all"),
+]
+
+
+@pytest.mark.parametrize(("result", "words"), _LINES)
+def test_each_table_has_a_line_at_its_end(result: Result, words: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    loaded = Result("a", "v1.0", "full", "loaded", rows=10, bytes=1_500_000, seconds=1.0)
-    again = Result("b", "v1.0", "resumed", "loaded", rows=10, bytes=1_500_000, seconds=1.0, resumes=2)
 
-    summarize([loaded, again, Result("c", outcome="unchanged", rows=99), Result("d", bytes=500_000, seconds=0.5)])
+    show_result(result)
+
+    assert [record.getMessage() for record in caplog.records] == [words]
+
+
+def test_what_failed_has_its_error_and_no_other_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    for outcome in ("failed", "stopped"):
+        show_result(Result("a", outcome=outcome))
+
+    assert not caplog.records
+
+
+def test_the_summary_has_the_sums(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    summarize([_LOADED, _LOADED, Result("c", outcome="unchanged", rows=99), Result("d", bytes=500_000, seconds=0.5)])
 
     assert [record.getMessage() for record in caplog.records] == [
-        "a: loaded; version v1.0, mode full, 10 rows, 1.5 MB, 1.0 s, 0 resumes",
-        "b: loaded; version v1.0, mode resumed, 10 rows, 1.5 MB, 1.0 s, 2 resumes",
-        "c: unchanged; version -, mode -, 99 rows, 0.0 MB, 0.0 s, 0 resumes",
-        "d: failed; version -, mode -, 0 rows, 0.5 MB, 0.5 s, 0 resumes",
-        "4 tables: 1 failed, 2 loaded, 1 unchanged; 20 rows loaded, 3.5 MB received, 2.5 s",
+        "4 tables: 1 failed, 2 loaded, 1 unchanged; 2,000 rows loaded, 3.5 MB received, 2.5 s",
     ]
 
 
