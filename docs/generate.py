@@ -37,6 +37,8 @@ _HUB_TEXTS = {
     "prereq": "A Redivis account with access to the data, and a token of it with the scope `data.data`; "
     "public tables below 100 MB can be read without one.",
     "settings_preamble": f"One of {', '.join(f'`{name}`' for name in SOURCES)} says what to read.",
+    "usage": "Every night: `meltano run tap-redivis target-jsonl`. A dataset without a new version costs two requests; "
+    "an interrupted run goes on at the row where it stopped.",
     "next_steps": "`meltano config test tap-redivis` reads a first row; "
     "`meltano select --list --all tap-redivis` lists tables and variables.",
 }
@@ -65,7 +67,7 @@ def made() -> dict[Path, str]:
     example = ROOT / "docs/examples/meltano.yml"
     kept = {key: value for key, value in definition().items() if key in _KEPT_BY_MELTANO}
     files[example] = filled(example.read_text(), textwrap.indent(_yaml(kept), " " * 4).rstrip())
-    files[ROOT / "meta.yml"] = _yaml({"plugin_type": "extractors", **definition()})
+    files[ROOT / "meta.yml"] = _yaml(definition())
     return files
 
 
@@ -180,16 +182,22 @@ def definition() -> dict[str, Any]:
         "executable": "tap-redivis",
         "keywords": ["meltano_sdk", "research data"],
         "maintenance_status": "active",
+        "quality": "unknown",  # the Hub rates it
+        "supported_python_versions": [str(version) for version in TapRedivis.about_info().supported_python_versions],
         "capabilities": sorted(capability.value for capability in TapRedivis.capabilities),
         "settings_group_validation": [[name] for name in SOURCES],
         "select": ["*.*"],
         **_HUB_TEXTS,
-        "settings": [_setting(*leaf) for name, part in schema["properties"].items() for leaf in _leaves(name, part)],
+        # In the order of the Hub's linter, as all keys are (`_yaml`).
+        "settings": sorted(
+            (_setting(*leaf) for name, part in schema["properties"].items() for leaf in _leaves(name, part)),
+            key=lambda setting: str(setting["name"]),
+        ),
     }
 
 
 def _yaml(value: Any) -> str:  # noqa: ANN401 - any JSON value
-    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120))
+    return str(yaml.safe_dump(value, sort_keys=True, allow_unicode=True, width=120))
 
 
 def _setting(name: str, schema: dict[str, Any]) -> dict[str, Any]:

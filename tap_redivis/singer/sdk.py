@@ -238,8 +238,8 @@ class SdkTap(Tap):
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
         """Validate the settings first: the SDK's errors do not say what would be right, and it stumbles over texts."""
         self.append_builtin_config(self.config_jsonschema)
-        found = mistakes_in(self._config, self.config_jsonschema)
         try:
+            found = mistakes_in(self._config, self.config_jsonschema)
             if not found:
                 return super()._validate_config(raise_errors=raise_errors)  # fills in defaults
         except AttributeError as error:

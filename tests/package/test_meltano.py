@@ -36,7 +36,17 @@ _PINS = {
     ("loader", "target-jsonl"): _ROOT / "tests/support/constraints-target-jsonl.txt",
     ("loader", "target-postgres"): _ROOT / "tests/support/constraints-meltanolabs-target-postgres.txt",
 }
-_OF_HUB = ("maintenance_status", "domain_url", "keywords", "prereq", "settings_preamble", "next_steps")
+_OF_HUB = (
+    "maintenance_status",
+    "quality",
+    "domain_url",
+    "keywords",
+    "prereq",
+    "settings_preamble",
+    "next_steps",
+    "usage",
+    "supported_python_versions",
+)
 _PLANES = "nycflights13__planes"
 _STALL = Fault(kind="stall", path="/readStreams/*", nth="every", at_row=500)
 
@@ -158,7 +168,6 @@ def test_the_definition_is_one_in_meltanos_schema() -> None:
     example = yaml.safe_load((_ROOT / "docs/examples/meltano.yml").read_text())
     validator = validator_for(schema)(schema)
 
-    assert meta.pop("plugin_type") == "extractors"
     for project in (example, {"version": 1, "plugins": {"extractors": [meta]}}):
         assert [error.message for error in validator.iter_errors(project)] == []
     assert of_hub["maintenance_status"] in {"active", "beta", "development", "inactive", "unknown"}
