@@ -30,15 +30,20 @@ def parsed_json(body: bytearray) -> Any:  # noqa: ANN401 - any JSON value
         value = json.loads(body)
     except RecursionError:
         raise ValueError("nested too deep") from None
+    refuse_depth(value)
+    if rb"\ud" in body or rb"\uD" in body:  # half of a pair of surrogates could be written nowhere
+        value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    return value
+
+
+def refuse_depth(value: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Raise a ``ValueError`` for JSON that is nested deeper than any real one: who goes down in it would fail."""
     level: list[Any] = [value]
     for _ in range(_MOST_LEVELS):
         objects = [each.values() if isinstance(each, dict) else each for each in level]
         level = [each for values in objects if not isinstance(values, _SIMPLE) for each in values]
     if level:
         raise ValueError("nested too deep")
-    if rb"\ud" in body or rb"\uD" in body:  # half of a pair of surrogates could be written nowhere
-        value = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
-    return value
 
 
 def has_name(item: Any, known_by: str = "name") -> bool:  # noqa: ANN401 - any JSON value

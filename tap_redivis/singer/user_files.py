@@ -11,6 +11,7 @@ from typing import Any
 
 from singer_sdk.singerlib import Catalog
 
+from tap_redivis.client.answers import refuse_depth
 from tap_redivis.errors import ConfigError
 from tap_redivis.planning.bookmarks import from_state, is_of_dictionary, to_state, without_stale_load
 
@@ -138,6 +139,7 @@ def _json_object(path: str, where: str) -> dict[str, Any]:
     data = _read(path, where)
     try:
         value = json.loads(data)  # of bytes it takes UTF-8 with and without a byte order mark, whatever the locale is
+        refuse_depth(value)
         json.dumps(value, ensure_ascii=False).encode()  # fails for half of a pair of surrogates, which is no character
     except UnicodeError:
         raise unusable(where, "it cannot be read: it is not in UTF-8, or names half of a character (\\ud800)") from None

@@ -85,6 +85,12 @@ def test_a_state_without_anything_is_none(site: Site, state: Json) -> None:
         ("--catalog", rb'{"streams": [{"tap_stream_id": "\ud800", "schema": {}}]}', "half of a character"),
         ("--state", b'{"a": "\xf6"}', "not in UTF-8"),
         ("--state", b"[" * 100_000, "not JSON"),
+        (
+            "--catalog",
+            b'{"streams": [{"schema":' + b'{"properties": {"a":' * 300 + b"1" + b"}}" * 300 + b"}]}",
+            "too deep",
+        ),
+        ("--config", b'{"stream_maps":' + b'{"a":' * 300 + b"1" + b"}" * 301, "too deep"),
         ("--state", b'{"type": "STATE"}', "not an object with bookmarks"),
         ("--catalog", b"", "not JSON"),
         ("--catalog", b'{"bookmarks": {}}', "no Singer catalog"),
