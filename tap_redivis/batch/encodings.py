@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import IO
 
 import msgspec
@@ -11,11 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tap_redivis.batch.columns import FileColumns
 from tap_redivis.batch.storage import PendingFile
 from tap_redivis.model.added_columns import ROW_KEY
 from tap_redivis.model.batch_settings import BatchSettings
-from tap_redivis.wire.batches import arrow_schema
+from tap_redivis.wire.arrays import arrow_schema
 from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.json_lines import column_appender
 from tap_redivis.wire.rows import ArrowRows, JsonRows, Rows
@@ -32,15 +33,27 @@ _ENCODING = threading.BoundedSemaphore(2)  # Parquet takes several times the siz
 _Target = IO[bytes] | PendingFile
 
 
+@dataclass(frozen=True)
+class FileColumns:
+    """The columns that a load's files hold beside the table's.
+
+    Attributes:
+        load: What the row keys of the load begin with; None: rows have no row key.
+        constants: Columns with one value in all rows, by name.
+        origin: Where the rows of one file are from; Arrow and Parquet files have it in the metadata of their schema.
+    """
+
+    load: str | None
+    constants: Mapping[str, str | int | None]
+    origin: Mapping[str, str | int] = field(default_factory=dict)
+
+
 class JsonlEncoder:
     """Writes JSON Lines to a file that the caller ends."""
 
     def __init__(self, file: _Target, columns: FileColumns, *, gzip: bool) -> None:
         self._file = file
-        constants = dict(columns.constants)
-        self._row_end = b"," + msgspec.json.encode(constants)[1:] + b"\n" if constants else b""
-        key = [ROW_KEY] if columns.row_key else []
-        self._extend = column_appender(key, table="", version_tag=None, load=columns.load)
+        self._extend = column_appender(columns.load, columns.constants)
         self._compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP) if gzip else None
         self.size = 0
 
@@ -48,8 +61,6 @@ class JsonlEncoder:
         """Write rows of the read stream with this ordinal, from this offset on."""
         assert isinstance(rows, JsonRows)  # noqa: S101 - the wire format follows from the encoding
         lines = self._extend(rows, ordinal, offset).lines
-        if self._row_end:  # JSON escapes the line ends of a text, so each of these ends a row
-            lines = lines.replace(b"}\n", self._row_end)
         self._write(self._compressor.compress(lines) if self._compressor else lines)
 
     def close(self) -> None:
@@ -76,7 +87,7 @@ class _ArrowFile:
         self._file = pa.BufferedOutputStream(pa.PythonFile(file, mode="w"), _WRITE_BYTES)
         self._columns = columns
         self._constants = []
-        if columns.row_key:
+        if columns.load is not None:
             schema = schema.append(pa.field(ROW_KEY, pa.string()))
         for name, value in columns.constants.items():
             self._constants.append(_scalar(value))
@@ -92,7 +103,7 @@ class _ArrowFile:
     def _extended(self, rows: Rows, ordinal: int, offset: int) -> pa.RecordBatch:
         assert isinstance(rows, ArrowRows)  # noqa: S101 - the wire format follows from the encoding
         arrays, count = list(rows.batch.columns), rows.count
-        if self._columns.row_key:
+        if self._columns.load is not None:
             numbers = integers(range(offset, offset + count))
             begin = text(f"{self._columns.load}-{ordinal}-")
             arrays.append(pc.binary_join_element_wise(begin, numbers.cast(pa.string()), text("")))

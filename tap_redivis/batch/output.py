@@ -6,24 +6,40 @@ writes its BATCH message, and only then advances the bookmark.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from tap_redivis.batch.columns import FileColumns
-from tap_redivis.batch.encodings import encoder_for
+from tap_redivis.batch.encodings import FileColumns, encoder_for
 from tap_redivis.batch.storage import Storage, storage_at
 from tap_redivis.errors import RedivisError, StorageError
+from tap_redivis.model.added_columns import LOAD, ROW_KEY, TABLE, VERSION
 from tap_redivis.model.batch_settings import BatchSettings
 from tap_redivis.model.columns import Column, KeyValue, ValueRules, highest_of
 from tap_redivis.planning.bookmarks import PartialLoad
 from tap_redivis.reading.jobs import Chunk
-from tap_redivis.wire.batches import rows_of
+from tap_redivis.wire.arrays import rows_of
 from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.json_lines import HighestKey
 from tap_redivis.wire.rows import ArrowRows, JsonRows, Rows, ValueIssues
+
+
+def file_columns(names: Sequence[str], table: str, reading: PartialLoad, *, versions: bool) -> FileColumns:
+    """Choose the columns of a load's files.
+
+    Args:
+        names: Columns that RECORD messages would have too.
+        table: Reference of the table, pinned to its version.
+        reading: The load.
+        versions: Whether the files hold the version columns.
+    """
+    values: dict[str, str | int | None] = {TABLE: table, VERSION: reading.version_tag}
+    constants = {name: values[name] for name in names if name in values}
+    if versions:
+        constants |= {LOAD: reading.table_version, VERSION: reading.version_tag}
+    return FileColumns(reading.key if ROW_KEY in names else None, constants)
 
 
 @dataclass(frozen=True)

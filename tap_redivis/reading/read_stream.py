@@ -144,15 +144,12 @@ class StreamReader:
 
     def _skipping(self, offset: int) -> Iterator[Rows]:
         skip = offset  # redivis-api §8.1.10: rows of a stream keep their order
-        try:
-            for rows in self._body(0):
-                if skip < rows.count:
-                    yield rows.without_first(skip) if skip else rows
-                skip = max(skip - rows.count, 0)
-                del rows
-                self._watch.restart()
-        except (Refused, Forbidden, NotFound) as refusal:
-            raise SessionGone(refusal.what) from refusal
+        for rows in self._open(0):
+            if skip < rows.count:
+                yield rows.without_first(skip) if skip else rows
+            skip = max(skip - rows.count, 0)
+            del rows
+            self._watch.restart()
 
     def _body(self, offset: int) -> Iterator[Rows]:
         opened, self.body = self.body, None

@@ -13,7 +13,8 @@ from singer_sdk.singerlib import CatalogEntry, Metadata, Schema
 from singer_sdk.singerlib.catalog import StreamMetadata
 
 from tap_redivis.errors import ConfigError, did_you_mean
-from tap_redivis.model.added_columns import DELETED_AT, ROW_KEY, TABLE, VERSION
+from tap_redivis.model.added_columns import DELETED_AT, ROW_KEY, TABLE, VERSION, VERSION_COLUMNS
+from tap_redivis.model.batch_settings import BatchSettings
 
 _SAID = "Added by tap-redivis: "
 _PROPERTIES: dict[str, dict[str, Any]] = {
@@ -165,3 +166,11 @@ def _with_row_key(stream_map: Any) -> Any:  # noqa: ANN401 - whatever the settin
     if not leaves_out or stream_map.keys() & {ROW_KEY, "__key_properties__"}:
         return stream_map
     return {**stream_map, ROW_KEY: ROW_KEY}
+
+
+def with_version_columns(settings: BatchSettings, schema: dict[str, Any]) -> dict[str, Any]:
+    """Add the version columns to a SCHEMA."""
+    if not settings.version_columns:
+        return schema
+    new = {name: part for name, part in VERSION_COLUMNS.items() if name not in schema["properties"]}
+    return {**schema, "properties": {**schema["properties"], **new}}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import msgspec
 from requests import Response
 
-from tap_redivis.model.added_columns import DELETED_AT
+from tap_redivis.model.added_columns import DELETED_AT, ROW_KEY, TABLE, VERSION
 from tap_redivis.model.batch_settings import BatchSettings
 from tap_redivis.model.columns import Column
 from tap_redivis.model.reads import ROWS_STREAM, ChangeCounts
@@ -144,13 +144,13 @@ class RecordWriting(Writing):
         plan, partial = self.plan, self.partial
         zone = "+00:00" if plan.rules.append_utc else ""
         self._marker = DeletionMarker(_change_column(plan), partial.opened_at, zone) if plan.base else None
-        # The mark of deleted rows is put in by the marker; without one, all rows are there.
-        names = [name for name in self.stream.added_columns if name != DELETED_AT or self._marker is None]
+        names = self.stream.added_columns
+        constants = {TABLE: plan.table.pinned, VERSION: plan.table.version_tag}
+        if self._marker is None:  # it puts in the mark of deleted rows; without one, all rows are there
+            constants[DELETED_AT] = None
         self._extend = column_appender(
-            names, table=plan.table.pinned, version_tag=plan.table.version_tag, load=partial.key
+            partial.key if ROW_KEY in names else None, {name: constants[name] for name in names if name in constants}
         )
-        # The row key holds the ordinal, not the id: it stays the same when a load is resumed (design.md §7.10).
-        self._ordinals = {stream: place for place, stream in enumerate(partial.streams)}
         has_version = self.run.settings.emit_activate_version_messages
         self._lines = self.stream.record_lines(partial.table_version if has_version else None)
 
@@ -159,7 +159,8 @@ class RecordWriting(Writing):
         rows, changes = cast("JsonRows", chunk.content), None
         if self._marker is not None:
             rows, changes = self._marker.of(rows)
-        parts = self._lines(self._extend(rows, self._ordinals[chunk.stream], offset))
+        # The row key holds the ordinal, not the id: it stays the same when a load is resumed (design.md §7.10).
+        parts = self._lines(self._extend(rows, self.partial.ordinal(chunk.stream), offset))
         self.run.writer.write_parts(parts, "RECORD")
         return changes
 
@@ -196,8 +197,7 @@ class FileWriting(Writing):
 
 
 def _file_output(batch: BatchSettings, stream: LoadableStream, plan: TablePlan, partial: PartialLoad) -> FileOutput:
-    from tap_redivis.batch.columns import file_columns  # noqa: PLC0415 - RECORD messages do without Parquet
-    from tap_redivis.batch.output import FileOutput  # noqa: PLC0415 - the same
+    from tap_redivis.batch.output import FileOutput, file_columns  # noqa: PLC0415 - RECORD messages do without Parquet
     from tap_redivis.batch.storage.common import absolute  # noqa: PLC0415 - the same
 
     output = FileOutput(

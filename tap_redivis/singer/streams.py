@@ -11,7 +11,6 @@ from singer_sdk import Tap, metrics
 from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib import Catalog
 
-from tap_redivis.batch.columns import with_version_columns
 from tap_redivis.errors import ConfigError
 from tap_redivis.model.columns import Column
 from tap_redivis.model.json_schema import columns_of, without_times
@@ -19,7 +18,7 @@ from tap_redivis.model.tables import TableInfo
 from tap_redivis.planning.bookmarks import Bookmark
 from tap_redivis.planning.table_plan import Selection, TablePlan, plan_table
 from tap_redivis.runtime.progress import Result
-from tap_redivis.singer.added_columns import added
+from tap_redivis.singer.added_columns import added, with_version_columns
 from tap_redivis.singer.batch_maps import stream_alias
 from tap_redivis.singer.loader import load_table, probe_table
 from tap_redivis.singer.prefetch import PrefetchRequest, Preview, is_short

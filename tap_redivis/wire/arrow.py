@@ -10,8 +10,7 @@ from contextlib import suppress
 import pyarrow as pa
 
 from tap_redivis.client.retry import BrokenAnswer, TransientError
-from tap_redivis.wire.arrays import place_columns, text_or_bytes
-from tap_redivis.wire.batches import PART_BYTES, rows_of
+from tap_redivis.wire.arrays import PART_BYTES, place_columns, rows_of, text_or_bytes
 from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.rows import DamagedRow, LargeRowLock, Rows
 

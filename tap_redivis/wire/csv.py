@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,8 +10,7 @@ from pyarrow import csv
 
 from tap_redivis.client.retry import BrokenAnswer, TransientError
 from tap_redivis.model.columns import Column
-from tap_redivis.wire.arrays import TARGETS, place_columns, text_or_bytes
-from tap_redivis.wire.batches import rows_of
+from tap_redivis.wire.arrays import TARGETS, place_columns, rows_of, text_or_bytes
 from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.rows import LARGE_ROW_BYTES, MAX_ROW_BYTES, DamagedRow, LargeRowLock, Rows, too_large
 from tap_redivis.wire.scalars import null, text
@@ -79,7 +78,7 @@ class CsvDecoder:
     def _typed(self, data: pa.Buffer) -> tuple[list[pa.Array | None], int] | None:
         """Parse a part straight into the columns' types; None where a value is not written in the usual way."""
         try:
-            arrays, count = self._parsed(data, lambda column: TARGETS[column.type])
+            arrays, count = self._parsed(data)
         except pa.ArrowInvalid:
             return None
         floats = [array for array, column in zip(arrays, self._codec.columns, strict=True) if column.type == "float"]
@@ -88,24 +87,37 @@ class CsvDecoder:
         return arrays, count
 
     def _as_text(self, data: pa.Buffer) -> tuple[list[pa.Array | None], int]:
-        arrays, count = self._parsed(data, lambda _: pa.string(), is_text=True)
+        arrays, count = self._parsed(data, as_text=True)
         columns = self._codec.columns
         filled = (_without_empty(array, column) for array, column in zip(arrays, columns, strict=True))
         return [None if array is None else text_or_bytes(array) for array in filled], count
 
-    def _parsed(
-        self, data: pa.Buffer, kind: Callable[[Column], pa.DataType], *, is_text: bool = False
-    ) -> tuple[list[pa.Array | None], int]:
+    def _parsed(self, data: pa.Buffer, *, as_text: bool = False) -> tuple[list[pa.Array | None], int]:
         places = place_columns(self._names, self._codec)
         # Names may come twice, places cannot.
         kinds = {
-            str(place): kind(column)
+            str(place): pa.string() if as_text else TARGETS[column.type]
             for place, column in zip(places, self._codec.columns, strict=True)
             if place is not None
         }
-        # Text may hold lone surrogates, which are no UTF-8.
-        batch = _read(data, [str(place) for place in range(len(self._names))], kinds, check_utf8=not is_text)
-        return [None if place is None else batch.column(str(place)) for place in places], batch.num_rows
+        if memoryview(data)[: len(_MARK)].tobytes() == _MARK:
+            data = pa.py_buffer(_MARK + data.to_pybytes())  # the first one is left out: it would begin a file
+        names = [str(place) for place in range(len(self._names))]
+        table = csv.read_csv(
+            pa.BufferReader(data),
+            read_options=csv.ReadOptions(use_threads=False, column_names=names, block_size=data.size + 1),
+            parse_options=csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=len(names) > 1),
+            convert_options=csv.ConvertOptions(
+                check_utf8=not as_text,  # text may hold lone surrogates, which are no UTF-8
+                column_types=kinds,
+                include_columns=list(kinds),
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=False,  # redivis-api §11.5
+                null_values=[""],
+            ),
+        )
+        batch = next(iter(table.combine_chunks().to_batches()), None)  # None: no rows
+        return [None if place is None or batch is None else batch.column(str(place)) for place in places], len(table)
 
     def _read_header(self, part: bytes) -> int:
         """Take the names from a header, if there is one, and return its bytes."""
@@ -174,28 +186,6 @@ def _fields(record: bytes) -> list[str]:
         return next(plain.reader([record.decode("utf-8", "replace")]), [])
     except plain.Error:  # rubbish, or a value that is too long for a name: no header
         return []
-
-
-def _read(
-    data: pa.Buffer, names: Sequence[str], kinds: Mapping[str, pa.DataType], *, check_utf8: bool
-) -> pa.RecordBatch:
-    if memoryview(data)[: len(_MARK)].tobytes() == _MARK:
-        data = pa.py_buffer(_MARK + data.to_pybytes())  # the first one is left out: it would begin a file
-    table = csv.read_csv(
-        pa.BufferReader(data),
-        read_options=csv.ReadOptions(use_threads=False, column_names=names, block_size=data.size + 1),
-        parse_options=csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=len(names) > 1),
-        convert_options=csv.ConvertOptions(
-            check_utf8=check_utf8,
-            column_types=kinds,
-            include_columns=list(kinds),
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=False,  # redivis-api §11.5
-            null_values=[""],
-        ),
-    )
-    batches = table.combine_chunks().to_batches()
-    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
 
 
 def _without_empty(array: pa.Array | None, column: Column) -> pa.Array | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from tap_redivis.errors import DataError
-from tap_redivis.model.added_columns import DELETED_AT, ROW_KEY, TABLE, VERSION
+from tap_redivis.model.added_columns import DELETED_AT, ROW_KEY
 from tap_redivis.model.columns import Column, KeyValue
 from tap_redivis.model.reads import ChangeCounts
 from tap_redivis.wire.rows import JsonRows, Parts
@@ -66,26 +66,23 @@ ColumnAppender = Callable[[JsonRows, int, int], JsonRows]  # rows, ordinal of th
 RecordLines = Callable[[JsonRows], Parts]
 
 
-def column_appender(names: Sequence[str], *, table: str, version_tag: str | None, load: str) -> ColumnAppender:
+def column_appender(load: str | None, constants: Mapping[str, str | int | None]) -> ColumnAppender:
     """Make what adds columns to the rows of one load.
 
     Args:
-        names: The columns; none: the rows stay as they are.
-        table: Reference of the table, pinned to its version.
-        version_tag: Version tag of the dataset; None for workflows and queries.
-        load: What the row keys of the load begin with.
+        load: What the row keys of the load begin with; None: rows get no row key.
+        constants: Columns with one value in all rows, by name.
     """
-    values = {TABLE: table, VERSION: version_tag, DELETED_AT: None}
-    cells = [b',"%b":%b' % (name.encode(), msgspec.json.encode(values[name])) for name in names if name in values]
+    cells = (b"," + msgspec.json.encode(name) + b":" + msgspec.json.encode(value) for name, value in constants.items())
     constant = b"".join(cells).replace(b"%", b"%%") + b"}\n"
 
     def extend(rows: JsonRows, ordinal: int, offset: int) -> JsonRows:
-        if ROW_KEY not in names:
-            return _with_ends(rows, constant, ())
+        if load is None:
+            return _with_ends(rows, constant, ()) if constants else rows
         key = b',"%b":"%b-%d-%%d"' % (ROW_KEY.encode(), load.encode(), ordinal)
         return _with_ends(rows, key + constant, range(offset, offset + rows.count))
 
-    return extend if names else lambda rows, _ordinal, _offset: rows
+    return extend
 
 
 def _with_ends(rows: JsonRows, end: bytes, numbers: Sequence[int]) -> JsonRows:

@@ -62,7 +62,7 @@ class JsonRows:
 
 @dataclass(frozen=True)
 class ArrowRows:
-    """Some rows of a read stream, in its order, as a record batch with the schema of ``batches.arrow_schema``."""
+    """Some rows of a read stream, in its order, as a record batch with the schema of ``arrays.arrow_schema``."""
 
     batch: pa.RecordBatch
 

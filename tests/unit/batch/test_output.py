@@ -20,8 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tap_redivis.batch.columns import FileColumns
-from tap_redivis.batch.encodings import ArrowEncoder, ParquetEncoder
+from tap_redivis.batch.encodings import ArrowEncoder, FileColumns, ParquetEncoder
 from tap_redivis.batch.output import FileOutput
 from tap_redivis.batch.storage import Closed, storage_at
 from tap_redivis.batch.storage import folder as folder_module
@@ -32,14 +31,14 @@ from tap_redivis.model.columns import Column, ValueRules
 from tap_redivis.model.reads import StreamPosition
 from tap_redivis.planning.bookmarks import PartialLoad
 from tap_redivis.reading.jobs import Chunk
-from tap_redivis.wire.batches import rows_of
+from tap_redivis.wire.arrays import rows_of
 from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.rows import MAX_ROW_BYTES, ArrowRows, JsonRows, ValueIssues
 from tests.support.batches import ENCODINGS, records_in
 
 _NOW = datetime(2026, 1, 2, tzinfo=timezone.utc)
 _CODEC = RowCodec("demo.visits", [Column("id", "integer")], ValueRules(for_arrow=True), ValueIssues())
-_NO_COLUMNS = FileColumns("7", row_key=False, constants={})
+_NO_COLUMNS = FileColumns(None, constants={})
 _SCHEMA = pa.schema([("id", pa.int64())])
 
 
@@ -166,7 +165,7 @@ def test_what_all_rows_have_in_common_stands_in_each(tmp_path: Path) -> None:
     constants = {"load": 7, "version": "v1.0 “ä”", "table": None}
     path = tmp_path / "file.arrow"
     with path.open("wb") as sink:
-        encoder = ArrowEncoder(sink, _SCHEMA, FileColumns("7", row_key=False, constants=constants), None)
+        encoder = ArrowEncoder(sink, _SCHEMA, FileColumns(None, constants=constants), None)
         for first, count in ((0, 2), (2, 5), (7, 3)):
             encoder.write(_rows("arrow", first, count), 0, first)
         encoder.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from redivis_emulator import Emulator, Fault
-from tap_redivis.batch.columns import FileColumns
+from tap_redivis.batch.encodings import FileColumns
 from tap_redivis.batch.output import FileOutput
 from tap_redivis.batch.storage import FinishedFile
 from tap_redivis.batch.storage.folder import Folder
@@ -66,7 +66,7 @@ def _job(emulator: Emulator, make_api: MakeApi, root: Path) -> ReadJob:
         columns=columns,
         rules=rules,
         load=PartialLoad("", _NOW, "arrow", "", "v1.0", 7, None, {stream: StreamPosition()}),
-        added=FileColumns("7", row_key=False, constants={}),
+        added=FileColumns(None, constants={}),
         key=None,
     )
     server = Server(emulator.endpoint, is_anonymous=False, timeout=20, max_retry_seconds=600)

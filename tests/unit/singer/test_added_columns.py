@@ -30,7 +30,9 @@ _ADDED = {"inclusion": "automatic"}
 def _extended(
     rows: JsonRows, names: Sequence[str] = _ALL, ordinal: int = 3, offset: int = 7, load: str = "5-a"
 ) -> list[Json]:
-    extend = column_appender(names, table="demo.50% off:v1_0.t", version_tag="v1.0", load=load)
+    values = {TABLE: "demo.50% off:v1_0.t", VERSION: "v1.0"}
+    constants = {name: values[name] for name in names if name in values}
+    extend = column_appender(load if ROW_KEY in names else None, constants)
     return [json.loads(line) for line in extend(rows, ordinal, offset).lines.splitlines()]
 
 
@@ -69,7 +71,7 @@ def test_long_rows_get_the_same_columns_as_short_ones(names: list[str]) -> None:
 
 
 def test_the_version_of_what_has_none_is_null() -> None:
-    extend = column_appender([VERSION], table="demo.study.t", version_tag=None, load="5-a")
+    extend = column_appender(None, {VERSION: None})
 
     assert [json.loads(line)[VERSION] for line in extend(_rows(2), 0, 0).lines.splitlines()] == [None, None]
 

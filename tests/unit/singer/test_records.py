@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from singer_sdk.singerlib import Catalog
 
+from tap_redivis.model.added_columns import TABLE, VERSION
 from tap_redivis.model.columns import Column
 from tap_redivis.model.json_schema import schema_of
 from tap_redivis.model.tables import Variable
@@ -61,7 +62,7 @@ def test_splicing_gives_the_lines_of_the_sdk(body: Body, version: int | None) ->
     With the row key and the lineage.
     """
     stream = _stream(body.columns, version)
-    extend = column_appender(stream.added_columns, table="demo.d:v1_0.t", version_tag="v1.0", load="1-a")
+    extend = column_appender("1-a", {TABLE: "demo.d:v1_0.t", VERSION: "v1.0"})
     rows = extend(decoded(codec(body.columns), [body.mixed]), 1, 5)
 
     spliced, reference = _spliced(rows, version), b"".join(_by_sdk(stream)(rows))
