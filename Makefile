@@ -28,9 +28,10 @@ check: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --cache-dir .cache/import-linter
 
+# What a user feels, in ten minutes: ways into a database and what more work costs there; then the tap alone.
 bench: .venv/installed
-	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.warehouse
+	$(BIN)/python -m benchmarks --only typical batch --scale 0.25 --repeats 3
 
 # Every fault of the menu against the tap and against the official client: ten minutes; writes docs/faults.md.
 faults: .venv/installed

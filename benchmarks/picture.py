@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 from benchmarks.cases import TAP
@@ -12,6 +12,7 @@ from benchmarks.measuring import Measured
 _WIDTH, _NAMES, _FIGURES = 1000, 450, 90
 _BAR, _STEP, _TITLE, _GAP, _EDGE = 14, 20, 30, 24, 16
 _OURS, _OTHERS, _LINES, _INK = "#2b6cb0", "#a0aec0", "#e2e8f0", "#1a202c"
+_OURS_ANYWHERE, _OTHERS_ANYWHERE = "#3182ce", "#8795a8"
 
 
 def picture(scenes: Sequence[Measured]) -> str:
@@ -63,3 +64,34 @@ def _short(rate: float) -> str:
 
 def _text(x: float, y: float, words: str, *, anchor: str = "start", weight: str = "normal") -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-weight="{weight}">{escape(words)}</text>'
+
+
+def ways_picture(rates: Mapping[tuple[str, str], tuple[float, bool]]) -> str:
+    """Draw ways into databases, on one linear scale; in colours that are seen on white and on black.
+
+    Args:
+        rates: By kind of database and way, rows a second, and whether the way is ours.
+    """
+    most = max(rate for rate, _ in rates.values())
+    parts: list[str] = []
+    top = _EDGE
+    for kind in dict.fromkeys(kind for kind, _ in rates):
+        parts.append(_text(_EDGE, top + _BAR, f"Rows a second into {kind}, whole processes", weight="bold"))
+        top += _TITLE
+        ways = [(way, *each) for (of, way), each in rates.items() if of == kind]
+        for way, rate, is_ours in sorted(ways, key=lambda each: -each[1]):
+            length = max(1.0, rate / most * (_WIDTH - _NAMES - _FIGURES))
+            colour = _OURS_ANYWHERE if is_ours else _OTHERS_ANYWHERE
+            parts += [
+                _text(_NAMES - 8, top + _BAR - 3, way, anchor="end"),
+                f'<rect x="{_NAMES}" y="{top}" width="{length:.1f}" height="{_BAR}" fill="{colour}"/>',
+                _text(_NAMES + length + 6, top + _BAR - 3, f"{rate:,.0f}"),
+            ]
+            top += _STEP
+        top += _EDGE
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {top}" role="img" font-family="sans-serif"'
+    style = (
+        f"<style>text {{ fill: {_INK} }} @media (prefers-color-scheme: dark) {{ text {{ fill: {_LINES} }} }}</style>"
+    )
+    title = "<title>Rows a second into a database, by each way</title>"
+    return "\n".join([f'{head} font-size="12">', title, style, *parts, "</svg>", ""])

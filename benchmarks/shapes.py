@@ -117,3 +117,15 @@ def write_many(folder: Path, tables: int, rows: int, dataset: str = "many") -> N
     duckdb.sql(f"COPY ({select}) TO '{first}' (FORMAT parquet)")
     for number in range(1, tables):
         (target / f"table_{number:04}.parquet").write_bytes(first.read_bytes())
+
+
+def write_growth(folder: Path, rows: int) -> None:
+    """Write tables that show what more work costs: ten times the rows, ten times the columns, a hundred tables."""
+    target = folder / "bench" / "growth"
+    target.mkdir(parents=True)
+    columns = [part.rpartition(" AS ")[::2] for part in _typical().strip().split(",\n")]
+    wide = ", ".join(f"{expression} AS {name}_{number}" for number in range(10) for expression, name in columns)
+    for name, select, count in (("typical", _typical(), 10 * rows), ("wide", wide, rows)):
+        sql = f"SELECT {select} FROM range({count}) AS numbers(i)"  # noqa: S608 - our own
+        duckdb.sql(f"COPY ({sql}) TO '{target / name}.parquet' (FORMAT parquet)")
+    write_many(folder, 100, 100)

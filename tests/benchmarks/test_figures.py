@@ -8,10 +8,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks import scenes
+from benchmarks import scenes, warehouse
 from benchmarks.checks import PROMISES, Promise, verdicts
-from benchmarks.picture import picture
+from benchmarks.picture import picture, ways_picture
 from benchmarks.report import Machine, Report, as_data, as_markdown
+from benchmarks.ways import ALONE, DEFAULT, OURS, POSTGRESQL, WAYS
 from tests.benchmarks.results import all_scenes, changed, result
 
 _MACHINE = Machine(2, "Linux", {"Python": "3.11"})
@@ -134,3 +135,25 @@ def test_the_growth_of_many_small_tables_counts() -> None:
         [verdict] = [each for each in found if words in each.words]
         assert held[verdict.words]
         assert not verdict.holds
+
+
+def test_ways_into_a_database_are_tables_with_ratios() -> None:
+    seconds = {(way.kind, way.name): 2.0 for way in WAYS}
+    text = warehouse.report(
+        300, 3, {**seconds, (POSTGRESQL, DEFAULT): 200.0, (POSTGRESQL, ALONE): 1.5}, {"duckdb": 99.6}
+    )
+
+    assert f"| {OURS} | 2.00 | 150 | 100.0 |" in text
+    assert f"| {ALONE} (not a whole load) | 1.50 | 200 | 133.3 |" in text
+    assert "as it comes | at least 80 times | 100.00 times |" in text
+    assert "against ADBC alone | at least 0.7 times | 0.75 times |" in text
+    assert "| peak memory, duckdb | at most 250 MiB | 100 MiB |" in text
+
+
+def test_the_picture_of_the_ways_is_on_a_linear_scale_fastest_first() -> None:
+    drawn = ways_picture({("duckdb", "slow & old"): (100.0, False), ("duckdb", "ours"): (1000.0, True)})
+
+    bars = [float(each.attrib["width"]) for each in ET.fromstring(drawn).iter("{http://www.w3.org/2000/svg}rect")]  # noqa: S314
+    assert bars[0] == pytest.approx(10 * bars[1], rel=0.01)
+    assert "slow &amp; old" in drawn
+    assert "prefers-color-scheme: dark" in drawn

@@ -207,6 +207,29 @@ def test_the_page_loads_the_example(project: Project) -> None:
     assert json.loads(listed.splitlines()[-1])["singer_state"]["bookmarks"][_PLANES]["rows"] == 3325
 
 
+def test_target_adbc_loads_the_example(project: Project, postgres: Postgres, tmp_path: Path) -> None:
+    """Added by its definition; Arrow files go into PostgreSQL, Meltano keeps STATE, and the next run reads nothing."""
+    (project.clone / "target_adbc").mkdir()
+    shutil.copy(_ROOT / "target_adbc/meta.yml", project.clone / "target_adbc")
+    variables = {
+        "UV_CONSTRAINT": str(_ROOT / "constraints.txt"),
+        "TARGET_ADBC_URI": postgres.url,
+        "TAP_REDIVIS_BATCH_CONFIG_ENCODING_FORMAT": "arrow",
+        "TAP_REDIVIS_BATCH_CONFIG_STORAGE_ROOT": str(tmp_path / "lake"),
+    }
+    load = "cd loads\nmeltano run tap-redivis target-adbc"
+    project.sh(f"cd loads\nmeltano add loader target-adbc --from-ref ../target_adbc/meta.yml\n{load[9:]}", **variables)
+
+    source = project.source()
+    found = postgres.query(f"SELECT {', '.join(source.column_names)} FROM {_PLANES} ORDER BY tailnum")  # noqa: S608
+    assert found == sorted(zip(*(source[name].to_pylist() for name in source.column_names), strict=True))
+    assert [path for path in (tmp_path / "lake").rglob("*") if path.is_file()] == []
+    assert project.state("dev:tap-redivis-to-target-adbc")[_PLANES]["rows"] == 3325
+    project.emulator.forget_requests()
+    project.sh(load, **variables)
+    assert project.offsets_asked() == []
+
+
 def test_the_page_plans_the_next_run(project: Project) -> None:
     """By the state that Meltano keeps: after a run nothing is left to read."""
     project.sh("cd loads\nmeltano run tap-redivis target-jsonl")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from tests.support.pipes import Json, Output, run
+from tests.support.pipes import Json, Output, run, started
 from tests.target.conftest import Warehouse, activate, arrow_file, record, schema, state
 
 _IDS = {"id": {"type": ["integer", "null"]}}
@@ -167,3 +172,71 @@ def test_a_lost_connection_is_tried_again(in_postgres: Warehouse) -> None:
     assert "the connection to the database was lost, next try in 1 s" in done.stderr
     assert in_postgres.rows("visits") == [(0,), (1,)]
     assert done.messages == [{"a": 1}]
+
+
+_LIMITED = (
+    "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000,) * 2);"
+    " os.execv(sys.argv[1], sys.argv[1:])"
+)
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "sqlite"])
+def test_a_full_disk(tmp_path: Path, kind: str) -> None:
+    """The old rows stay, the file stays, and a run that has room goes on."""
+    warehouse = Warehouse(f"{kind}:///{tmp_path}/data", tmp_path)
+    warehouse.loaded([schema(_IDS), record(1, id=7), activate(1)])
+    rows = pa.table({"id": range(200_000), "text": [f"{number * 7919:030}" for number in range(200_000)]})
+    messages = [schema(_IDS), arrow_file(tmp_path, "a", rows, table_version=2, offset=0), activate(2), state({"a": 1})]
+    lines = b"".join(json.dumps(each).encode() + b"\n" for each in messages)
+    program = warehouse.program()
+
+    with started(replace(program, argv=(sys.executable, "-c", _LIMITED, *program.argv)), subprocess.PIPE) as process:
+        process.stdin.write(lines)
+        process.stdin.close()
+        done = process.end(process.stdout.read())
+
+    assert "visits: " in _error(done)
+    assert done.stdout == b""
+    assert warehouse.rows("visits") == [(7,)]
+    assert warehouse.load(messages).exit_code == 0
+    assert len(warehouse.rows("visits")) == 200_000
+
+
+def test_a_full_disk_of_the_server(in_postgres: Warehouse) -> None:
+    """A trigger says so when the rows are there, and their offset is noted."""
+    in_postgres.loaded([schema(_IDS), record(1, id=7), activate(1)])
+    in_postgres.execute(
+        "CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$"
+    )
+    in_postgres.execute("CREATE TRIGGER fill BEFORE INSERT ON _target_adbc_ledger EXECUTE FUNCTION fill()")
+
+    file = arrow_file(in_postgres.folder, "a", pa.table({"id": range(300)}), table_version=2, offset=0)
+    done = in_postgres.load([schema(_IDS), file, activate(2), state({"a": 1})])
+
+    assert "make room on the database's disk, then run again" in _error(done)
+    assert done.stdout == b""
+    assert in_postgres.tables() == {"visits"}
+    assert in_postgres.rows("visits") == [(7,)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_at_once_while_the_driver_waits(in_postgres: Warehouse, number: signal.Signals) -> None:
+    in_postgres.loaded([schema(_IDS, "id"), record(id=0)])
+    in_postgres.execute(
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(600); RETURN NULL; END $$"
+    )
+    in_postgres.execute("CREATE TRIGGER wait BEFORE DELETE ON visits FOR EACH STATEMENT EXECUTE FUNCTION wait()")
+    messages = [schema(_IDS, "id"), record(id=1), state({"a": 1})]
+
+    with started(in_postgres.program(), subprocess.PIPE) as process:
+        process.stdin.write(b"".join(json.dumps(each).encode() + b"\n" for each in messages))
+        process.stdin.close()
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+        while in_postgres.query(waiting) == [(0,)]:
+            assert process.popen.poll() is None
+        process.popen.send_signal(number)
+        done = process.end(process.stdout.read())
+
+    assert (done.exit_code, done.stdout) == (-number, b"")
+    in_postgres.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
