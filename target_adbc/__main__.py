@@ -12,8 +12,6 @@ os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 logger = logging.getLogger("target-adbc")
 
-_BROKEN_PIPE_EXIT = 141
-
 
 def main() -> None:
     """Run ``target-adbc``."""
@@ -28,18 +26,16 @@ def _outcome() -> int:
 
     try:
         from target_adbc.target import TargetAdbc  # noqa: PLC0415 - the same
-    except ModuleNotFoundError as error:
-        sys.stderr.write(f"target-adbc needs an extra: pip install 'tap-redivis[adbc]' ({error})\n")
-        return 1
 
-    try:
-        command = TargetAdbc.cli
-        command()
+        TargetAdbc.cli()
     except SystemExit as end:
         sys.stdout.flush()  # what the command line said
         return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"target-adbc needs an extra: pip install 'tap-redivis[adbc]' ({error})\n")
+        return 1
     except BrokenPipeError:
-        return _BROKEN_PIPE_EXIT
+        return 141  # as shells say it
     except Exception as error:
         is_known = type(error).__module__.startswith(("target_adbc.", "singer_sdk."))
         unexpected = "" if is_known else f"unexpected {type(error).__name__}, please report it: "
