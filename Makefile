@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest --numprocesses 4 --dist loadgroup
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: demo test test-long check bench faults docs coverage
+.PHONY: demo test test-long check bench faults docs coverage live
 
 # A local Redivis, the tap, a target and a PostgreSQL: stopped half-way and resumed.
 demo: .venv/demo
@@ -36,6 +36,10 @@ bench: .venv/installed
 # Every fault of the menu against the tap and against the official client: ten minutes; writes docs/faults.md.
 faults: .venv/installed
 	$(BIN)/python -m tests.faults
+
+# Facts about the API, asked of the real service with REDIVIS_API_TOKEN (and REDIVIS_LIVE_TABLE): two minutes at most, changes nothing.
+live: .venv/installed
+	@$(BIN)/python -m tests.contract
 
 # The guides as a site; a warning is an error.
 docs: .venv/installed

@@ -132,9 +132,10 @@ def _session(answer: Json, readings: Readings) -> Json:
 
 def _table(item: Json, readings: Readings) -> Json:
     changes: dict[str, Any] = {"numRows": _counted(item["numRows"], readings.table_rows)}
-    if ":next." in item["qualifiedReference"] and readings.draft_counts != "counted":
-        is_absent = readings.draft_counts == "absent"
-        changes = dict.fromkeys(("numRows", "numBytes")) if is_absent else {"numRows": item["numRows"] // 2}
+    if ":next." in item["qualifiedReference"]:
+        rows, counts = item["numRows"], readings.draft_counts
+        absent: dict[str, Any] = {"numRows": None, "numBytes": None}
+        changes = absent if counts == "absent" else {"numRows": rows // 2 if counts == "stale" else rows}
     if readings.table_hash == "version":
         text = f"{item['hash']} {item['qualifiedReference']}"
         changes["hash"] = hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()

@@ -36,7 +36,7 @@ logger = logging.getLogger("tap-redivis")
 
 _FIRST_CONTACT_SECONDS = 20.0  # a wrong address is likelier than an outage
 _OUTAGE_SECONDS = 2.0  # an outage that outlasted the patience of one request is not waited for by each of the others
-_PAGE_SIZE = 1000  # redivis-api §2: some lists refuse more
+_PAGE_SIZE = 999  # redivis-api §2: some lists refuse more
 _MOST_PAGES = 1000  # of a list
 _MOST_LIST_BYTES = 32 * 1024 * 1024
 _MOST_JSON_BYTES = 8 * 1024 * 1024
@@ -68,6 +68,8 @@ class Api:
         self._reached = False  # whether the server answered at all
         self._is_away = False  # whether a request was given up, and no other has had an answer since
         self._warnings: set[str] = set()
+        self.serves_text: bool | None = None  # whether rows come in other formats than Arrow; None: not known yet
+        self.asking_for_text = threading.Lock()
         self._one_at_a_time = threading.Lock()  # a parsed answer may take fifty times the bytes of its text
         self.limit = ConcurrencyLimit(PARALLEL_REQUESTS, max_requests, min(LONGEST_PAUSE, max_retry_seconds))
         self.workers = ThreadPoolExecutor(max_requests)
@@ -202,9 +204,11 @@ class Api:
         return body
 
     def _refusal(self, status: int, where: str, words: str, body: Json) -> ApiError:
+        if "cannot export more than" in words.lower():  # redivis-api §1.7: an error like any other, but for its words
+            return QuotaExceeded(words, where=where, hint="Wait until the quota allows it, or ask Redivis to raise it")
         if status == requests.codes.unauthorized:
             hint = (
-                "Set api_token or REDIVIS_API_TOKEN"
+                "Set api_token or REDIVIS_API_TOKEN; without one, only tables that `tables` names in full may be public"
                 if self.anonymous
                 else "Check api_token (or REDIVIS_API_TOKEN): it is wrong or has expired"
             )
@@ -215,8 +219,6 @@ class Api:
             return Forbidden(words, where=where, hint=hint)
         if status in {requests.codes.not_found, requests.codes.gone}:
             return NotFound(words, where=where, hint="Check the reference, and that the token's user may see it")
-        if "cannot export more than" in words.lower():  # redivis-api §1.7: a 400 like any other, but for its words
-            return QuotaExceeded(words, where=where, hint="Wait until the quota allows it, or ask Redivis to raise it")
         return Refused(words, where=where, hint="Check the settings; the server will not accept this request")
 
     def _redacted(self, text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,6 +15,7 @@ from tap_redivis.client.answers import (
     TAG,
     count_of,
     description_of,
+    has_name,
     misfit_of,
     object_of,
     path_of,
@@ -21,7 +23,7 @@ from tap_redivis.client.answers import (
     variable_of,
 )
 from tap_redivis.client.http import Api
-from tap_redivis.errors import DataError, NotFound, RedivisError, did_you_mean
+from tap_redivis.errors import DataError, NotFound, RedivisError, Refused, Unauthorized, did_you_mean
 from tap_redivis.model.references import (
     ContainerRef,
     TableRef,
@@ -36,6 +38,7 @@ from tap_redivis.model.references import (
 from tap_redivis.model.tables import Container, Json, TableInfo, Variable
 
 _MOST_READINGS = 4
+_PINNED = re.compile(r":(v\d{1,9}_\d{1,9}|next)(?=[:.]|$)")
 _READING_LEVELS = frozenset({"data", "edit"})
 
 
@@ -81,7 +84,14 @@ class MetadataClient:
 
     def find(self, reference: TableRef) -> list[TableInfo]:
         """Find the tables that a reference, perhaps a glob, names; a ``NotFound`` says that there is none."""
-        tables = [(table, table.reference) for table in self.container(reference.container).tables]
+        try:
+            listed = self.container(reference.container).tables
+        except Unauthorized:
+            # redivis-api §13: without a token a public table may be asked for where its dataset may not.
+            if not self.api.anonymous or reference.is_glob:
+                raise
+            return [self._public_table(reference)]
+        tables = [(table, table.reference) for table in listed]
         found = [table for table, its in tables if its and reference.matches(its.name, its.reference_id)]
         if not found:
             raise NotFound(
@@ -91,6 +101,21 @@ class MetadataClient:
                 hint="Check the table's name; `tap-redivis --discover` lists them",
             )
         return found
+
+    def _public_table(self, reference: TableRef) -> TableInfo:
+        item = self.api.get(url_path("tables", reference))
+        if not has_name(item):
+            raise DataError("the server's answer is no table", where=str(reference), hint="Try again later")
+        base, asked = object_of(item, "container"), reference.container
+        is_workflow = base.get("kind") == "workflow"
+        # Only the references say which version it is.
+        tag = _PINNED.search(f"{text_of(item, 'qualifiedReference')} {text_of(base, 'qualifiedReference')}")
+        version = {"tag": tag[1].replace("_", ".")} if tag else {}
+        levels = {key: item.get(key) for key in ("accessLevel", "publicAccessLevel")}
+        body = {**base, **levels, "version": version}
+        reference_id = text_of(base, "referenceId", REFERENCE_ID)
+        followed = replace(asked, name=text_of(base, "name") or asked.name, reference_id=reference_id)
+        return _table(item, Container(followed, body, None if is_workflow else _checked_version(asked, body)))
 
     def variables(self, table: TableInfo) -> list[Variable]:
         """List a table's variables in their order; a ``DataError`` says that the list changed whenever it was read."""
@@ -183,7 +208,18 @@ class MetadataClient:
         base = path_of(body) or path
         if asked.sample and version_tag and not names_sample(base):
             base = url_path("datasets", pinned(followed, version_tag))
-        return replace(container, tables=tuple(_table(item, container) for item in self.api.pages(f"{base}/tables")))
+        items = self.api.pages(f"{base}/tables")
+        return replace(container, tables=tuple(_table(self._sampled(item, container), container) for item in items))
+
+    def _sampled(self, item: Json, container: Container) -> Json:
+        """Ask for a sample by its other spelling where the first one gives the whole table (redivis-api §13)."""
+        exact = text_of(item, "qualifiedReference")
+        if not (container.reference.sample and container.version_tag and exact) or item.get("isSample") is not False:
+            return item
+        with suppress(NotFound, Refused):
+            sample = self.api.get(url_path("tables", f"{exact}:sample"))
+            return sample if sample.get("isSample") and has_name(sample) else item
+        return item
 
 
 # Only a resource's own answer has the description and value labels of a variable, and the release notes of a version.

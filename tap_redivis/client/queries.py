@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
@@ -12,13 +13,17 @@ from urllib.parse import quote
 from tap_redivis.client.answers import count_of, has_name, id_of, misfit_of, variable_of
 from tap_redivis.client.http import Api
 from tap_redivis.client.metadata import MetadataClient
-from tap_redivis.errors import DataError, Forbidden, NotFound, QueryFailed, Refused, one_line
+from tap_redivis.errors import ConfigError, DataError, Forbidden, NotFound, QueryFailed, Refused, one_line
 from tap_redivis.model.references import parse_container, parse_table
 from tap_redivis.model.tables import Json, Variable
 
 logger = logging.getLogger("tap-redivis")
 
-_REFERENCE_WITH_SUFFIX = re.compile(r"`([A-Za-z0-9_]+\.[^`.:]*:[^`]*)`")
+# Names that dots join, each part bare or quoted; texts and comments are passed over.
+_PART = r"(?:`[^`]*`|\w+)"
+_NAMES = re.compile(
+    rf"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|(?:--|\#)[^\n]*|/\*.*?\*/|({_PART}(?:\s*\.\s*{_PART})*)", re.DOTALL
+)
 _LONGEST_HOLD_SECONDS = 60.0  # redivis-api §4.9: timeoutMs is at most 60,000
 _FIRST_POLL_SECONDS = 1.0
 _MOST_SECONDS_BETWEEN_POLLS = 10.0
@@ -75,7 +80,11 @@ def check_versions(catalogue: MetadataClient, query: Query) -> None:
     """Raise a ``NotFound`` if there is no version that a query names, in its defaults or between backticks."""
     # The server would silently read the current version instead (redivis-api §3.1).
     containers = [parse_container(query.default_dataset, query.name)] if query.default_dataset else []
-    containers += [parse_table(name, query.name).container for name in _REFERENCE_WITH_SUFFIX.findall(query.sql)]
+    for names in _NAMES.findall(query.sql):
+        with suppress(ConfigError):  # what is no reference: a column, or what the server has to judge
+            if ":" in names:
+                reference = re.sub(r"`?\s*\.\s*`?", ".", names).strip("`")
+                containers.append(parse_table(reference, query.name).container)
     for container in dict.fromkeys(containers):
         try:
             catalogue.check_version(container)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import uuid
+from contextlib import nullcontext
 from typing import Any
 from urllib.parse import quote
 
 from tap_redivis.client.answers import count_of, id_of, misfit_of
 from tap_redivis.client.http import Api
-from tap_redivis.errors import DataError
+from tap_redivis.errors import ApiError, DataError, QuotaExceeded, Refused
+from tap_redivis.model.columns import WireFormat
 from tap_redivis.model.reads import ROWS_STREAM, ReadRequest, ReadSession
+from tap_redivis.model.tables import Json
+
+logger = logging.getLogger("tap-redivis")
 
 _MOST_STREAMS = 1000  # each is a request, and an entry in STATE
 _STREAM_ID = re.compile(rf"(?!\.+$|{ROWS_STREAM}$)[!-~]+")  # what leads to another path is none
@@ -20,6 +26,8 @@ def address_of(request: ReadRequest, stream: str, offset: int) -> tuple[str, dic
     """Make the path and the parameters of the request for a stream's rows from an offset on."""
     if stream == ROWS_STREAM:
         limits = {key: str(value) if key == "maxResults" else ",".join(value) for key, value in _limits(request)}
+        if not request.fits_address:
+            del limits["selectedVariables"]  # all come, and those that are not wanted are left out here
         return f"{request.table_uri}/rows", {"format": request.wire_format, **limits}
     # redivis-api §8.1.6: without its sentinel, an Arrow body that was cut between two batches looks complete.
     sentinel = {"eosSentinel": "true"} if request.wire_format == "arrow" else {}
@@ -32,12 +40,16 @@ def _limits(request: ReadRequest) -> list[tuple[str, Any]]:
 
 
 def open_session(api: Api, request: ReadRequest) -> ReadSession:
-    """Open a read session; a ``DataError`` says that the answer makes no sense."""
+    """Open a read session, in Arrow if the server refuses text; a ``DataError`` says that the answer makes no sense."""
     # redivis-api §1.3: without a token there are no sessions, only /rows.
     if api.anonymous or request.in_one_answer:
-        return ReadSession(uuid.uuid4().hex, (ROWS_STREAM,), None)  # an id of its own: each read has other row keys
-    body = {"format": request.wire_format, "requestedStreamCount": request.max_streams, **dict(_limits(request))}
-    answer = api.post(f"{request.table_uri}/readSessions", body)
+        wire_format = "arrow" if api.serves_text is False else request.wire_format
+        # An id of its own: each read has other row keys.
+        return ReadSession(uuid.uuid4().hex, (ROWS_STREAM,), None, wire_format)
+    # The first that asks for text finds out for all others whether the server has it.
+    is_first = api.serves_text is None and request.wire_format != "arrow"
+    with api.asking_for_text if is_first else nullcontext():
+        answer, wire_format = _opened(api, request)
     listed = answer.get("streams")
     streams = [id_of(stream) for stream in listed] if isinstance(listed, list) else [""]
     wrong = misfit_of(answer, "numRows")
@@ -46,4 +58,31 @@ def open_session(api: Api, request: ReadRequest) -> ReadSession:
     if wrong:
         words = f"the server opened a read session that cannot be read: {wrong}"
         raise DataError(words, where=request.table, hint="Try again later")
-    return ReadSession(id_of(answer), tuple(streams), count_of(answer.get("numRows")))
+    return ReadSession(id_of(answer), tuple(streams), count_of(answer.get("numRows")), wire_format)
+
+
+def _opened(api: Api, request: ReadRequest) -> tuple[Json, WireFormat]:
+    wire_format: WireFormat = "arrow" if api.serves_text is False else request.wire_format
+    path = f"{request.table_uri}/readSessions"
+    body = {"format": wire_format, "requestedStreamCount": request.max_streams, **dict(_limits(request))}
+    try:
+        answer = api.post(path, body)
+    except Refused as refusal:
+        if wire_format == "arrow" or isinstance(refusal, QuotaExceeded):
+            raise
+        try:
+            answer = api.post(path, {**body, "format": "arrow"})
+        except ApiError:
+            raise refusal from None  # it was not the format
+        note_refusal(api, f"the server does not serve {wire_format} ({refusal.what})")
+        return answer, "arrow"
+    if wire_format != "arrow":
+        api.serves_text = True
+    return answer, wire_format
+
+
+def note_refusal(api: Api, reason: str) -> None:
+    """Note that text is of no use with this server: from now on Arrow is asked for, with one warning."""
+    if api.serves_text is not False:
+        api.serves_text = False
+        logger.warning("%s: from now on arrow is asked for", reason)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
+from urllib.parse import quote
 
 from tap_redivis.model.columns import WireFormat
 
 # Stands for the whole body of /rows, which is read like a session of one stream that cannot resume (redivis-api §4.5).
 ROWS_STREAM = "rows"
+_LONGEST_NAMES = 4000  # characters of the names of variables in an address, which many servers limit to 8,000
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,13 @@ class ReadRequest:
     variables: Sequence[str] | None  # names of the variables to transfer, in their order; None: all
     timeout: float  # seconds after which a body that trickles counts as broken
     in_one_answer: bool = False  # by /rows, since the table is small; if anything is odd, by a session instead
+    anonymous: bool = False  # without a token: by /rows, since there are no sessions
+
+    @property
+    def fits_address(self) -> bool:
+        """Whether an address can hold the names of the variables: /rows takes a list with commas (redivis-api §4.5)."""
+        names = ",".join(self.variables or ())
+        return names.count(",") < max(len(self.variables or ()), 1) and len(quote(names)) <= _LONGEST_NAMES
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,7 @@ class ReadSession:
     id: str
     streams: tuple[str, ...]  # ids
     rows: int | None  # what it promises
+    wire_format: WireFormat = "jsonl"  # arrow, if the server refuses the one that was asked for
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,12 @@ class TableRef:
 
     def __str__(self) -> str:
         """Write the reference as the API reads it."""
-        return f"{self.container}.{':'.join(filter(None, (_written(self.name), self.reference_id)))}"
+        return f"{self.container}.{':'.join([_written(self.name), *filter(None, [self.reference_id])])}"
+
+    @property
+    def is_glob(self) -> bool:
+        """Whether the name of the table, or of what holds it, is a pattern."""
+        return self.container.is_glob or _GLOB.search(self.name) is not None
 
     def matches(self, name: str, reference_id: str | None) -> bool:
         """Whether a table of that name and reference id is meant; the id decides where both have one."""
@@ -89,15 +94,17 @@ def parse_container(text: str, setting: str) -> ContainerRef:
 
 
 def parse_table(text: str, setting: str) -> TableRef:
-    """Parse ``owner.container[:refid][:sample][:version].table[:refid]`` (see ``parse_container``)."""
+    """Parse ``owner.container[:refid][:sample][:version].table[:refid][:sample]`` (see ``parse_container``)."""
     owner, segment, table = _split(text, setting)
     if not table or "." in table:
         raise _malformed(text, setting, "it does not name one table", "owner.dataset.table")
-    name, _, reference_id = table.partition(":")
-    if not name or (reference_id and not _REFERENCE_ID.fullmatch(reference_id)):
+    name, *suffixes = table.split(":")
+    reference_id = next(filter(_REFERENCE_ID.fullmatch, suffixes), None)
+    if not (name or reference_id) or set(suffixes) - {reference_id, "sample"}:
         raise _malformed(text, setting, f"{table!r} is not a table", "owner.dataset.table or owner.dataset.table:refid")
     container = _container(owner, segment, text, setting)
-    return TableRef(container, name, reference_id or None)
+    # redivis-api §13: :sample may stand on the table as well.
+    return TableRef(replace(container, sample=container.sample or "sample" in suffixes), name, reference_id)
 
 
 def parse_upload(text: str, setting: str) -> UploadRef:
@@ -191,8 +198,6 @@ def _split(text: str, setting: str) -> tuple[str, str, str | None]:
 def _container(owner: str, segment: str, text: str, setting: str) -> ContainerRef:
     name, *suffixes = segment.split(":")
     container = ContainerRef(owner, name)
-    if not name:
-        raise _malformed(text, setting, "the dataset has no name", "owner.dataset")
     # redivis-api §3.1: the documentation is not consistent about the order of suffixes, so any order is good.
     for suffix in suffixes:
         if suffix == "sample":
@@ -203,6 +208,8 @@ def _container(owner: str, segment: str, text: str, setting: str) -> ContainerRe
             container = replace(container, reference_id=suffix)
         else:
             raise _malformed(text, setting, f"{suffix!r} is no reference id and no version", "owner.dataset:ab12:v1_0")
+    if not (name or container.reference_id):
+        raise _malformed(text, setting, "the dataset has no name", "owner.dataset")
     return container
 
 

@@ -30,6 +30,7 @@ class TableSnapshot:
     rows: int | None  # as the table's metadata say
     selection: str  # digest of the columns and limit to read
     fingerprint: str  # digest of everything that a resumed load must have in common with the interrupted one
+    in_arrow: str = ""  # the same, if the server refuses the wire format that is asked for
     replication_key: str | None = None  # None: all rows are read
     key_properties: tuple[str, ...] | None = None  # sorted
     log_based: bool = False
@@ -50,7 +51,7 @@ def decide(  # noqa: PLR0911 - each return is a line of the design's table
 ) -> Decision:
     """Decide whether to skip the table, resume the interrupted load, or start a new one."""
     if (reading := bookmark.reading) is not None:
-        if reading.fingerprint != snapshot.fingerprint:
+        if reading.fingerprint not in {snapshot.fingerprint, snapshot.in_arrow}:
             return Decision("start", "the table, its version or the selection changed since the interrupted load")
         if now - reading.opened_at > SESSION_LIFE or now < reading.opened_at:
             return Decision("start", "the interrupted load's read session has expired")

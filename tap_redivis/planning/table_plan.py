@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
-from urllib.parse import quote
 
 from tap_redivis.errors import ConfigError, DataError, Forbidden, Incomplete
 from tap_redivis.model.added_columns import DELETED_AT, VERSION_COLUMNS
@@ -29,8 +27,6 @@ from tap_redivis.planning.replication import Since
 
 ONE_ANSWER_BYTES = 64 * 1024
 """Size of a table (as Redivis counts it) below which starting over costs no more than resuming."""
-
-_LONGEST_NAMES = 4000  # characters of the names of variables in an address, which many servers limit to 8,000
 
 
 @dataclass(frozen=True)
@@ -101,8 +97,8 @@ def plan_table(
     wire_format: WireFormat = "arrow" if rules.for_arrow else settings.wire_format
     snapshot = _snapshot(table, selection, key)
     since, warnings = _since(key, known_key_value(bookmark, snapshot), selection.stream)
-    base, fingerprint = _base(bookmark, snapshot, _digest_parts(table, key, since, settings), wire_format)
-    snapshot = replace(snapshot, fingerprint=fingerprint)
+    base, digests = _base(bookmark, snapshot, _digest_parts(table, key, since, settings), wire_format)
+    snapshot = replace(snapshot, fingerprint=digests[wire_format], in_arrow=digests["arrow"])
     decision = decide(bookmark, snapshot, now=now, skip_unchanged=settings.skip_unchanged)
     if decision.action != "skip":
         require_access(table, settings)
@@ -117,9 +113,17 @@ def plan_table(
         variables=[column.name for column in selection.columns],
         timeout=settings.request_timeout_seconds,
         in_one_answer=decision.action == "start" and _is_one_answer(table, settings),
+        anonymous=settings.api_token is None,
     )
     known = (table, selection, bookmark, decision, request, selection.columns, rules, snapshot)
-    return TablePlan(*known, key=key, since=since, base=base, warnings=warnings)
+    plan = TablePlan(*known, key=key, since=since, base=base, warnings=warnings)
+    return in_arrow(plan) if plan.partial and plan.partial.fingerprint == snapshot.in_arrow else plan
+
+
+def in_arrow(plan: TablePlan) -> TablePlan:
+    """Read the table in Arrow, whatever the settings say."""
+    request = replace(plan.request, wire_format="arrow")
+    return replace(plan, request=request, snapshot=replace(plan.snapshot, fingerprint=plan.snapshot.in_arrow))
 
 
 def _is_one_answer(table: TableInfo, settings: Settings) -> bool:
@@ -153,34 +157,32 @@ def plan_drift(plan: TablePlan, variables: Sequence[Variable]) -> Drift:
 
 def apply_drift(plan: TablePlan, variables: Sequence[Variable]) -> TablePlan:
     """Ask for the variables as the server spells them, and note as what they arrive."""
-    names = names_to_transfer(plan.columns, variables)
-    in_one_answer = plan.request.in_one_answer and _fit_address(names or ())
-    request = replace(plan.request, variables=names, in_one_answer=in_one_answer)
+    request = replace(plan.request, variables=names_to_transfer(plan.columns, variables))
+    if not request.fits_address:
+        # Without a token there is only /rows: all variables come, and those that are not wanted are left out here.
+        names = [variable.name for variable in variables] if request.anonymous else request.variables
+        request = replace(request, variables=names, in_one_answer=False)
     columns = fitted_columns(plan.columns, variables)
     # redivis-api §8.1.12: the read streams of a draft may lack columns.
     return replace(plan, request=request, columns=columns, all_must_come=plan.table.is_released)
 
 
-def _fit_address(names: Sequence[str]) -> bool:
-    # redivis-api §4.5: /rows takes the names in a list with commas.
-    return "," not in "".join(names) and len(quote(",".join(names))) <= _LONGEST_NAMES
-
-
 def expected_rows(plan: TablePlan, session: ReadSession) -> int | None:
-    """Find how many rows must come; an ``Incomplete`` says that the session and the table contradict each other."""
-    # A draft's row count is not to be trusted (redivis-api §5).
-    known = None if plan.table.is_draft else plan.table.rows
-    limit = plan.request.max_rows
-    if limit is None and None not in {known, session.rows} and known != session.rows:
-        raise Incomplete(
-            f"the read session promises {session.rows:,} rows, and the table has {known:,}",
-            where=plan.table.pinned,
-            hint="Run again; if it stays, tell Redivis",
-        )
-    rows = session.rows if known is None else known
-    if rows is None and plan.table.is_upload:  # its own count is that of a file, which does not change
-        rows = plan.table.rows
+    """Find how many rows must come: as the session says, else as the table does."""
+    # A draft's row count is not to be trusted (redivis-api §5); that of an upload is of a file, which does not change.
+    known = None if plan.table.is_draft and not plan.table.is_upload else plan.table.rows
+    counted = session.rows if session.streams else None  # without a read stream it has counted nothing
+    rows, limit = known if counted is None else counted, plan.request.max_rows
     return rows if rows is None or limit is None else min(rows, limit)
+
+
+def contradiction(plan: TablePlan, session: ReadSession) -> str | None:
+    """Say that the counts of the session and of the table differ; None if they do not."""
+    known = plan.table.rows
+    if plan.table.is_draft or plan.request.max_rows is not None or None in {known, session.rows}:
+        return None
+    words = f"the read session promises {session.rows:,} rows, and the table has {known:,}: the session counts"
+    return None if known == session.rows else words
 
 
 def prove_changes(plan: TablePlan, changes: ChangeCounts) -> None:
@@ -192,7 +194,7 @@ def prove_changes(plan: TablePlan, changes: ChangeCounts) -> None:
         f"{before.version_tag} had {before.rows:,} rows, {now.version_tag} has {now.rows:,}, "
         f"and this does not fit: {changes}",
         where=plan.table.pinned,
-        hint="Use replication method FULL_TABLE for it",
+        hint="Use replication method FULL_TABLE for it, or let `make live` show how the server counts",
     )
 
 
@@ -308,14 +310,18 @@ def _content_signs(table: TableInfo) -> tuple[object, ...]:
 
 def _base(
     bookmark: Bookmark, snapshot: TableSnapshot, parts: tuple[object, ...], wire_format: WireFormat
-) -> tuple[str | None, str]:
-    """Find the version since which changes are read, and the fingerprint of the reading."""
-    digest = partial(reading_digest, snapshot.table, snapshot.version_tag, snapshot.selection, wire_format)
+) -> tuple[str | None, dict[str, str]]:
+    """Find the version since which changes are read, and the fingerprint of the reading by wire format."""
+
+    def digests(*more: object) -> dict[str, str]:
+        same = (snapshot.table, snapshot.version_tag, snapshot.selection)
+        return {each: reading_digest(*same, each, *more) for each in (wire_format, "arrow")}
+
     if not snapshot.log_based or why_all_rows(bookmark, snapshot) is not None:
-        return None, digest(*parts)
+        return None, digests(*parts)
     base = bookmark.table
-    fingerprint = digest("LOG_BASED", base)
-    if bookmark.reading and bookmark.reading.fingerprint != fingerprint:
+    fingerprints = digests("LOG_BASED", base)
+    if bookmark.reading and bookmark.reading.fingerprint not in fingerprints.values():
         # An interrupted load of another kind has left rows in the target that only a whole load removes.
-        return None, digest(*parts)
-    return base, fingerprint
+        return None, digests(*parts)
+    return base, fingerprints

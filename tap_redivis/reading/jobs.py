@@ -103,7 +103,10 @@ class JobSpec:
 
     def codec(self, issues: ValueIssues) -> RowCodec:
         """Make what checks and encodes the rows."""
-        return RowCodec(self.request.table, self.columns, self.rules, issues, all_must_come=self.all_must_come)
+        codec = RowCodec(self.request.table, self.columns, self.rules, issues, all_must_come=self.all_must_come)
+        if not self.request.fits_address:  # all variables come
+            codec.left_out = frozenset(self.request.variables or ())
+        return codec
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ Reading threads put chunks into a bounded queue, so that memory stays flat howev
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
-from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 
 from tap_redivis.errors import Incomplete
@@ -19,6 +19,7 @@ from tap_redivis.reading.read_stream import SessionGone
 logger = logging.getLogger("tap-redivis")
 
 _LOOKS_FOR_MISSING_ROWS = 2  # in vain, one after another: then the table ends with an error (design §7.11)
+_MOST_UNCOUNTED = 10_000  # rows, beyond twice the count: where sentinels are the proof, a count may be an estimate
 _WAITING_BYTES = 4 * 1024 * 1024
 _SECONDS_BETWEEN_LOOKS = 0.2
 
@@ -43,18 +44,34 @@ class SessionReader:
         self._positions = dict(positions)
         self._expected = expected
         self._queue = _ChunkQueue(worker.stop)
-        self._ends: Counter[bool] = Counter()
+        self._ends: dict[str, bool] = {}  # whether a read stream has ended with a sentinel
         worker.progress.received = self._received
 
     @property
     def proof(self) -> str:
         """What proves that all rows came, in words."""
-        streams = self._ends.total()
-        if streams and self._ends[True] == streams:
+        streams = len(self._ends)
+        if streams and self._all_ended:
             return f"proved: {streams} of {streams} streams ended with the sentinel"
         if self._expected is None:
             return f"each of {streams} streams came to its end, and nobody said how many rows there are"
         return f"proved by the count: {self._expected:,} rows"
+
+    @property
+    def _sentinels(self) -> str:
+        return f"{sum(self._ends.values())} of {len(self._ends)} streams ended with a sentinel"
+
+    @property
+    def _all_ended(self) -> bool:
+        return bool(self._positions) and all(self._ends.get(stream) for stream in self._positions)
+
+    @property
+    def _most(self) -> float:
+        """How many rows may come: the server may send rows for ever."""
+        if self._expected is None:
+            return math.inf
+        has_sentinels = self._spec.request.wire_format == "arrow" and ROWS_STREAM not in self._positions
+        return 2 * self._expected + _MOST_UNCOUNTED if has_sentinels else self._expected
 
     def read(self) -> Generator[Chunk | StreamEnd, None, None]:
         """Give all rows and the end of each stream; close the generator to stop the reading.
@@ -68,17 +85,22 @@ class SessionReader:
         try:
             yield from self._read([stream for stream, position in self._positions.items() if not position.done])
             yield from self._look_for_missing_rows()
-            self._prove(self._received)
+            self._prove()
         finally:
             self._worker.stop.set()
 
     def _look_for_missing_rows(self) -> Iterator[Chunk | StreamEnd]:
         # redivis-api §8.1.6: a body without a sentinel that ends early, at a row's end, shows only in the count.
+        # A stream that ended in an earlier run shows its sentinel again.
         looks = 0
-        while self._expected is not None and self._received < self._expected and looks < _LOOKS_FOR_MISSING_ROWS:
+        while self._expected not in {None, self._received} and looks < _LOOKS_FOR_MISSING_ROWS:
+            if self._is_full or self._all_ended:
+                return
             if ROWS_STREAM in self._positions:
-                raise SessionGone("/rows ended too early, and cannot resume")
-            logger.warning("%s: rows are missing; looking for them at each stream's end", self._spec.request.table)
+                raise SessionGone(f"/rows cannot resume; {self._incomplete(self._received).what}")
+            logger.warning(
+                "%s: the rows do not add up; looking for more at each stream's end", self._spec.request.table
+            )
             before = self._received
             yield from self._read(list(self._positions))
             looks = looks + 1 if self._received == before else 0
@@ -92,13 +114,21 @@ class SessionReader:
         limit = self._spec.request.max_rows
         return limit is not None and self._received >= limit
 
-    def _prove(self, received: int) -> None:
-        if self._expected is not None and received != self._expected:
-            raise Incomplete(
-                f"{received:,} rows arrived of {self._expected:,}",
-                where=self._spec.request.table,
-                hint="Run again: the table will be read anew; what was loaded before stays",
-            )
+    def _prove(self) -> None:
+        received, expected = self._received, self._expected
+        if expected in {None, received} or self._is_full:
+            return
+        if not self._all_ended:
+            raise self._incomplete(received)
+        text = "%s: %d rows arrived, and the server had counted %d: sentinels prove that these are all"
+        logger.warning(text, self._spec.request.table, received, expected)
+
+    def _incomplete(self, received: int) -> Incomplete:
+        return Incomplete(
+            f"{received:,} rows arrived of {self._expected:,} ({self._sentinels})",
+            where=self._spec.request.table,
+            hint="Run again: all is read anew, what was loaded before stays; `make live` shows how the server counts",
+        )
 
     def _read(self, streams: list[str]) -> Iterator[Chunk | StreamEnd]:
         waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -113,10 +143,10 @@ class SessionReader:
                 raise message
             if isinstance(message, StreamEnd):
                 ended += 1
-                self._ends[message.has_sentinel] += 1
+                self._ends[message.stream] = message.has_sentinel
             else:
-                if self._expected is not None and (received := self._received + message.count) > self._expected:
-                    self._prove(received)  # the server may send rows for ever
+                if (received := self._received + message.count) > self._most:
+                    raise self._incomplete(received)
                 position = self._positions[message.stream]
                 self._positions[message.stream] = position.advance(message.count, message.last_digest)
                 self._worker.progress.received += message.count

@@ -144,7 +144,7 @@ _SETTINGS = {
     "workflows": _value("array", "`owner.workflow[:refid]`: each table is a stream", "Workflows", items=_TEXT),
     "tables": _value(
         "array",
-        "`owner.dataset.table` with the same suffixes, `*` and `?` allowed in the table's name",
+        "`owner.dataset.table` with the same suffixes, `*` and `?` allowed in the name; `:sample` may follow it",
         "Tables",
         items=_TEXT,
     ),
@@ -183,8 +183,8 @@ _SETTINGS = {
     ),
     "wire_format": _value(
         "string",
-        "What the server is asked to send; the records are the same. Arrow and Parquet files (`batch_config`) are "
-        "always made of `arrow`",
+        "What the server is asked to send; the records are the same. If it refuses, `arrow` is used; Arrow and Parquet "
+        "files (`batch_config`) are always made of `arrow`",
         "Wire format",
         enum=["jsonl", "arrow", "csv"],
     ),

@@ -16,12 +16,19 @@ from datetime import datetime, timezone
 from requests import Response
 from singer_sdk import metrics
 
-from tap_redivis.client.read_sessions import open_session
-from tap_redivis.errors import DataError, Forbidden, Incomplete, InvalidValue, RedivisError, Unavailable
+from tap_redivis.client.read_sessions import note_refusal, open_session
+from tap_redivis.errors import DataError, Forbidden, Incomplete, InvalidValue, RedivisError, Refused, Unavailable
 from tap_redivis.model.reads import ChangeCounts, ReadSession, StreamPosition
 from tap_redivis.planning.bookmarks import PartialLoad
 from tap_redivis.planning.decision import complete, next_table_version
-from tap_redivis.planning.table_plan import TablePlan, expected_rows, prove_changes, require_access
+from tap_redivis.planning.table_plan import (
+    TablePlan,
+    contradiction,
+    expected_rows,
+    in_arrow,
+    prove_changes,
+    require_access,
+)
 from tap_redivis.reading.jobs import Chunk, JobSpec, LocalWorker, RowBudget, StreamEnd
 from tap_redivis.reading.read_session import SessionReader
 from tap_redivis.reading.read_stream import ReadProgress, SessionGone
@@ -38,6 +45,10 @@ logger = logging.getLogger("tap-redivis")
 
 _SESSIONS_A_LOAD = 3
 _SHORTEST_MEASURED_SECONDS = 1.0  # of shorter loads the time is that of the requests, whatever the rows
+
+
+class _NotAsText(Exception):
+    """What came in a text format is not what was promised: Arrow may be."""
 
 
 @dataclass
@@ -63,38 +74,57 @@ class TableLoad:
         Raises:
             RedivisError: The table is not loaded; STATE has what can be resumed.
         """
-        words = ""
+        words = text_failed = ""
+        wire_format = self.plan.request.wire_format
         partial = self.plan.partial
         if partial is not None:
             if self.run.settings.on_schema_change == "warn":
                 self.plan = self.source.relocate(self.plan)  # finds which values have to be cast
             self._keeper.partial = partial
-        for _ in range(_SESSIONS_A_LOAD + self.plan.request.in_one_answer):
+        lost = 0
+        while lost < _SESSIONS_A_LOAD:
             is_new = self._keeper.partial is None
             if is_new:
                 self._open(pending)
                 pending = None  # what was opened ahead belongs to the first session
             try:
-                return self._read()
-            except SessionGone as gone:
-                request = self.plan.request
-                if request.in_one_answer:
-                    logger.warning("%s: /rows failed (%s); reading all rows by a session", self._table, gone)
-                    request = replace(request, in_one_answer=False)
-                # Only the user who opened a session may read it (redivis-api §1.3). Where this run did, a new
-                # session would be refused too.
-                elif is_new and isinstance(gone.__cause__, Forbidden):
-                    raise gone.__cause__ from None
-                else:
-                    logger.warning("%s: the read session is gone (%s); reading all rows anew", self._table, gone)
-                words = str(gone)
+                result = self._read()
+            except _NotAsText as failure:
+                text_failed = str(failure)
+                logger.warning("%s: %s; reading all rows once more, in arrow", self._table, failure)
                 self._keeper.give_up()
-                self.plan = replace(self.plan, request=request, bookmark=self._keeper.bookmark)
+                self.plan = replace(in_arrow(self.plan), bookmark=self._keeper.bookmark)
+            except SessionGone as gone:
+                words = str(gone)
+                lost += not self.plan.request.in_one_answer
+                self._begin_anew(gone, is_new=is_new, is_first=lost <= 1)
+            else:
+                if text_failed:
+                    note_refusal(self.run.api, f"{wire_format} was not as promised ({text_failed}), and arrow was")
+                return result
         raise Unavailable(
             f"the read session was lost {_SESSIONS_A_LOAD} times, at last by: {words}",
             where=self._table,
-            hint="Try again later",
+            hint="Try again later; if it stays, `make live` shows how the server differs",
         )
+
+    def _begin_anew(self, gone: SessionGone, *, is_new: bool, is_first: bool) -> None:
+        """Choose how all rows are read again, since what was begun cannot go on."""
+        request = self.plan.request
+        is_text = request.wire_format != "arrow" and self.run.api.anonymous
+        if is_text and (isinstance(gone.__cause__, Refused) or not is_first):
+            note_refusal(self.run.api, f"the server does not serve {request.wire_format} properly ({gone})")
+        elif request.in_one_answer:
+            logger.warning("%s: /rows failed (%s); reading all rows by a session", self._table, gone)
+            request = replace(request, in_one_answer=False)
+        # Only the user who opened a session may read it (redivis-api §1.3). Where this run did, a new session would be
+        # refused too.
+        elif is_new and isinstance(gone.__cause__, Forbidden):
+            raise gone.__cause__ from None
+        else:
+            logger.warning("%s: the read session is gone (%s); reading all rows anew", self._table, gone)
+        self._keeper.give_up()
+        self.plan = replace(self.plan, request=request, bookmark=self._keeper.bookmark)
 
     @property
     def _table(self) -> str:
@@ -109,6 +139,9 @@ class TableLoad:
             session, opened_at, self.bodies = opened.session, opened.opened_at, dict(opened.bodies)
         else:
             session, opened_at = open_session(self.run.api, self.plan.request), datetime.now(timezone.utc)
+        self.plan = in_arrow(self.plan) if session.wire_format == "arrow" else self.plan
+        if words := contradiction(self.plan, session):
+            logger.warning("%s: %s", self._table, words)
         self._keeper.open(_partial(self.plan, session, opened_at))
 
     def _read(self) -> Result:
@@ -133,6 +166,8 @@ class TableLoad:
             measure.log(keeper.loading)
             if self.plan.request.in_one_answer and isinstance(error, DataError) and not isinstance(error, InvalidValue):
                 raise SessionGone(error.what) from error
+            if self._is_worth_arrow(error):
+                raise _NotAsText(error.what) from error
             if isinstance(error, Incomplete):  # its rows would not add up if it were resumed
                 keeper.partial = None
             raise
@@ -149,6 +184,13 @@ class TableLoad:
         partial = keeper.loading
         self._complete(partial, measure.rows_per_second(partial))
         return measure.result(self.stream.name, partial, "loaded", reader.proof)
+
+    def _is_worth_arrow(self, error: RedivisError) -> bool:
+        """Whether text that came may be what is wrong: only Arrow's sentinels prove that rows are all (design §7.1)."""
+        if self.plan.request.wire_format == "arrow" or self.plan.base is not None:
+            return False
+        # A server that knows no formats would send Arrow, whatever it is asked for: no row of it can be read.
+        return isinstance(error, Incomplete) or (type(error) is DataError and not self._keeper.loading.rows)
 
     def _write(self, message: Chunk | StreamEnd, writing: Writing) -> None:
         keeper = self._keeper
@@ -168,6 +210,7 @@ class TableLoad:
         if plan is None or plan.table.rows == 0:
             return
         session, now = open_session(self.run.api, plan.request), datetime.now(timezone.utc)
+        plan = in_arrow(plan) if session.wire_format == "arrow" else plan
         # Under the version of the last load: ACTIVATE_VERSION then removes these rows with the others of that load.
         before = _partial(plan, session, now)
         writing = open_writing(self.run, self.stream, plan, before, ReadProgress(), {})
@@ -312,6 +355,7 @@ def probe_table(run: RunContext, source: Source, plan: TablePlan) -> None:
         return
     request = replace(plan.request, max_rows=1, max_streams=1, in_one_answer=False)
     session = open_session(run.api, request)
+    request = replace(request, wire_format=session.wire_format)
     progress = ReadProgress()
     spec = JobSpec(server_of(run.settings), request, plan.columns, plan.rules)
     worker = LocalWorker(RowBudget(1), progress, run.api, spec.codec(ValueIssues()))

@@ -94,6 +94,8 @@ def prefetch(api: Api, metadata: MetadataClient, request: PrefetchRequest) -> Pr
 def _bodies(api: Api, request: ReadRequest, session: ReadSession | None) -> Mapping[str, Response]:
     """Wait for the answers with the rows; one that fails is asked for again at the table's turn."""
     bodies: dict[str, Response] = {}
+    if session is not None:
+        request = replace(request, wire_format=session.wire_format)
     for stream in session.streams[: request.max_streams] if session else ():
         try:
             bodies[stream] = api.open(*address_of(request, stream, 0))

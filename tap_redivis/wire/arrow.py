@@ -17,6 +17,8 @@ from tap_redivis.wire.rows import DamagedRow, LargeRowLock, Rows
 MAX_BATCH_BYTES = 64 * 1024 * 1024  # of one message: a larger one would break the promise of flat memory (design.md §7)
 _GATHERING_SECONDS = 0.1  # a batch that takes longer to come is given at once, so that no row waits for a slow server
 
+_BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view)
+
 
 class ArrowDecoder:
     """Decodes the Arrow bodies of one read stream."""
@@ -30,7 +32,7 @@ class ArrowDecoder:
         self.has_sentinel = False
         places: list[int | None] | None = None
         with LargeRowLock(self._codec.large_rows) as turn:
-            for batch in _gathered(_batches(_Source(pieces, turn))):
+            for batch in _gathered(_batches(_Source(pieces, turn), self._codec)):
                 self.has_sentinel = batch.num_rows == 0  # the sentinel, if nothing follows
                 places = places or _places(batch, self._codec)  # all batches of a body have its one schema
                 arrays = [None if place is None else batch.column(place) for place in places]
@@ -90,11 +92,11 @@ class _Source:
         return bool(self._piece)
 
 
-def _batches(source: _Source) -> Iterator[pa.RecordBatch]:
+def _batches(source: _Source, codec: RowCodec) -> Iterator[pa.RecordBatch]:
     try:
         with pa.ipc.open_stream(pa.PythonFile(source, mode="r")) as reader:
             for batch in reader:
-                yield _validated(batch)
+                yield _with_text(_validated(batch), reader.schema, codec)
                 del batch
     except (pa.ArrowException, OSError, EOFError) as error:  # ArrowMemoryError too: a length may be damaged
         if source.ended:
@@ -147,3 +149,12 @@ def _validated(batch: pa.RecordBatch) -> pa.RecordBatch:
     columns = [text_or_bytes(column) for column in batch.columns]
     fields = [field.with_type(column.type) for field, column in zip(batch.schema, columns, strict=True)]
     return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
+
+
+def _with_text(batch: pa.RecordBatch, schema: pa.Schema, codec: RowCodec) -> pa.RecordBatch:
+    """Make text of what the server says is bytes: as UTF-8, else in base64; text that is damaged stays bytes."""
+    for place, field in enumerate(schema):
+        if any(is_bytes(field.type) for is_bytes in _BYTES):
+            texts = [codec.text_of(value, field.name) for value in batch.column(place).to_pylist()]
+            batch = batch.set_column(place, field.name, pa.array(texts, pa.string()))
+    return batch

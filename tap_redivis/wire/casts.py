@@ -7,6 +7,7 @@ booleans, and text for everything else, dates and times in ISO 8601.
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import re
@@ -73,7 +74,12 @@ def _text(value: Any) -> str:  # noqa: ANN401
         return value
     if isinstance(value, Number):
         return value.text
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)  # str: dates within Arrow's lists
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_leaf)
+
+
+def _leaf(value: Any) -> str:  # noqa: ANN401
+    # Within Arrow's lists and structs: dates, and bytes, which JSON has in base64.
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
 def _integer(value: Any) -> int:  # noqa: ANN401

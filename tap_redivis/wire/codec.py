@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import json
 import re
@@ -39,6 +40,9 @@ class RowCodec:
         rules: How values are changed.
         issues: Counts what was changed or left out.
         all_must_come: Whether a body that lacks a column is an error.
+
+    Attributes:
+        left_out: Names of columns that come though they are not wanted.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class RowCodec:
         self._append_zones = utc_appender(columns) if rules.append_utc else None
         self.large_rows = threading.Lock()  # held by the read stream that has a large row in memory
         self._all_must_come = all_must_come
+        self.left_out: frozenset[str] = frozenset()
 
     def note_missing(self, names: Iterable[str]) -> None:
         """Count columns that a body does not have.
@@ -103,7 +108,7 @@ class RowCodec:
 
     def note_unknown(self, names: Iterable[str]) -> None:
         """Count columns that arrive though the variable list does not have them."""
-        for name in names:
+        for name in set(names) - self.left_out:
             self._issues.add(f"streams with the unknown column {name!r}, which is left out")
 
     def encode_column(self, values: Sequence[Any], column: Column, offset: int) -> list[bytes]:
@@ -113,6 +118,16 @@ class RowCodec:
     def cast_column(self, values: Sequence[Any], column: Column, offset: int) -> list[Value]:
         """Cast JSON values one by one, or raise ``InvalidValue``."""
         return [self._cast(value, column, offset + index) for index, value in enumerate(values)]
+
+    def text_of(self, value: bytes | None, name: str) -> str | None:
+        """Read bytes of a column as text, in base64 if they are no UTF-8."""
+        if value is None:
+            return None
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            self._issues.add(f"values of {name!r} that are no UTF-8 written in base64")
+            return base64.b64encode(value).decode()
 
     def note_not_finite(self, column: Column, count: int) -> None:
         """Count floats that are NaN or infinite."""

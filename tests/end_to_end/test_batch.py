@@ -404,6 +404,7 @@ def test_rows_that_are_missing_end_the_table(site: Site) -> None:
     )
     site.emulator.reload()
     site.emulator.faults.add(Fault(kind="json", path="*/readSessions", add={"numRows": 1}))
+    site.emulator.read_as("sentinel=never")
 
     done = run(site.tap(batch_config=_config(site, "parquet")))
 

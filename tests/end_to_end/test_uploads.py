@@ -91,6 +91,7 @@ def test_an_upload_knows_its_own_rows(draft: Site) -> None:
         Fault(kind="json", path="*/readSessions", set={"numRows": None}, nth="every"),
         Fault(kind="json", path="*march_parquet", set={"numRows": 301}, nth="every"),
     )
+    draft.emulator.read_as("sentinel=never")
 
     done = run(draft.tap(uploads=[_UPLOAD]))
 

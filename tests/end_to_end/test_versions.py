@@ -169,6 +169,7 @@ def test_a_whole_table_is_not_taken_for_its_sample(clinic: Site) -> None:
     """Neither where the server ignores the suffix, nor where its references leave it out."""
     settings: Json = {"tables": ["demo.visits:sample.visits"]}
     [item] = _listed(clinic, "/datasets/demo.visits/tables")
+    clinic.emulator.read_as("sample=dataset")
     clinic.emulator.faults.add(Fault(kind="json", path="*/tables", set={"results": [item]}))
     ignored = run(clinic.tap(**settings))
     unsaid = {**item, "isSample": True, "numRows": 10}

@@ -444,7 +444,7 @@ def _sessions() -> tuple[Item, ...]:
             "no-streams",
             "a session without read streams, for a table with rows",
             _sessions_with(kind="streams", count=0),
-            cause="promises 0 rows, and the table has 4,000",
+            cause="0 rows arrived of 4,000",
         ),
         Item(
             "overshoot",
@@ -492,10 +492,11 @@ def _versions() -> tuple[Item, ...]:
 
 def _counts() -> tuple[Item, ...]:
     more, fewer = _sessions_with(kind="json", add={"numRows": 1}), _sessions_with(kind="json", add={"numRows": -1})
+    no_mark = Fault(kind="no_sentinel", path=_STREAMS.path, nth="every")
     missing = Item(
         "row-missing",
-        "one row is missing: the session and the table promise 4,001",
-        more,
+        "one row is missing: the session and the table promise 4,001; no sentinel is sent",
+        (*more, no_mark),
         cause="4,000 rows arrived of 4,001",
         declared_rows=_ROWS + 1,
     )
@@ -504,28 +505,19 @@ def _counts() -> tuple[Item, ...]:
         replace(
             missing,
             name="row-missing-uncounted",
-            words="one row is missing: the table promises 4,001, the session's `numRows` is null",
-            faults=_sessions_with(kind="json", set={"numRows": None}),
+            words="one row is missing: the table promises 4,001, the session's `numRows` is null; no sentinel is sent",
+            faults=(*_sessions_with(kind="json", set={"numRows": None}), no_mark),
         ),
         Item(
             "row-too-many",
-            "one row is too many: the session and the table promise 3,999",
-            fewer,
-            cause="4,000 rows arrived of 3,999",
+            "one row is too many: the session and the table promise 3,999; no sentinel is sent",
+            (*fewer, no_mark),
+            cause="rows arrived of 3,999",
             declared_rows=_ROWS - 1,
         ),
-        Item(
-            "count-too-high",
-            "the session promises 4,001 rows of a table of 4,000",
-            more,
-            cause="promises 4,001 rows, and the table has 4,000",
-        ),
-        Item(
-            "count-too-low",
-            "the session promises 3,999 rows of a table of 4,000",
-            fewer,
-            cause="promises 3,999 rows, and the table has 4,000",
-        ),
+        Item("count-too-high", "the session promises 4,001 rows of a table of 4,000", more),
+        Item("count-too-low", "the session promises 3,999 rows of a table of 4,000", fewer),
+        Item("counts-too-high", "the session and the table promise 4,001 rows of 4,000", more, declared_rows=_ROWS + 1),
         Item("count-null", "the session's `numRows` is null", _sessions_with(kind="json", set={"numRows": None})),
     )
 

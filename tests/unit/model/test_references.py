@@ -34,8 +34,11 @@ _REFERENCE_IDS = (
 _VERSIONS = st.sampled_from([None, "current", "next"]) | st.builds(
     "v{}_{}".format, st.integers(0, 300), st.integers(0, 300)
 )
-_CONTAINERS = st.builds(ContainerRef, _OWNERS, _NAMES, _REFERENCE_IDS, _VERSIONS, st.booleans())
-_TABLES = st.builds(TableRef, _CONTAINERS, _NAMES, _REFERENCE_IDS)
+_IDS = _REFERENCE_IDS.filter(bool)  # with one, there may be no name
+_CONTAINERS = st.builds(ContainerRef, _OWNERS, _NAMES, _REFERENCE_IDS, _VERSIONS, st.booleans()) | st.builds(
+    ContainerRef, _OWNERS, st.just(""), _IDS, _VERSIONS, st.booleans()
+)
+_TABLES = st.builds(TableRef, _CONTAINERS, _NAMES, _REFERENCE_IDS) | st.builds(TableRef, _CONTAINERS, st.just(""), _IDS)
 
 _DEMO = ContainerRef("demo", "flights")
 
@@ -55,6 +58,7 @@ _DEMO = ContainerRef("demo", "flights")
         ("demo.flights:v12.3:sample:ab12", ContainerRef("demo", "flights", "ab12", "v12_3", sample=True)),
         ("demo.Medicare 20% [2006-2018]", ContainerRef("demo", "Medicare 20% [2006-2018]")),
         ("demo.*", ContainerRef("demo", "*")),
+        ("demo.:ab12:v1_0", ContainerRef("demo", "", "ab12", "v1_0")),
     ],
 )
 def test_containers_are_read(text: str, expected: ContainerRef) -> None:
@@ -74,6 +78,12 @@ def test_containers_are_read(text: str, expected: ContainerRef) -> None:
         ("demo.flights:1234.2019:cd34", TableRef(ContainerRef("demo", "flights", "1234"), "2019", "cd34")),
         ("demo.flights:v123.2019", TableRef(ContainerRef("demo", "flights", "v123"), "2019")),
         ("demo.flights.20*", TableRef(_DEMO, "20*")),
+        ("demo.flights.planes:sample", TableRef(ContainerRef("demo", "flights", sample=True), "planes")),
+        (
+            "demo.flights:sample.planes:cd34:sample",
+            TableRef(ContainerRef("demo", "flights", sample=True), "planes", "cd34"),
+        ),
+        ("demo.:a1b2.:v1s1", TableRef(ContainerRef("demo", "", "a1b2"), "", "v1s1")),
     ],
 )
 def test_tables_are_read(text: str, expected: TableRef) -> None:
@@ -84,7 +94,7 @@ def test_tables_are_read(text: str, expected: TableRef) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "demo", "demo.", ".flights", "de mo.flights", "demo.flights:", "demo.flights:AB12", "demo.flights:v1",
-     "demo.flights:abcde", "demo.:ab12", "demo.flights.planes"],
+     "demo.flights:abcde", "demo.:v1_0", "demo.:sample", "demo.flights.planes"],
 )  # fmt: skip
 def test_malformed_containers_are_refused(text: str) -> None:
     """The error names the setting and what was written there."""
@@ -95,7 +105,7 @@ def test_malformed_containers_are_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "demo.flights", "demo.flights.", "demo.flights.a.b", "demo.flights.planes:v1_0",
-     "demo.flights.:ab12", "demo.flights:v1.0"],
+     "demo.flights.:sample", "demo.flights.planes:ab12:cd34", "demo.flights:v1.0"],
 )  # fmt: skip
 def test_malformed_tables_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"^tables: "):
