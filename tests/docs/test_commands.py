@@ -41,6 +41,7 @@ _NOT_RUN = {
     'docker run --rm --user "$(id -u):$(id -g)" --env REDIVIS_API_TOKEN --volume "$PWD:/data:ro" \\': "needs Docker",
     "meltano add loader target-adbc --from-ref target_adbc/meta.yml": "it needs a project of Meltano",
     "pipx install tap-redivis": "is not published yet",
+    "meltano add target-jsonl": "needs Meltano's Hub",
     "pip install adbc-driver-snowflake": "needs an account of Snowflake",
     "make demo": "tests/demo/test_story.py tells its story",
     "make test": "it runs this",
