@@ -12,7 +12,7 @@ from contextlib import suppress
 from copy import deepcopy
 from functools import cache, cached_property, partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import click
 from singer_sdk import Stream, Tap
@@ -31,22 +31,23 @@ from tap_redivis.runtime.progress import quiet_terminal, show_tables, summarize
 from tap_redivis.runtime.shutdown import SHUTDOWN, Termination, widen_pipe
 from tap_redivis.runtime.standard_streams import OutputClosed
 from tap_redivis.singer.about import about_text
-from tap_redivis.singer.added_columns import reconcile_columns, with_row_key
+from tap_redivis.singer.added_columns import reconcile_columns
 from tap_redivis.singer.catalog import streams_of
 from tap_redivis.singer.command_line import refuse_together, with_own_options
 from tap_redivis.singer.config_schema import CONFIG_SCHEMA, warn_of_unread_variables
+from tap_redivis.singer.dictionary.dictionary import describe
+from tap_redivis.singer.dictionary.stream import DictionaryStream
+from tap_redivis.singer.dictionary.topics import TOPICS
 from tap_redivis.singer.discovery import Discovery
 from tap_redivis.singer.messages import PIPE_BYTES, MessageWriter
+from tap_redivis.singer.plan_report import Rate, plans_of, rate_of, show_plan
 from tap_redivis.singer.prefetch import Prefetcher, prefetch
 from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.sdk import ConfigInput, SdkStream, SdkTap
 from tap_redivis.singer.state import RunState
+from tap_redivis.singer.stream_maps import with_row_key
 from tap_redivis.singer.streams import TableStream
 from tap_redivis.singer.user_files import read_catalog, read_config, read_state, readable_bookmarks
-
-if TYPE_CHECKING:  # what most runs do not need is imported where it is needed
-    from tap_redivis.singer.dictionary.stream import DictionaryStream
-    from tap_redivis.singer.plan_report import Rate
 
 logger = logging.getLogger("tap-redivis")
 
@@ -93,7 +94,7 @@ class TapRedivis(SdkTap):
             wanted=lambda: [each for stream in self._tables if stream.selected for each in stream.source.containers],
             prefetcher=Prefetcher(
                 lambda request: api.workers.submit(prefetch, api, metadata, request),
-                lambda: self._tables,
+                lambda: {stream.name: stream.preview for stream in self._tables},
                 settings.max_requests if settings.max_requests > 1 else 0,
             ),
         )
@@ -122,21 +123,12 @@ class TapRedivis(SdkTap):
 
     @cached_property
     def _dictionary(self) -> list[DictionaryStream]:
-        """The streams of the data dictionary, if the settings ask for it."""
+        """The streams of the data dictionary, if the settings ask for it; they say what of the others was loaded."""
         if not self.run.settings.include_dictionary:
             return []
-        from tap_redivis.singer.dictionary.dictionary import describe  # noqa: PLC0415 - few settings ask for it
-        from tap_redivis.singer.dictionary.stream import DictionaryStream  # noqa: PLC0415 - the same
-        from tap_redivis.singer.dictionary.topics import TOPICS  # noqa: PLC0415 - the same
-
         # One for all of its streams, made when the first of them is read.
         dictionary = cache(lambda: describe(self.run, self._tables, partial(_name_in_target, self.mapper)))
         return [DictionaryStream(self, self.run, topic, dictionary) for topic in TOPICS]
-
-    @property
-    def streams(self) -> dict[str, Stream]:
-        """The streams by name, the dictionary's last: it says what of the others was loaded."""
-        return self.order_streams(lambda stream: stream.sync_order)
 
     @property
     def _tables(self) -> list[TableStream]:
@@ -207,7 +199,7 @@ class TapRedivis(SdkTap):
         refuse_together(discover=discover, plan=plan, test=test)
         config = config or ConfigInput()
         register_secret(config.config.get("api_token"))
-        given_rate = _given_rate(rate)
+        given_rate = rate_of(rate)
         if rate and not plan:
             raise ConfigError("--rate requires --plan", where="--rate", hint="Add --plan, or omit --rate")
         if not config.parse_env:
@@ -244,8 +236,6 @@ class TapRedivis(SdkTap):
 
     def run_plan(self, rate: Rate | None, *, as_json: bool) -> None:
         """Say what a run would do, as a table for people or as JSON; ``rate`` is what the estimates go by."""
-        from tap_redivis.singer.plan_report import plans_of, show_plan  # noqa: PLC0415 - a run needs no plan
-
         show_plan(plans_of(self._own_streams, self.run, rate), as_json=as_json)
 
     def run_probes(self) -> None:
@@ -294,14 +284,6 @@ def _name_in_target(mapper: PluginMapper, stream: str) -> str:
     """Find what a stream is called in the target: a stream map may rename it."""
     maps = mapper.stream_maps.get(stream)
     return maps[0].stream_alias if maps else stream
-
-
-def _given_rate(text: str | None) -> Rate | None:
-    if text is None:
-        return None
-    from tap_redivis.singer.plan_report import rate_of  # noqa: PLC0415 - a run needs no plan
-
-    return rate_of(text)
 
 
 def _with_names_of_their_own(streams: Sequence[SdkStream]) -> Sequence[SdkStream]:

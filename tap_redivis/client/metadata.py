@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -51,11 +50,6 @@ class MetadataClient:
         self._failures: dict[ContainerRef, Exception] = {}
         self._owners: dict[str, list[Json]] = {}
 
-    @property
-    def workers(self) -> ThreadPoolExecutor:
-        """Make calls side by side."""
-        return self.api.workers
-
     def load(self, containers: Iterable[ContainerRef], workflows: Iterable[ContainerRef] = ()) -> None:
         """Ask for the tables of several containers side by side; those that are known cost no request.
 
@@ -63,7 +57,7 @@ class MetadataClient:
         """
         wanted = {_key(reference): reference for reference in containers}
         unknown = [each for key, each in wanted.items() if key not in self._containers.keys() | self._failures]
-        list(self.workers.map(partial(self._load_one, frozenset(workflows)), unknown))
+        list(self.api.workers.map(partial(self._load_one, frozenset(workflows)), unknown))
 
     def _load_one(self, workflows: frozenset[ContainerRef], reference: ContainerRef) -> None:
         try:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
+from typing import Annotated
 from urllib.parse import quote
+
+import msgspec
 
 from tap_redivis.model.columns import WireFormat
 
 # Stands for the whole body of /rows, which is read like a session of one stream that cannot resume (redivis-api §4.5).
 ROWS_STREAM = "rows"
+Count = Annotated[int, msgspec.Meta(ge=0)]
 _LONGEST_NAMES = 4000  # characters of the names of variables in an address, which many servers limit to 8,000
 
 
@@ -61,10 +65,10 @@ class StreamPosition:
 class ChangeCounts:
     """How many rows differ between two versions, as far as they have been written."""
 
-    inserted: int = 0
-    changed: int = 0
-    deleted: int = 0
-    repeated: int = 0  # rows that differ from a version in between, of which an interrupted load may have left some
+    inserted: Count
+    changed: Count
+    deleted: Count
+    repeated: Count  # rows that differ from a version in between, of which an interrupted load may have left some
 
     def __add__(self, other: ChangeCounts) -> ChangeCounts:
         """Count both."""

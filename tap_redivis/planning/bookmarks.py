@@ -1,4 +1,4 @@
-"""One stream's bookmark in STATE: its values, their transitions, and their form as JSON. Pure.
+"""The bookmarks of streams in STATE: their values, their transitions, and their form as JSON. Pure.
 
 A load is *opened*, *advances* after its rows were written, and is *completed* after the proof (``decision.complete``)
 or *dropped*.
@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
 
 from tap_redivis.model.columns import KeyValue, is_higher
-from tap_redivis.model.reads import ChangeCounts, StreamPosition
+from tap_redivis.model.reads import ChangeCounts, Count, StreamPosition
 
-_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 # SQL targets keep the version in 32 bits, and a higher one must remain possible.
 _TableVersion = Annotated[int, msgspec.Meta(ge=0, lt=2**31 - 1)]
 _RowKey = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+-[0-9a-f]+$")]
-_TimeText = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
 
 
 @dataclass(frozen=True)
@@ -28,13 +27,13 @@ class PartialLoad:
     """A load under way; times are UTC."""
 
     session: str
-    opened_at: datetime
+    opened_at: _Moment
     wire_format: str
     fingerprint: str  # digest of everything that a resumed load must have in common with this one
-    version_tag: str | None
     table_version: _TableVersion  # of its RECORDs, in seconds since the epoch
-    expected_rows: _Count | None
     streams: Mapping[str, StreamPosition]  # by id, in the session's order
+    version_tag: str | None = None
+    expected_rows: Count | None = None
     query: str | None = None  # id of the query whose result is read
     replication_key_value: KeyValue | None = None  # the highest written so far
     changes: ChangeCounts | None = None  # None: all rows are read, not only what changed
@@ -83,56 +82,36 @@ class Bookmark:
     table: str | None = None  # reference of what was read, pinned to its version
     version_tag: str | None = None  # None for a workflow
     hash: str | None = None
-    updated_at: _Count | None = None  # milliseconds since the epoch; of a workflow's table only
-    rows: _Count | None = None
+    updated_at: Count | None = None  # milliseconds since the epoch; of a workflow's table only
+    rows: Count | None = None
     selection: str | None = None  # digest of the columns and limit
-    completed_at: datetime | None = None  # UTC
+    completed_at: _Moment | None = None  # UTC
     table_version: _TableVersion | None = None
     reading: PartialLoad | None = None
     replication_key: str | None = None
     replication_key_value: KeyValue | None = None  # the highest
     key_properties: tuple[str, ...] | None = None  # sorted; None: there were none, or they are not known
-    rows_per_second: _Count | None = None  # of the last load that took long enough to tell
+    rows_per_second: Count | None = None  # of the last load that took long enough to tell
 
 
-# What STATE must have beyond what the types above say: a count that is missing is damage there, and not 0.
 class _Position(msgspec.Struct):
-    offset: _Count
+    """A read stream's position as STATE has it: what is missing is damage, and not 0."""
+
+    offset: Count
     done: bool
     ordinal: int | None = None
     last: str | None = None
 
 
-class _Changes(msgspec.Struct):
-    inserted: _Count
-    changed: _Count
-    deleted: _Count
-    repeated: _Count
-
-
-class _Reading(msgspec.Struct):
-    opened_at: _TimeText
-    streams: dict[str, Any]
-    changes: _Changes | None = None
-    expected_rows: _Count | None = None
-
-
-class _State(msgspec.Struct):
-    completed_at: _TimeText | None = None
-    reading: _Reading | None = None
-
-
 def from_state(state: Any) -> Bookmark:  # noqa: ANN401 - anything may stand in a state file
     """Read a bookmark from STATE; a ``ValueError`` says where it is damaged, and unknown keys are ignored."""
-    required = msgspec.convert(state, _State)
-    if required.reading is not None and not required.reading.streams and required.reading.expected_rows is None:
+    bookmark = msgspec.convert(state, Bookmark)
+    reading = bookmark.reading
+    if reading is None:
+        return bookmark
+    if not reading.streams and reading.expected_rows is None:
         raise ValueError("the load under way has neither read streams nor a number of rows")
-    if required.reading is not None:
-        streams = _in_order(required.reading.streams)
-        # What is absent is None, but some fields have no default: a load that is opened must name them.
-        absent = {"version_tag": None, "expected_rows": None}
-        state = {**state, "reading": {**absent, **state["reading"], "streams": streams}}
-    return msgspec.convert(state, Bookmark)
+    return replace(bookmark, reading=replace(reading, streams=_in_order(state["reading"]["streams"])))
 
 
 def _in_order(streams: Mapping[str, Any]) -> dict[str, StreamPosition]:
@@ -165,25 +144,55 @@ def without_stale_load(bookmark: Bookmark) -> Bookmark:
 
 def to_state(bookmark: Bookmark) -> dict[str, Any]:
     """Write a bookmark as STATE has it; what is absent is left out."""
-    state = _present(bookmark)
-    if (reading := bookmark.reading) is not None:
-        positions = enumerate(reading.streams.items())
-        streams = {name: {"ordinal": ordinal, **_present(position)} for ordinal, (name, position) in positions}
-        state["reading"] = {**_present(reading), "streams": streams}
+    state: dict[str, Any] = _present(msgspec.to_builtins(bookmark))
+    for ordinal, position in enumerate(state.get("reading", {}).get("streams", {}).values()):
+        position["ordinal"] = ordinal
     return state
 
 
-def _present(value: Bookmark | PartialLoad | StreamPosition) -> dict[str, Any]:
-    fields = msgspec.to_builtins(value, builtin_types=[datetime])
-    return {key: _json_value(field) for key, field in fields.items() if field is not None}
-
-
-def _json_value(value: Any) -> Any:  # noqa: ANN401 - whatever stands in a field
-    if isinstance(value, datetime):
-        return f"{value.astimezone(timezone.utc).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
+def _present(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+    if isinstance(value, dict):
+        return {key: _present(each) for key, each in value.items() if each is not None}
     return list(value) if isinstance(value, tuple) else value
+
+
+class PartMark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What was written of one part: its signal then, the number of rows, and a digest of their keys in their order."""
+
+    signal: str | None
+    rows: Count
+    keys: str
+
+
+class DictionaryLoad(msgspec.Struct, frozen=True):
+    """A load of all rows that is under way: the Singer version of its RECORDs, and what it has written."""
+
+    table_version: _TableVersion
+    parts: dict[str, PartMark]
+
+
+class DictionaryBookmark(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The bookmark of a stream of the data dictionary: what the target holds of it; ``selection`` is a digest."""
+
+    parts: dict[str, PartMark]  # without a default, so STATE always has it: such a bookmark is recognized by it
+    table_version: _TableVersion = 0
+    selection: str | None = None
+    completed_at: str | None = None
+    writing: DictionaryLoad | None = None
 
 
 def is_of_dictionary(state: Any) -> bool:  # noqa: ANN401 - anything may stand in a state file
     """Whether a bookmark is one of a stream of the data dictionary, which has another shape."""
     return isinstance(state, dict) and "parts" in state
+
+
+def readable(state: Any) -> dict[str, Any]:  # noqa: ANN401 - anything may stand in a state file
+    """Give a bookmark of STATE without what this version of the tap does not know, and without a stale load.
+
+    Raises:
+        ValueError: It is damaged; the message says where.
+    """
+    if not is_of_dictionary(state):
+        return to_state(without_stale_load(from_state(state)))
+    bookmark: dict[str, Any] = msgspec.to_builtins(msgspec.convert(state, DictionaryBookmark))
+    return bookmark

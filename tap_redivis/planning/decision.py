@@ -227,7 +227,7 @@ def complete(  # noqa: PLR0913 - what is known of a load
         updated_at=snapshot.updated_at if snapshot.version_tag is None else None,
         rows=rows,
         selection=snapshot.selection,
-        completed_at=now,
+        completed_at=now.replace(microsecond=0),
         table_version=max(table_version, bookmark.table_version or 0),
         replication_key=snapshot.replication_key,
         replication_key_value=key_value,

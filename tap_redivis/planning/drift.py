@@ -14,31 +14,13 @@ from tap_redivis.planning.decision import version_numbers
 
 
 @dataclass(frozen=True)
-class SchemaDifference:
-    """One difference between the catalog and the server's variables."""
-
-    kind: Literal["added", "removed", "retyped", "respelled"]  # respelled: in upper and lower case
-    variable: str  # spelled as in the catalog; as on the server if it is new
-    words: str
-
-
-@dataclass(frozen=True)
 class Drift:
-    """The differences of one table."""
+    """The differences of one table, in words."""
 
-    changes: tuple[SchemaDifference, ...] = ()  # what no longer fits, in the catalog's order; then the new variables
+    breaking: tuple[str, ...] = ()  # what ``on_schema_change`` decides about, in the catalog's order
+    added: tuple[str, ...] = ()  # the variables that the catalog does not have
     before: str | None = None  # version tag of the last complete load
     now: str | None = None
-
-    @property
-    def breaking(self) -> tuple[SchemaDifference, ...]:
-        """The differences that ``on_schema_change`` decides about: all but new variables."""
-        return tuple(change for change in self.changes if change.kind != "added")
-
-    @property
-    def added(self) -> tuple[SchemaDifference, ...]:
-        """The variables that the catalog does not have."""
-        return tuple(change for change in self.changes if change.kind == "added")
 
     @property
     def level(self) -> Literal["major", "minor"] | None:
@@ -52,7 +34,7 @@ class Drift:
     def verdict(self) -> str:
         """Whether the version tags announce the differences, in words; empty if there is nothing to say."""
         # redivis-api §5: a new major version may rename, remove and retype variables, a minor one only adds some.
-        if self.level is None or not self.changes:
+        if self.level is None or not (self.breaking or self.added):
             return ""
         step = f"{self.before} → {self.now} is a {self.level} version"
         if not self.breaking:
@@ -65,18 +47,13 @@ class Drift:
         """Make the error for a catalog that does not fit the table; None if it fits."""
         if not self.breaking:
             return None
-        differences = "; ".join(change.words for change in self.breaking)
+        differences = "; ".join(self.breaking)
         verdict = f" ({self.verdict})" if self.verdict else ""
         return SchemaChanged(
             f"the catalog no longer fits the table: {differences}{verdict}",
             where=table,
             hint="Discover again, or set on_schema_change to warn",
         )
-
-    @property
-    def news(self) -> str:
-        """Say in one line which variables are new."""
-        return f"not in the catalog, and left out: {'; '.join(change.words for change in self.added)}"
 
 
 def drift_of(
@@ -91,14 +68,10 @@ def drift_of(
 
     ``known`` names all the catalog's columns, selected or not; None if no variable can be new.
     """
-    changes = list(_breaking(columns, variables))
-    if known is not None:
-        folded = {name.lower() for name in known}
-        new = [variable for variable in variables if variable.name.lower() not in folded]
-        changes += [
-            SchemaDifference("added", each.name, f"variable {each.name!r} ({each.type}) is new") for each in new
-        ]
-    return Drift(tuple(changes), before, now)
+    folded = None if known is None else {name.lower() for name in known}
+    new = [each for each in variables if folded is not None and each.name.lower() not in folded]
+    added = tuple(f"variable {each.name!r} ({each.type}) is new" for each in new)
+    return Drift(tuple(_breaking(columns, variables)), added, before, now)
 
 
 def fitted_columns(columns: Iterable[Column], variables: Sequence[Variable]) -> tuple[Column, ...]:
@@ -117,19 +90,17 @@ def names_to_transfer(columns: Iterable[Column], variables: Sequence[Variable]) 
     return None if names == [variable.name for variable in variables] else names
 
 
-def _breaking(columns: Iterable[Column], variables: Sequence[Variable]) -> Iterator[SchemaDifference]:
+def _breaking(columns: Iterable[Column], variables: Sequence[Variable]) -> Iterator[str]:
     find = _finder(variables)
     for column in columns:
         variable = find(column.name)
         if variable is None:
-            yield SchemaDifference("removed", column.name, f"variable {column.name!r} is gone")
+            yield f"variable {column.name!r} is gone"
             continue
         if variable.name != column.name:
-            words = f"variable {column.name!r} is now spelled {variable.name!r}"
-            yield SchemaDifference("respelled", column.name, words)
+            yield f"variable {column.name!r} is now spelled {variable.name!r}"
         if _other_type(column, variable):
-            words = f"variable {column.name!r} was {column.type} and is now {variable.type}"
-            yield SchemaDifference("retyped", column.name, words)
+            yield f"variable {column.name!r} was {column.type} and is now {variable.type}"
 
 
 def _other_type(column: Column, variable: Variable) -> ColumnType | None:

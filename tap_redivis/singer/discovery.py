@@ -163,7 +163,7 @@ class Discovery:
         stream.forced_replication_method = method if can_choose else "FULL_TABLE"
         if options.replication_key and can_choose:
             [stream.replication_key] = columns_named([options.replication_key], names, "table_options")
-        stream.unreadable = table.unreadable
+        stream.row_count, stream.unreadable = table.rows, table.unreadable
         stream.selected_by_default = table.unreadable is None
         if table.unreadable:
             logger.warning("%s is not selected: %s", table.pinned, table.unreadable)
@@ -211,6 +211,7 @@ class Discovery:
             log_based=stream.replication_method == "LOG_BASED",
         )
         properties.update(new)
+        stream.automatic_columns = list(new)
         if ROW_KEY in new:
             stream.primary_keys = [ROW_KEY]
         for name in taken:

@@ -34,9 +34,10 @@ from tap_redivis.reading.read_session import SessionReader
 from tap_redivis.reading.read_stream import ReadProgress, SessionGone
 from tap_redivis.runtime.progress import Outcome, Result, bytes_in_words, display
 from tap_redivis.runtime.shutdown import SHUTDOWN, Termination
-from tap_redivis.singer.outputs import LoadableStream, Writing, open_writing, server_of
-from tap_redivis.singer.prefetch import Prefetched, is_short
+from tap_redivis.singer.outputs import Writing, open_writing, server_of
+from tap_redivis.singer.prefetch import Prefetched
 from tap_redivis.singer.run import RunContext
+from tap_redivis.singer.sdk import SdkStream
 from tap_redivis.singer.sources import Source
 from tap_redivis.singer.state import StateKeeper
 from tap_redivis.wire.rows import ValueIssues
@@ -56,7 +57,7 @@ class TableLoad:
     """One load of one table; all that changes while it runs is in here and in its ``StateKeeper``."""
 
     run: RunContext
-    stream: LoadableStream
+    stream: SdkStream
     source: Source
     plan: TablePlan
     counter: metrics.Counter
@@ -151,7 +152,7 @@ class TableLoad:
         measure = _Measure(self.plan, partial.rows, progress)
         try:
             with (
-                writing,
+                writing.room(),
                 closing(reader.read()) as messages,
                 display(self.stream.name, partial.expected_rows, len(partial.streams)) as bar,
             ):
@@ -261,14 +262,14 @@ def _partial(plan: TablePlan, session: ReadSession, opened_at: datetime) -> Part
     return PartialLoad(
         session=session.id,
         query=plan.query,
-        opened_at=opened_at,
+        opened_at=opened_at.replace(microsecond=0),
         wire_format=plan.request.wire_format,
         fingerprint=plan.snapshot.fingerprint,
         version_tag=plan.snapshot.version_tag,
         table_version=table_version,
         expected_rows=expected_rows(plan, session),
         streams={stream: StreamPosition() for stream in session.streams},
-        changes=ChangeCounts() if plan.base else None,
+        changes=ChangeCounts(0, 0, 0, 0) if plan.base else None,
         # Not of the session's id: /rows has none, and nothing says that the server never gives one twice.
         row_key=f"{table_version}-{secrets.token_hex(6)}",
     )
@@ -320,28 +321,6 @@ class _Measure:
             resumes=self.progress.resumes,
             proof=proof,
         )
-
-
-def load_table(run: RunContext, stream: LoadableStream, source: Source, counter: metrics.Counter) -> Result:
-    """Load one stream.
-
-    Raises:
-        RedivisError: The table is not loaded.
-    """
-    if stream.is_left_out:
-        return Result(stream.name, outcome="left out", reason="a stream map removes all its records")
-    pending = run.prefetcher.take(stream.name)
-    plan = stream.plan()
-    for warning in plan.warnings:
-        logger.warning("%s", warning)
-    logger.debug("%s: %s", plan.table.pinned, plan.decision.reason)
-    if source.can_prefetch and is_short(plan):
-        run.prefetcher.advance(stream.name)
-    if plan.decision.action == "skip":
-        version = plan.table.version_tag or ""
-        reason, rows = plan.decision.reason, plan.bookmark.rows or 0
-        return Result(stream.name, version=version, outcome="unchanged", reason=reason, rows=rows)
-    return TableLoad(run, stream, source, plan, counter).load(pending)
 
 
 def probe_table(run: RunContext, source: Source, plan: TablePlan) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 from requests import Response
@@ -20,56 +20,18 @@ from tap_redivis.planning.version_diff import change_column
 from tap_redivis.reading.jobs import Chunk, JobSpec, LocalWorker, RowBudget, Server, Worker
 from tap_redivis.reading.read_stream import ReadProgress
 from tap_redivis.singer.run import RunContext
-from tap_redivis.wire.json_lines import DeletionMarker, RecordLines, column_appender
+from tap_redivis.singer.sdk import SdkStream
+from tap_redivis.singer.stream_maps import alias_in_files, columns_in_files, record_lines
+from tap_redivis.wire.json_lines import DeletionMarker, column_appender
 from tap_redivis.wire.rows import JsonRows, ValueIssues
 
 if TYPE_CHECKING:  # Parquet takes a moment to import, and RECORD messages do not need it
-    from typing_extensions import Self
-
     from tap_redivis.batch.output import FileOutput
 
 
-class LoadableStream(Protocol):
-    """What a load needs of its stream. ``singer.streams`` has the one that does it, and imports this module."""
-
-    name: str
-
-    @property
-    def is_left_out(self) -> bool:
-        """Whether a stream map removes all records."""
-        ...
-
-    @property
-    def added_columns(self) -> list[str]:
-        """Names of the columns that the tap adds to the variables."""
-        ...
-
-    @property
-    def file_columns(self) -> list[str]:
-        """Names of the added columns that stream maps leave in files."""
-        ...
-
-    @property
-    def file_alias(self) -> str:
-        """The stream's name in BATCH messages; an error where a stream map would have to change rows."""
-        ...
-
-    def plan(self) -> TablePlan:
-        """Decide what to read now."""
-        ...
-
-    def record_lines(self, version: int | None) -> RecordLines:
-        """Make what writes rows as RECORD lines of a Singer version; None leaves it out."""
-        ...
-
-    def write_activate_version(self, version: int) -> None:
-        """Write ACTIVATE_VERSION."""
-        ...
-
-
 @dataclass
-class Writing(AbstractContextManager["Writing"]):
-    """Writes the chunks of one load; as a context manager it makes room for them and cleans up."""
+class Writing:
+    """Writes the chunks of one load."""
 
     run: RunContext
     worker: Worker
@@ -84,13 +46,14 @@ class Writing(AbstractContextManager["Writing"]):
         """
         raise NotImplementedError
 
-    def __exit__(self, *error: object) -> None:
-        """Clean up."""
+    def room(self) -> AbstractContextManager[None]:
+        """Make room for what is written, and clean up at the end."""
+        return nullcontext()
 
 
 def open_writing(  # noqa: PLR0913, PLR0917 - what a load consists of
     run: RunContext,
-    stream: LoadableStream,
+    stream: SdkStream,
     plan: TablePlan,
     partial: PartialLoad,
     progress: ReadProgress,
@@ -135,7 +98,7 @@ def _change_column(plan: TablePlan) -> Column:
 class RecordWriting(Writing):
     """Writes rows as RECORD messages: marks of deleted rows, added columns, envelope."""
 
-    stream: LoadableStream
+    stream: SdkStream
     plan: TablePlan
     partial: PartialLoad
 
@@ -144,7 +107,7 @@ class RecordWriting(Writing):
         plan, partial = self.plan, self.partial
         zone = "+00:00" if plan.rules.append_utc else ""
         self._marker = DeletionMarker(_change_column(plan), partial.opened_at, zone) if plan.base else None
-        names = self.stream.added_columns
+        names = plan.selection.added_columns
         constants = {TABLE: plan.table.pinned, VERSION: plan.table.version_tag}
         if self._marker is None:  # it puts in the mark of deleted rows; without one, all rows are there
             constants[DELETED_AT] = None
@@ -152,7 +115,7 @@ class RecordWriting(Writing):
             partial.key if ROW_KEY in names else None, {name: constants[name] for name in names if name in constants}
         )
         has_version = self.run.settings.emit_activate_version_messages
-        self._lines = self.stream.record_lines(partial.table_version if has_version else None)
+        self._lines = record_lines(self.stream, partial.table_version if has_version else None, self.run.writer)
 
     def write(self, chunk: Chunk, offset: int) -> ChangeCounts | None:
         """Write the RECORD messages of a chunk."""
@@ -172,15 +135,9 @@ class FileWriting(Writing):
     output: FileOutput
     table_version: int
 
-    def __enter__(self) -> Self:
-        """Make room for files."""
-        self._open = ExitStack()
-        self._open.enter_context(self.output.writing())
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Remove files that are not complete, or that no message names."""
-        self._open.close()
+    def room(self) -> AbstractContextManager[None]:
+        """Make room for files; at the end those are removed that are not complete, or that no message names."""
+        return self.output.writing()
 
     def write(self, chunk: Chunk, offset: int) -> None:  # noqa: ARG002 - as in ``Writing``
         """Let the file of a chunk appear, and write its BATCH message."""
@@ -196,19 +153,20 @@ class FileWriting(Writing):
         self.run.writer.write_lines(msgspec.json.encode(message) + b"\n", "BATCH")
 
 
-def _file_output(batch: BatchSettings, stream: LoadableStream, plan: TablePlan, partial: PartialLoad) -> FileOutput:
+def _file_output(batch: BatchSettings, stream: SdkStream, plan: TablePlan, partial: PartialLoad) -> FileOutput:
     from tap_redivis.batch.output import FileOutput, file_columns  # noqa: PLC0415 - RECORD messages do without Parquet
     from tap_redivis.batch.storage.common import absolute  # noqa: PLC0415 - the same
 
+    added = [name for name in plan.selection.added_columns if name in columns_in_files(stream)]
     output = FileOutput(
         # A worker of a cluster has another working directory.
         settings=replace(batch, root=absolute(batch.root)),
-        stream=stream.file_alias,
+        stream=alias_in_files(stream),
         table=plan.table.pinned,
         columns=plan.columns,
         rules=plan.rules,
         load=partial,
-        added=file_columns(stream.file_columns, plan.table.pinned, partial, versions=batch.version_columns),
+        added=file_columns(added, plan.table.pinned, partial, versions=batch.version_columns),
         key=plan.key,
     )
     _ = output.storage  # what is missing for it is an error before the first row

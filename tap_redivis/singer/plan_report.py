@@ -120,9 +120,8 @@ def _of_table(stream: TableStream, given: Rate | None) -> PlanRow:
 
 def _with_table(row: PlanRow, table: TableInfo, drift: Drift | None) -> PlanRow:
     """Add what is known of the table."""
-    changes = tuple(difference.words for difference in drift.changes) if drift else ()
-    verdict = drift.verdict if drift else ""
-    return replace(row, table=table.pinned, version=table.version_tag, changes=changes, verdict=verdict)
+    row = replace(row, table=table.pinned, version=table.version_tag)
+    return replace(row, changes=(*drift.breaking, *drift.added), verdict=drift.verdict) if drift else row
 
 
 def _of_plan(row: PlanRow, plan: TablePlan, given: Rate | None) -> PlanRow:

@@ -9,12 +9,11 @@ bodies wait in the system's buffers until then, so they need no memory of this p
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cached_property
-from typing import Protocol
 
 from requests import Response
 
@@ -118,39 +117,29 @@ def _is_small(plan: TablePlan) -> bool:
     return (size * min(limit / rows, 1) if rows and limit else size) <= SMALL_BYTES
 
 
-class UpcomingStream(Protocol):
-    """A stream whose turn will come; ``singer.streams`` has it, and imports this module."""
-
-    name: str
-
-    def preview(self) -> Preview:
-        """Find out what can be opened ahead, without a request."""
-        ...
-
-
 class Prefetcher:
     """Opens tables ahead, in the order of their turns: ``most`` of them at once, 0 for none."""
 
     def __init__(
         self,
         begin: Callable[[PrefetchRequest], Future[Prefetched]],
-        streams: Callable[[], Iterable[UpcomingStream]],
+        previews: Callable[[], Mapping[str, Callable[[], Preview]]],  # of all streams by name, without a request
         most: int,
     ) -> None:
         self._begin = begin
-        self._given = streams
+        self._given = previews
         self._most = most
         self._begun: dict[str, Future[Prefetched]] = {}
         self._next = 0
         self._barrier = -1  # place of the last stream that takes long: nothing after it is opened before its turn
 
     @cached_property
-    def _streams(self) -> list[UpcomingStream]:
-        return list(self._given())
+    def _previews(self) -> list[tuple[str, Callable[[], Preview]]]:
+        return list(self._given().items())
 
     @cached_property
     def _places(self) -> dict[str, int]:
-        return {stream.name: place for place, stream in enumerate(self._streams)}
+        return {name: place for place, (name, _) in enumerate(self._previews)}
 
     def take(self, stream: str) -> Future[Prefetched] | None:
         """Give what was begun for a stream, at its turn."""
@@ -160,12 +149,12 @@ class Prefetcher:
         """Open some tables whose turn is after a stream's, up to one that takes long."""
         place = self._places[stream]
         self._next = max(self._next, place + 1)
-        end = min(place + 1 + _STREAMS_SEARCHED * self._most, len(self._streams))
+        end = min(place + 1 + _STREAMS_SEARCHED * self._most, len(self._previews))
         while self._next < end and self._barrier <= place and len(self._begun) < self._most:
-            upcoming = self._streams[self._next]
-            preview = upcoming.preview()
+            name, find_out = self._previews[self._next]
+            preview = find_out()
             if not preview.is_short:
                 self._barrier = self._next
             if preview.request is not None:
-                self._begun[upcoming.name] = self._begin(preview.request)
+                self._begun[name] = self._begin(preview.request)
             self._next += 1

@@ -57,11 +57,17 @@ class TableMetadata(StreamMetadata):
 class SdkStream(Stream):
     """A stream that writes its rows itself, in blocks; the SDK writes one record at a time (20,000 a second)."""
 
+    sync_order = 0
+    """Streams with a lower number are synced first; those with the same number in the order of their names."""
+
     def __init__(self, tap: Tap, name: str, schema: Mapping[str, Any], source_name: str) -> None:
         super().__init__(tap, schema=dict(schema), name=name)
         self.source_name = source_name  # what the catalog calls the source of the rows
+        # For the catalog:
         self.ordered_columns: list[str] = []  # names of those that may be replication keys
-        self.unreadable: str | None = None  # why the rows cannot be read, for the catalog
+        self.automatic_columns: list[str] = []  # names of those that cannot be deselected
+        self.row_count: int | None = None
+        self.unreadable: str | None = None  # why the rows cannot be read
         self._has_schema = True
 
     def load(self, counter: metrics.Counter) -> None:
@@ -71,18 +77,6 @@ class SdkStream(Stream):
     def fail(self, failure: Exception) -> None:
         """Note that the stream is not loaded; the others go on."""
         raise NotImplementedError
-
-    # --- what subclasses may say -------------------------------------------------------------------------------------
-
-    @property
-    def row_count(self) -> int | None:
-        """Rows, for the catalog; None if that is not known."""
-        return None
-
-    @property
-    def automatic_columns(self) -> list[str]:
-        """Names of columns that cannot be deselected."""
-        return []
 
     def message_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         """Change the schema of SCHEMA messages."""
@@ -215,11 +209,12 @@ class SdkTap(Tap):
         assert isinstance(writer, MessageWriter)  # noqa: S101 - it is made of ``message_writer_class``
         return writer
 
-    def order_streams(self, turn: Any) -> dict[str, Stream]:  # noqa: ANN401 - a key function
-        """Give the streams in the order of a key; the SDK sorts them by name."""
+    @property
+    def streams(self) -> dict[str, Stream]:
+        """The streams by name, in the order of their ``sync_order``; the SDK sorts them by name."""
         if self._streams is None:  # the SDK makes them once, here
-            self._streams = super().streams
-            self._streams = {stream.name: stream for stream in sorted(self._streams.values(), key=turn)}
+            streams: list[Any] = list(super().streams.values())
+            self._streams = {stream.name: stream for stream in sorted(streams, key=lambda each: each.sync_order)}
         return self._streams
 
     @property

@@ -34,62 +34,15 @@ from tap_redivis.singer.version_changes import NotComparable, compare, vanished_
 logger = logging.getLogger("tap-redivis")
 
 
-class Source:
-    """Where the rows of a stream come from: a name for the catalog, how it can be loaded, and what is known of it."""
+class TableSource:
+    """A table that follows the current version where it is not pinned; or an upload of a draft's table.
 
-    name: str
-    replication_methods: Sequence[str]
-    can_prefetch = False
-    """Whether it is known without a request what would have to be asked for."""
-
-    containers: Sequence[ContainerRef] = ()
-    """The datasets and workflows that must be known to find it."""
-
-    table: TableInfo | None
-    variables: Sequence[Variable] | None
-
-    def __init__(self, run: RunContext) -> None:
-        self._run = run
-
-    def describe(self) -> TableInfo:
-        """Find out what it is now; costs nothing if its dataset was asked for already."""
-        raise NotImplementedError
-
-    def row_limit(self, table: TableInfo) -> int | None:
-        """Give the most rows that the settings allow; None for all."""
-        raise NotImplementedError
-
-    def locate(self, plan: TablePlan) -> TablePlan:
-        """Find where the rows are read and which variables to transfer; a query is run for that.
-
-        Raises:
-            SchemaChanged: The catalog does not fit, and ``on_schema_change`` is ``fail``.
-        """
-        raise NotImplementedError
-
-    def relocate(self, plan: TablePlan) -> TablePlan:
-        """Find out for an interrupted load which values arrive in another type than the catalog says."""
-        raise NotImplementedError
-
-    def locate_vanished(self, plan: TablePlan) -> TablePlan | None:  # noqa: ARG002 - for subclasses
-        """Find after a load of all rows where the keys are read that vanished since the last one (LOG_BASED)."""
-        return None
-
-    def drift(self, plan: TablePlan) -> Drift:  # noqa: ARG002 - for subclasses
-        """Compare the catalog with the variables that the server has now, as far as it tells them without a query."""
-        return Drift()
-
-    def preview(self, plan: TablePlan) -> TablePlan:
-        """Find out for ``--plan`` what shows only when a load begins, as far as metadata tell."""
-        return plan
-
-    def probe(self, plan: TablePlan) -> bool:  # noqa: ARG002 - for subclasses
-        """Check what can be checked without reading a row; say whether a row is to be read too."""
-        return True
-
-
-class TableSource(Source):
-    """A table that follows the current version where it is not pinned; or an upload of a draft's table."""
+    Attributes:
+        name: What the catalog calls it.
+        can_prefetch: Whether it is known without a request what would have to be asked for.
+        containers: The datasets and workflows that must be known to find it.
+        table: None until it has been asked for; so are the variables.
+    """
 
     def __init__(
         self,
@@ -100,20 +53,20 @@ class TableSource(Source):
         table: TableInfo | None = None,
         variables: Sequence[Variable] | None = None,
     ) -> None:
-        super().__init__(run)
+        self._run = run
         self.reference = reference
         self.upload = UploadRef(reference, upload) if upload is not None else None
         self.name = str(reference) if self.upload is None else f"{UPLOAD}{self.upload}"
         # An upload belongs to a draft: it has no versions that could be compared.
         methods = ("FULL_TABLE", "INCREMENTAL", "LOG_BASED")
-        self.replication_methods = methods if upload is None else methods[:1]
+        self.replication_methods: Sequence[str] = methods if upload is None else methods[:1]
         self.can_prefetch = upload is None
-        self.containers = (reference.container,)
+        self.containers: Sequence[ContainerRef] = (reference.container,)
         self.table = table
         self.variables = variables
 
     def describe(self) -> TableInfo:
-        """Find out what the table is now (see ``Source``)."""
+        """Find out what the table is now; costs nothing if its dataset was asked for already."""
         if self.table is None:
             self._run.ask_for_all()
             if self.upload is not None:
@@ -122,12 +75,12 @@ class TableSource(Source):
                 self.table = self._run.metadata.find(self.reference)[0]
         return self.table
 
-    def row_limit(self, table: TableInfo) -> int | None:
-        """Give the most rows that the settings allow."""
-        return self._run.settings.options_for(table.name).max_rows
-
     def locate(self, plan: TablePlan) -> TablePlan:
-        """Find where the rows are read; an incremental load reads the result of a query."""
+        """Find where the rows are read and which variables to transfer; an incremental load reads a query's result.
+
+        Raises:
+            SchemaChanged: The catalog does not fit, and ``on_schema_change`` is ``fail``.
+        """
         variables = self._listed(plan)
         plan = _fit(plan, variables, self._run)
         if plan.selection.replication_method == "LOG_BASED":
@@ -146,11 +99,14 @@ class TableSource(Source):
             raise type(error)(error.what, where=plan.table.pinned, hint=hint) from error
 
     def relocate(self, plan: TablePlan) -> TablePlan:
-        """Find out which values arrive in another type than the catalog says."""
+        """Find out for an interrupted load which values arrive in another type than the catalog says."""
         return _fit(plan, self._listed(plan), self._run)
 
     def locate_vanished(self, plan: TablePlan) -> TablePlan | None:
-        """Find where the keys are read that vanished since the last load; a warning says why they cannot be found."""
+        """Find after a load of all rows where the keys are read that vanished since the last one (LOG_BASED).
+
+        A warning says why they cannot be found.
+        """
         if not plan.is_whole or not can_have_vanished(plan.bookmark, plan.snapshot):
             return None
         try:
@@ -167,11 +123,11 @@ class TableSource(Source):
             return None
 
     def drift(self, plan: TablePlan) -> Drift:
-        """Compare the catalog with the table's variables."""
+        """Compare the catalog with the variables that the server has now, as far as it tells them without a query."""
         return plan_drift(plan, self._listed(plan))
 
     def preview(self, plan: TablePlan) -> TablePlan:
-        """Find out whether versions can be compared."""
+        """Find out for ``--plan`` what shows only when a load begins: whether versions can be compared."""
         if plan.decision.action != "start" or plan.selection.replication_method != "LOG_BASED" or plan.base is None:
             return plan
         compared, reason = compare(plan, self._listed(plan), self._run.metadata)
@@ -180,32 +136,37 @@ class TableSource(Source):
         change = plan.decision.reason.partition(";")[0]
         return replace(compared, decision=replace(plan.decision, reason=f"{change}; all rows are read, since {reason}"))
 
+    def probe(self, plan: TablePlan) -> bool:  # noqa: ARG002 - a query needs it
+        """Check what can be checked without reading a row; say whether a row is to be read too."""
+        return True
+
     def _listed(self, plan: TablePlan) -> Sequence[Variable]:
         if self.variables is None:
             self.variables = self._run.metadata.variables(plan.table)
         return self.variables
 
 
-class QuerySource(Source):
-    """The result of a query, which is run anew for each load: whether it changed, only running it can tell."""
+class QuerySource:
+    """The result of a query, which is run anew for each load: whether it changed, only running it can tell.
+
+    It has what ``TableSource`` has.
+    """
 
     replication_methods: Sequence[str] = ("FULL_TABLE", "INCREMENTAL")
+    can_prefetch = False
+    containers: Sequence[ContainerRef] = ()
 
     def __init__(self, run: RunContext, options: QueryOptions) -> None:
-        super().__init__(run)
+        self._run = run
         self.name = str(options)
         self.query = query_of(options)
-        self.variables = None
+        self.variables: Sequence[Variable] | None = None
         self.table = self.result_table = _result_table(options)
 
     def describe(self) -> TableInfo:
         """Check the versions that the query names; describe its result as a table without a version."""
         check_versions(self._run.metadata, self.query)
         return self.result_table
-
-    def row_limit(self, table: TableInfo) -> int | None:  # noqa: ARG002 - as in ``Source``
-        """Give the most rows that the settings allow."""
-        return self._run.settings.max_rows
 
     def locate(self, plan: TablePlan) -> TablePlan:
         """Run the query."""
@@ -216,16 +177,31 @@ class QuerySource(Source):
         return _fit(plan, result_columns(self._run.api, result), self._run)
 
     def relocate(self, plan: TablePlan) -> TablePlan:
-        """Find out which values of the result arrive in another type than the catalog says."""
+        """Find out for an interrupted load which values arrive in another type than the catalog says."""
         query = plan.bookmark.reading.query if plan.bookmark.reading else None
         result = completed_query(self._run.api, self.query, query or "")
         return plan if result is None else _fit(plan, result_columns(self._run.api, result), self._run)
+
+    def locate_vanished(self, plan: TablePlan) -> None:
+        """Find nothing: the results of a query have no versions."""
+
+    def drift(self, plan: TablePlan) -> Drift:  # noqa: ARG002 - a table needs it
+        """Find no differences: only running the query would tell the variables."""
+        return Drift()
+
+    def preview(self, plan: TablePlan) -> TablePlan:
+        """Find out nothing more: only running the query would tell."""
+        return plan
 
     def probe(self, plan: TablePlan) -> bool:
         """Check token, scope and SQL; no row is read."""
         query_columns(self._run.api, self.query, timeout=plan.request.timeout)
         logger.info("%s: can be run", self.query.name)
         return False
+
+
+Source = TableSource | QuerySource
+"""Where the rows of a stream come from: a name for the catalog, how it can be loaded, and what is known of it."""
 
 
 def query_of(options: QueryOptions) -> Query:
@@ -248,10 +224,10 @@ def _fit(plan: TablePlan, variables: Sequence[Variable], run: RunContext) -> Tab
     """
     drift = plan_drift(plan, variables)
     refuse(plan, drift, run)
-    for difference in drift.breaking:
-        logger.warning("%s: %s", plan.table.pinned, difference.words)
+    for words in drift.breaking:
+        logger.warning("%s: %s", plan.table.pinned, words)
     if drift.added:
-        logger.info("%s: %s", plan.table.pinned, drift.news)
+        logger.info("%s: not in the catalog, and left out: %s", plan.table.pinned, "; ".join(drift.added))
     if drift.verdict:
         logger.info("%s: %s", plan.table.pinned, drift.verdict)
     return apply_drift(plan, variables)

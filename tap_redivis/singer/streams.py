@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import Any, ClassVar
+from typing import Any
 
 from singer_sdk import Tap, metrics
-from singer_sdk.mapper import SameRecordTransform
 from singer_sdk.singerlib import Catalog
 
 from tap_redivis.errors import ConfigError
@@ -19,23 +18,18 @@ from tap_redivis.planning.bookmarks import Bookmark
 from tap_redivis.planning.table_plan import Selection, TablePlan, plan_table
 from tap_redivis.runtime.progress import Result
 from tap_redivis.singer.added_columns import added, with_version_columns
-from tap_redivis.singer.batch_maps import stream_alias
-from tap_redivis.singer.loader import load_table, probe_table
+from tap_redivis.singer.loader import TableLoad, probe_table
 from tap_redivis.singer.prefetch import PrefetchRequest, Preview, is_short
-from tap_redivis.singer.records import by_sdk
 from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.sdk import SdkStream
 from tap_redivis.singer.sources import Source
-from tap_redivis.wire.json_lines import RecordLines, splicing
+from tap_redivis.singer.stream_maps import alias_in_files, columns_in_files
 
 logger = logging.getLogger("tap-redivis")
 
 
 class TableStream(SdkStream):
     """One table, upload or query."""
-
-    sync_order: ClassVar[int] = 0
-    """Streams with a lower number are synced first; those with the same number in the order of their names."""
 
     def __init__(self, tap: Tap, run: RunContext, name: str, schema: Mapping[str, Any], source: Source) -> None:
         super().__init__(tap, name, schema, source.name)
@@ -56,19 +50,9 @@ class TableStream(SdkStream):
             )
 
     @property
-    def row_count(self) -> int | None:
-        """Rows, for the catalog."""
-        return self.source.table.rows if self.source.table else None
-
-    @property
     def added_columns(self) -> list[str]:
         """Names of the columns that the tap adds to the variables."""
         return added(self.effective_schema.get("properties", {}))
-
-    @property
-    def automatic_columns(self) -> list[str]:
-        """Names of columns that cannot be deselected."""
-        return self.added_columns
 
     def message_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         """Add what BATCH adds to the columns, and leave out what targets shall not check."""
@@ -89,8 +73,10 @@ class TableStream(SdkStream):
 
     def _selection(self, table: TableInfo) -> Selection:
         if self.run.settings.batch_config is not None:
-            _ = self.file_alias  # an error where stream maps cannot be honoured in files
-        limits = [self.source.row_limit(table), self.ABORT_AT_RECORD_COUNT]
+            alias_in_files(self)  # an error where stream maps cannot be honoured in files
+        settings, is_query = self.run.settings, table.reference is None
+        limit = settings.max_rows if is_query else settings.options_for(table.name).max_rows
+        limits = [limit, self.ABORT_AT_RECORD_COUNT]
         return Selection(
             stream=self.name,
             columns=self._columns(),
@@ -107,7 +93,7 @@ class TableStream(SdkStream):
         variables = [name for name in properties if name not in self.added_columns]
         selected = {name for name in variables if self.mask["properties", name]}
         if self.run.settings.batch_config is not None:
-            selected &= self._mapped_columns
+            selected &= columns_in_files(self)
         columns = columns_of(properties, (name for name in variables if name in selected))
         if not columns:
             raise ConfigError(
@@ -125,35 +111,29 @@ class TableStream(SdkStream):
 
     def load(self, counter: metrics.Counter) -> None:
         """Load the table."""
-        self.run.note_result(load_table(self.run, self, self.source, counter))
+        self.run.note_result(self._load(counter))
+
+    def _load(self, counter: metrics.Counter) -> Result:
+        if self.is_left_out:
+            return Result(self.name, outcome="left out", reason="a stream map removes all its records")
+        pending = self.run.prefetcher.take(self.name)
+        plan = self.plan()
+        for warning in plan.warnings:
+            logger.warning("%s", warning)
+        logger.debug("%s: %s", plan.table.pinned, plan.decision.reason)
+        if self.source.can_prefetch and is_short(plan):
+            self.run.prefetcher.advance(self.name)
+        if plan.decision.action == "skip":
+            version = plan.table.version_tag or ""
+            reason, rows = plan.decision.reason, plan.bookmark.rows or 0
+            return Result(self.name, version=version, outcome="unchanged", reason=reason, rows=rows)
+        return TableLoad(self.run, self, self.source, plan, counter).load(pending)
 
     def fail(self, failure: Exception) -> None:
         """Note that the table is not loaded."""
         self.run.note_failure(self.name, failure)
         version = self.source.table.version_tag if self.source.table else None
         self.run.note_result(Result(self.name, version=version or "", outcome="failed"))
-
-    def record_lines(self, version: int | None) -> RecordLines:
-        """Make what writes rows as RECORD lines: around the rows as they are, or through the stream maps."""
-        self.set_version(version)
-        first, *others = self.stream_maps
-        if not others and type(first) is SameRecordTransform and not first.flattening_enabled:
-            return splicing(first.stream_alias, version)
-        return by_sdk(self.record_messages, self.run.writer.format_message)
-
-    @property
-    def file_alias(self) -> str:
-        """The stream's name in BATCH messages; an error where a stream map would have to change rows."""
-        return stream_alias(self.name, self.stream_maps, self.config.get("stream_maps") or {})
-
-    @property
-    def file_columns(self) -> list[str]:
-        """Names of the added columns that stream maps leave in files."""
-        return [name for name in self.added_columns if name in self._mapped_columns]
-
-    @property
-    def _mapped_columns(self) -> set[str]:
-        return set(self.stream_maps[0].transformed_schema["properties"])
 
     # --- before and beside a load ------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from singer_sdk.singerlib import Catalog
 
 from tap_redivis.client.answers import refuse_depth
 from tap_redivis.errors import ConfigError
-from tap_redivis.planning.bookmarks import from_state, is_of_dictionary, to_state, without_stale_load
+from tap_redivis.planning.bookmarks import readable
 
 logger = logging.getLogger("tap-redivis")
 
@@ -75,31 +75,21 @@ def readable_bookmarks(state: Any) -> dict[str, Any]:  # noqa: ANN401 - anything
     bookmarks = state.get("bookmarks", {}) if isinstance(state, Mapping) else None
     if not isinstance(bookmarks, Mapping):
         raise unusable("--state", "it is not an object with bookmarks")
-    readable = {}
+    found = {}
     for stream, bookmark in bookmarks.items():
         try:
-            readable[stream] = _readable(bookmark)
+            found[stream] = readable(bookmark)
         except ValueError as error:
             logger.warning(
                 "state, stream %s: the bookmark is damaged (%s) and is dropped: all rows are read", stream, error
             )
             continue
-        if "reading" in bookmark and "reading" not in readable[stream]:
+        if "reading" in bookmark and "reading" not in found[stream]:
             logger.warning("state, stream %s: the load under way is a completed one, or older: it is dropped", stream)
-    of_others = {
-        stream for stream, bookmark in readable.items() if bookmarks[stream] and not bookmark.keys() & _OWN_KEYS
-    }
+    of_others = {stream for stream, bookmark in found.items() if bookmarks[stream] and not bookmark.keys() & _OWN_KEYS}
     if (of_others and of_others == bookmarks.keys()) or (state and "bookmarks" not in state):
         logger.warning("--state: it has no bookmark of this tap, so all rows are read; %s", _EXAMPLES["--state"])
-    return readable
-
-
-def _readable(bookmark: Any) -> dict[str, Any]:  # noqa: ANN401 - anything may stand in a state file
-    if not is_of_dictionary(bookmark):
-        return to_state(without_stale_load(from_state(bookmark)))
-    from tap_redivis.singer.dictionary.bookmark import readable  # noqa: PLC0415 - few states have such a bookmark
-
-    return readable(bookmark)
+    return found
 
 
 def unusable(where: str, what: str) -> ConfigError:

@@ -17,7 +17,6 @@ from docs.lines import error_classes
 from redivis_emulator import Emulator, Fault
 from tap_redivis.planning import bookmarks
 from tap_redivis.singer.config_schema import CONFIG_SCHEMA
-from tap_redivis.singer.dictionary.bookmark import DictionaryBookmark, PartMark, Writing
 from tap_redivis.singer.plan_report import PlanRow
 from tap_redivis.tap import TapRedivis
 from tests.support.batches import batch_config
@@ -96,13 +95,13 @@ def test_every_bookmark_key_is_there() -> None:
         _NOW,
         "jsonl",
         "digest",
-        "v1.0",
-        1,
         1,
         {"stream": position},
+        "v1.0",
+        1,
         "query",
         1,
-        bookmarks.ChangeCounts(),
+        bookmarks.ChangeCounts(0, 0, 0, 0),
         "1-a",
     )
     state = bookmarks.to_state(
@@ -120,9 +119,9 @@ def test_every_bookmark_key_is_there() -> None:
 def test_every_bookmark_key_of_the_dictionary_is_there() -> None:
     own, part = _section((_DOCS / "dictionary.md").read_text(), "## Its bookmarks", "\n## ").split("and each part")
 
-    assert _first_column(own) == set(DictionaryBookmark.__struct_fields__)
-    assert _first_column(part) == set(PartMark.__struct_fields__)
-    assert set(re.findall(r"`(\w+)`", own.split("| `writing` |")[1])) == set(Writing.__struct_fields__)
+    assert _first_column(own) == set(bookmarks.DictionaryBookmark.__struct_fields__)
+    assert _first_column(part) == set(bookmarks.PartMark.__struct_fields__)
+    assert set(re.findall(r"`(\w+)`", own.split("| `writing` |")[1])) == set(bookmarks.DictionaryLoad.__struct_fields__)
 
 
 def test_every_key_of_a_plan_is_there() -> None:

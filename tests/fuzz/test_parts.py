@@ -31,7 +31,7 @@ from tests.support.served import write_note, write_table
 
 _NOW = dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc)
 _STREAMS = {"s.0": StreamPosition(5, done=True, last="digest"), "s.1": StreamPosition()}
-_READING = PartialLoad("id", _NOW, "jsonl", "digest", "v1.0", 7, 24, _STREAMS, "query", 3, ChangeCounts(1, 2, 3, 4))
+_READING = PartialLoad("id", _NOW, "jsonl", "digest", 7, _STREAMS, "v1.0", 24, "query", 3, ChangeCounts(1, 2, 3, 4))
 _STATE = to_state(Bookmark("demo.t", "v1.0", "hash", 1, 24, "digest", _NOW, 7, _READING, "id", "high", ("id",), 9))
 _CONFIG = {
     **CONFIG,

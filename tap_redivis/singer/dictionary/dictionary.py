@@ -90,7 +90,7 @@ class Dictionary:
         listed: list[Json] = []
         with _leaving_out(f"versions of {container.reference}"):
             listed = sorted(list_versions(self._metadata.api, container), key=_position)
-        bodies = self._metadata.workers.map(lambda item: self._version(container, item), listed)
+        bodies = self._metadata.api.workers.map(lambda item: self._version(container, item), listed)
         return [topics.version_row(container, body) for body in bodies]
 
     def _version(self, container: Container, item: Json) -> Json:
@@ -104,7 +104,7 @@ class Dictionary:
 
     def _ask_for_variables(self, entries: Sequence[Entry]) -> None:
         missing = [entry for entry in entries if (VARIABLES.stream, entry.stream) not in self._spooled]
-        call_all = self._metadata.workers.map
+        call_all = self._metadata.api.workers.map
         found = list(zip(missing, call_all(self._variables, missing), strict=True))
         bodies = call_all(self._variable, [(entry, variable) for entry, some in found for variable in some])
         for entry, some in found:

@@ -15,11 +15,10 @@ from singer_sdk.singerlib import Catalog
 from tap_redivis.errors import ConfigError
 from tap_redivis.model.columns import BAD_CHARACTERS
 from tap_redivis.model.json_schema import DICTIONARY, schema_of
-from tap_redivis.planning.bookmarks import Bookmark, is_of_dictionary
+from tap_redivis.planning.bookmarks import Bookmark, DictionaryBookmark, DictionaryLoad, PartMark, is_of_dictionary
 from tap_redivis.planning.decision import Decision, next_table_version
 from tap_redivis.runtime.progress import Outcome, Result
 from tap_redivis.runtime.shutdown import SHUTDOWN
-from tap_redivis.singer.dictionary.bookmark import DictionaryBookmark, PartMark, Writing
 from tap_redivis.singer.dictionary.dictionary import Dictionary, Part, digest
 from tap_redivis.singer.dictionary.topics import TOPICS, Row, Topic
 from tap_redivis.singer.run import RunContext
@@ -145,10 +144,10 @@ class DictionaryStream(SdkStream):
                     self._write_rows(rows)
                     done[part.name] = self._mark(part, rows)
                     if time.monotonic() - self._last_state >= self.run.settings.state_interval_seconds:
-                        self._keep(before, writing=Writing(version, done))
+                        self._keep(before, writing=DictionaryLoad(version, done))
                         self._write_state()
         finally:  # the last STATE of an interrupted run says what was written
-            self._keep(before, writing=Writing(version, done))
+            self._keep(before, writing=DictionaryLoad(version, done))
         with SHUTDOWN.defer_signals():
             if self._activates:
                 self.write_activate_version(version)
@@ -206,7 +205,7 @@ class DictionaryStream(SdkStream):
         self._keep(DictionaryBookmark(parts, version, completed_at=now), writing=None)
         self._write_state()
 
-    def _keep(self, bookmark: DictionaryBookmark, writing: Writing | None) -> None:
+    def _keep(self, bookmark: DictionaryBookmark, writing: DictionaryLoad | None) -> None:
         bookmark = msgspec.structs.replace(bookmark, writing=writing, selection=self._selection())
         self.run.states.put(self.name, msgspec.to_builtins(bookmark))
 

@@ -44,7 +44,7 @@ _SCHEMA = pa.schema([("id", pa.int64())])
 
 def _reading(table_version: int = 7, version: str | None = "v1.0") -> PartialLoad:
     streams = {"a": StreamPosition(), "b": StreamPosition()}
-    return PartialLoad("session", _NOW, "arrow", "digest", version, table_version, None, streams)
+    return PartialLoad("session", _NOW, "arrow", "digest", table_version, streams, version)
 
 
 def _output(root: Path | str, encoding: str = "arrow", version: str = "v1.0", **settings: Any) -> FileOutput:

@@ -33,7 +33,7 @@ _LAST_VERSION = 2**31 - 1
 _SOURCE = TableSnapshot("demo.visits:v1_1.visits", "v1.1", "hash", 1_700_000_000_000, 100, "selection", "fingerprint")
 _WORKFLOW = replace(_SOURCE, table="demo.analysis.visits", version_tag=None)
 _READING = PartialLoad(
-    "session", _NOW, "jsonl", "fingerprint", "v1.1", 5, 100, {"s": StreamPosition(40, last="digest")}
+    "session", _NOW, "jsonl", "fingerprint", 5, {"s": StreamPosition(40, last="digest")}, "v1.1", 100
 )
 _FOUR = replace(_READING, streams={stream: StreamPosition() for stream in "dbca"})
 
@@ -57,7 +57,7 @@ _READINGS = st.builds(
     streams=st.dictionaries(st.text(), _POSITIONS, min_size=1, max_size=4),
     query=st.none() | st.text(),
     replication_key_value=_KEYS,
-    changes=st.none() | st.builds(ChangeCounts, _COUNTS, _COUNTS, _COUNTS),
+    changes=st.none() | st.builds(ChangeCounts, _COUNTS, _COUNTS, _COUNTS, _COUNTS),
     row_key=st.none() | st.just("5-0123abcd"),
 )
 _BOOKMARKS = st.builds(
@@ -225,12 +225,24 @@ def test_any_json_is_a_bookmark_or_a_value_error(state: Any) -> None:
 )
 def test_a_damaged_value_is_not_guessed(path: tuple[str, ...], value: Any) -> None:
     """Also not one that Python would take: True for 1, or a version that no target's 32 bits hold."""
-    reading = replace(_READING, changes=ChangeCounts(1, 2, 3), expected_rows=None, row_key="5-a")
+    reading = replace(_READING, changes=ChangeCounts(1, 2, 3, 4), expected_rows=None, row_key="5-a")
     state = to_state(replace(_BASE, reading=reading))
     from_state(state)
 
-    with pytest.raises(ValueError, match={"s": "position|digest", "deleted": "changes"}.get(path[-1], path[-1])):
+    with pytest.raises(ValueError, match={"s": "streams|digest", "deleted": "changes"}.get(path[-1], path[-1])):
         from_state(_damaged(state, path, value))
+
+
+@pytest.mark.parametrize("path", [("streams", "s", "offset"), ("streams", "s", "done"), ("changes", "repeated")])
+def test_a_missing_count_is_not_0(path: tuple[str, ...]) -> None:
+    state = to_state(Bookmark(reading=replace(_READING, changes=ChangeCounts(1, 2, 3, 4))))
+    place = state["reading"]
+    for key in path[:-1]:
+        place = place[key]
+    del place[path[-1]]
+
+    with pytest.raises(ValueError, match=path[-1]):
+        from_state(state)
 
 
 @pytest.mark.parametrize(
@@ -238,9 +250,9 @@ def test_a_damaged_value_is_not_guessed(path: tuple[str, ...], value: Any) -> No
     [
         (4, None, 1, False),
         (5, None, 1, False),  # the load that was completed
-        (5, ChangeCounts(), -1, False),
-        (5, ChangeCounts(), 1, True),  # adds to the rows of the completed one
-        (4, ChangeCounts(), 1, False),
+        (5, ChangeCounts(0, 0, 0, 0), -1, False),
+        (5, ChangeCounts(0, 0, 0, 0), 1, True),  # adds to the rows of the completed one
+        (4, ChangeCounts(0, 0, 0, 0), 1, False),
         (6, None, -1, True),
     ],
 )

@@ -44,7 +44,7 @@ def _done(snapshot: TableSnapshot, key_value: str | None = None) -> Bookmark:
 def _begun(before: Bookmark, age: timedelta = timedelta(hours=5.5)) -> Bookmark:
     streams = {"s.0": StreamPosition(30, last="digest"), "s.1": StreamPosition(12, done=True, last="digest")}
     version = _TABLE_VERSION + 1
-    return replace(before, reading=PartialLoad("s", _NOW - age, "jsonl", "fingerprint", "v1.1", version, 100, streams))
+    return replace(before, reading=PartialLoad("s", _NOW - age, "jsonl", "fingerprint", version, streams, "v1.1", 100))
 
 
 _FIRST = Decision("start", "first load")

@@ -53,7 +53,7 @@ def _interrupted(
     fingerprint = _plan(table, selection, bookmark).snapshot.fingerprint
     opened_at = _NOW - timedelta(hours=age)
     streams = {"s": StreamPosition(3, last="digest")}
-    partial = PartialLoad("session", opened_at, "jsonl", fingerprint, table.version_tag, 7, 10, streams)
+    partial = PartialLoad("session", opened_at, "jsonl", fingerprint, 7, streams, table.version_tag, 10)
     return replace(bookmark, reading=replace(partial, **changes))
 
 
@@ -99,7 +99,7 @@ def test_changes_that_were_begun_go_on_as_changes() -> None:
     """And a load that was opened for all rows, since versions could not be compared, goes on with all rows."""
     before = _loaded(_table(), _BY_CHANGES)
 
-    changes = _plan(_NEW, _BY_CHANGES, _interrupted(_NEW, _BY_CHANGES, before=before, changes=ChangeCounts()))
+    changes = _plan(_NEW, _BY_CHANGES, _interrupted(_NEW, _BY_CHANGES, before=before, changes=ChangeCounts(0, 0, 0, 0)))
     all_rows = _plan(_NEW, _BY_CHANGES, _interrupted(_NEW, _BY_CHANGES, before=before))
 
     assert (changes.decision.action, changes.mode) == ("resume", "changes")

@@ -65,7 +65,7 @@ def _job(emulator: Emulator, make_api: MakeApi, root: Path) -> ReadJob:
         table=_REQUEST.table,
         columns=columns,
         rules=rules,
-        load=PartialLoad("", _NOW, "arrow", "", "v1.0", 7, None, {stream: StreamPosition()}),
+        load=PartialLoad("", _NOW, "arrow", "", 7, {stream: StreamPosition()}, "v1.0"),
         added=FileColumns(None, constants={}),
         key=None,
     )

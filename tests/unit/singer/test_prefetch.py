@@ -85,7 +85,7 @@ def _turns(kinds: Sequence[str], most: int, *, quiet: Sequence[int] = ()) -> lis
     """
     begun = _Begun()
     streams = [_Stream(f"s{place}", kind) for place, kind in enumerate(kinds)]
-    ahead = Prefetcher(begun, lambda: streams, most)
+    ahead = Prefetcher(begun, lambda: {stream.name: stream.preview for stream in streams}, most)
     told, before, taken = [], 0, []
     for place, stream in enumerate(streams):
         if (pending := ahead.take(stream.name)) is not None:

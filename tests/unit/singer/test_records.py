@@ -16,7 +16,7 @@ from tap_redivis.model.added_columns import TABLE, VERSION
 from tap_redivis.model.columns import Column
 from tap_redivis.model.json_schema import schema_of
 from tap_redivis.model.tables import Variable
-from tap_redivis.singer.records import by_sdk
+from tap_redivis.singer.stream_maps import by_sdk
 from tap_redivis.singer.streams import TableStream
 from tap_redivis.tap import TapRedivis
 from tap_redivis.wire.json_lines import RecordLines, column_appender, splicing
