@@ -24,7 +24,7 @@ from singer_sdk.singerlib import Catalog
 from tap_redivis.client.http import Api
 from tap_redivis.client.metadata import MetadataClient
 from tap_redivis.errors import ConfigError, did_you_mean, one_line
-from tap_redivis.model.added_columns import ROW_KEY
+from tap_redivis.model.columns import ROW_KEY
 from tap_redivis.model.settings import Settings
 from tap_redivis.runtime.logs import register_secret
 from tap_redivis.runtime.progress import quiet_terminal, show_tables, summarize

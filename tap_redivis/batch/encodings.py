@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tap_redivis.batch.storage import PendingFile
-from tap_redivis.model.added_columns import ROW_KEY
 from tap_redivis.model.batch_settings import BatchSettings
 from tap_redivis.wire.arrays import arrow_schema
 from tap_redivis.wire.codec import RowCodec

@@ -27,6 +27,7 @@ from tap_redivis.model.references import (
     ContainerRef,
     TableRef,
     escape_name,
+    is_glob,
     name_matches,
     names_sample,
     pinned,
@@ -133,7 +134,7 @@ class MetadataClient:
 
     def expand(self, reference: ContainerRef) -> Iterator[ContainerRef]:
         """Find the datasets that a reference, perhaps a glob, names; a ``NotFound`` says that there is none."""
-        if not reference.is_glob:
+        if not is_glob(reference.name):
             yield reference
             return
         found = [item for item in self._owned(reference.owner) if name_matches(reference.name, item["name"])]

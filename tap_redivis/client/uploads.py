@@ -11,7 +11,7 @@ from tap_redivis.client.answers import count_of, misfit_of, path_of, text_of
 from tap_redivis.client.http import Api
 from tap_redivis.client.metadata import MetadataClient
 from tap_redivis.errors import NotFound, Refused, Unavailable, one_line
-from tap_redivis.model.references import UploadRef, name_matches, url_path
+from tap_redivis.model.references import UploadRef, is_glob, name_matches, url_path
 from tap_redivis.model.tables import Json, TableInfo
 
 logger = logging.getLogger("tap-redivis")
@@ -36,7 +36,7 @@ def find_uploads(api: Api, catalogue: MetadataClient, reference: UploadRef) -> l
 
 
 def _bodies(api: Api, table: TableInfo, reference: UploadRef) -> list[Json]:
-    if not reference.is_glob:
+    if not is_glob(reference.name):
         body = _body(api, table, reference.name)
         _check_ready(body, str(reference))
         return [body]

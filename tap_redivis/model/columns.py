@@ -1,11 +1,11 @@
-"""Columns, their types, the values of replication keys, and the rules for values that targets cannot take."""
+"""Columns, those that the tap adds too, their types, the values of replication keys, and the rules for odd values."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 # The types of Redivis variables (redivis-api §6.1).
 ColumnType = Literal["string", "integer", "float", "boolean", "date", "dateTime", "time", "geography"]
@@ -27,6 +27,20 @@ class Column:
     def wire_type(self) -> ColumnType:
         """The type that its values arrive as."""
         return self.arrives_as or self.type
+
+
+# Columns that the tap adds to those of a table.
+ROW_KEY = "_redivis_row_key"
+TABLE = "_redivis_table"
+VERSION = "_redivis_version"
+DELETED_AT = "_sdc_deleted_at"  # when LOG_BASED found a row gone; null in rows that are there
+LOAD = "_sdc_table_version"
+
+# RECORD messages have the version beside the record; the rows of files need columns for it.
+VERSION_COLUMNS: dict[str, dict[str, Any]] = {
+    LOAD: {"type": ["integer", "null"]},
+    VERSION: {"type": ["string", "null"]},
+}
 
 
 # A key's value as a RECORD has it: the text of dates and times sorts like the dates and times themselves.

@@ -38,11 +38,6 @@ class ContainerRef:
         suffixes = (self.reference_id, "sample" if self.sample else None, self.version)
         return f"{self.owner}.{':'.join([_written(self.name), *filter(None, suffixes)])}"
 
-    @property
-    def is_glob(self) -> bool:
-        """Whether the name is a pattern."""
-        return _GLOB.search(self.name) is not None
-
 
 @dataclass(frozen=True)
 class TableRef:
@@ -78,11 +73,6 @@ class UploadRef:
     def __str__(self) -> str:
         """Write the reference of the table, and the upload's name."""
         return f"{self.table}.{self.name}"
-
-    @property
-    def is_glob(self) -> bool:
-        """Whether the name is a pattern."""
-        return _GLOB.search(self.name) is not None
 
 
 def parse_container(text: str, setting: str) -> ContainerRef:
@@ -125,9 +115,14 @@ def escape_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")
 
 
+def is_glob(name: str) -> bool:
+    """Whether a name is a pattern."""
+    return _GLOB.search(name) is not None
+
+
 def name_matches(pattern: str, name: str) -> bool:
     """Whether ``name`` is meant by ``pattern`` (``*`` and ``?`` are wild; case and escaping do not count)."""
-    if _GLOB.search(pattern):
+    if is_glob(pattern):
         # Brackets stand for themselves: fnmatch would read a set of characters.
         folded = pattern.replace("[", "[[]").lower()
         return fnmatchcase(name.lower(), folded) or fnmatchcase(escape_name(name).lower(), folded)

@@ -50,11 +50,6 @@ class TableInfo:
         return self.version_tag == "next"
 
     @property
-    def is_upload(self) -> bool:
-        """Whether it is an upload of a draft's table, not a table."""
-        return self.upload is not None
-
-    @property
     def is_released(self) -> bool:
         """Whether it is of a released version, which never changes."""
         return self.version_tag is not None and not self.is_draft

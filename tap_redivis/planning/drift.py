@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from tap_redivis.errors import SchemaChanged
 from tap_redivis.model.columns import Column, ColumnType
@@ -23,33 +22,27 @@ class Drift:
     now: str | None = None
 
     @property
-    def level(self) -> Literal["major", "minor"] | None:
-        """Which number of the version tag changed since the last complete load; None if unknown, or if neither did."""
-        before, now = version_numbers(self.before), version_numbers(self.now)
-        if before is None or now is None or before == now:
-            return None
-        return "minor" if before[0] == now[0] else "major"
-
-    @property
     def verdict(self) -> str:
         """Whether the version tags announce the differences, in words; empty if there is nothing to say."""
-        # redivis-api §5: a new major version may rename, remove and retype variables, a minor one only adds some.
-        if self.level is None or not (self.breaking or self.added):
+        before, now = version_numbers(self.before), version_numbers(self.now)
+        if before is None or now is None or before == now or not (self.breaking or self.added):
             return ""
-        step = f"{self.before} → {self.now} is a {self.level} version"
+        # redivis-api §5: a new major version may rename, remove and retype variables, a minor one only adds some.
+        level = "minor" if before[0] == now[0] else "major"
+        step = f"{self.before} → {self.now} is a {level} version"
         if not self.breaking:
             return step
-        if self.level == "major":
+        if level == "major":
             return f"{step}, as it should be"
         return f"{step}, which should only add variables: its owner may want to know"
 
-    def refusal(self, table: str) -> SchemaChanged | None:
-        """Make the error for a catalog that does not fit the table; None if it fits."""
+    def require_fit(self, table: str) -> None:
+        """Raise a ``SchemaChanged`` if the catalog does not fit the table."""
         if not self.breaking:
-            return None
+            return
         differences = "; ".join(self.breaking)
         verdict = f" ({self.verdict})" if self.verdict else ""
-        return SchemaChanged(
+        raise SchemaChanged(
             f"the catalog no longer fits the table: {differences}{verdict}",
             where=table,
             hint="Discover again, or set on_schema_change to warn",

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tap_redivis.errors import ConfigError, DataError, Forbidden, Incomplete
-from tap_redivis.model.added_columns import DELETED_AT, VERSION_COLUMNS
-from tap_redivis.model.columns import KEY_TYPES, Column, KeyValue, ValueRules, WireFormat
+from tap_redivis.model.columns import DELETED_AT, KEY_TYPES, VERSION_COLUMNS, Column, KeyValue, ValueRules, WireFormat
 from tap_redivis.model.reads import ChangeCounts, ReadRequest, ReadSession
 from tap_redivis.model.settings import Settings
 from tap_redivis.model.tables import ANONYMOUS_LIMIT_BYTES, TableInfo, Variable
@@ -128,7 +127,7 @@ def in_arrow(plan: TablePlan) -> TablePlan:
 
 def _is_one_answer(table: TableInfo, settings: Settings) -> bool:
     # The count is the only proof that /rows gave all of it: it must be known, and of rows that do not change.
-    if not table.is_released or table.is_upload or table.rows is None or table.bytes is None:
+    if not table.is_released or table.upload or table.rows is None or table.bytes is None:
         return False
     is_elsewhere = settings.batch_config is not None and settings.batch_config.scheduler is not None
     has_sessions = settings.api_token is not None  # else /rows is the only way
@@ -170,7 +169,7 @@ def apply_drift(plan: TablePlan, variables: Sequence[Variable]) -> TablePlan:
 def expected_rows(plan: TablePlan, session: ReadSession) -> int | None:
     """Find how many rows must come: as the session says, else as the table does."""
     # A draft's row count is not to be trusted (redivis-api §5); that of an upload is of a file, which does not change.
-    known = None if plan.table.is_draft and not plan.table.is_upload else plan.table.rows
+    known = None if plan.table.is_draft and plan.table.upload is None else plan.table.rows
     counted = session.rows if session.streams else None  # without a read stream it has counted nothing
     rows, limit = known if counted is None else counted, plan.request.max_rows
     return rows if rows is None or limit is None else min(rows, limit)
@@ -262,7 +261,7 @@ def _snapshot(table: TableInfo, selection: Selection, key: Column | None) -> Tab
         key_properties=tuple(sorted(selection.key_properties)) or None,
         log_based=_is_comparable(table, selection),
         is_limited=selection.max_rows is not None,
-        hash_proves=table.is_upload and table.hash is not None,
+        hash_proves=None not in {table.upload, table.hash},
     )
 
 
@@ -302,7 +301,7 @@ def _digest_parts(table: TableInfo, key: Column | None, since: Since | None, set
 
 def _content_signs(table: TableInfo) -> tuple[object, ...]:
     # No version fixes the content of an upload or a workflow's table: a load must not resume on other content.
-    if table.version_tag is not None and not table.is_upload:
+    if table.version_tag is not None and table.upload is None:
         return ()
     signs = (table.hash, table.rows, table.updated_at)
     return () if set(signs) == {None} else signs

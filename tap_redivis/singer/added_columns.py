@@ -13,8 +13,8 @@ from singer_sdk.singerlib import CatalogEntry, Metadata, Schema
 from singer_sdk.singerlib.catalog import StreamMetadata
 
 from tap_redivis.errors import ConfigError, did_you_mean
-from tap_redivis.model.added_columns import DELETED_AT, ROW_KEY, TABLE, VERSION, VERSION_COLUMNS
 from tap_redivis.model.batch_settings import BatchSettings
+from tap_redivis.model.columns import DELETED_AT, ROW_KEY, TABLE, VERSION, VERSION_COLUMNS
 
 _SAID = "Added by tap-redivis: "
 _PROPERTIES: dict[str, dict[str, Any]] = {

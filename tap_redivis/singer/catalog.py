@@ -13,7 +13,7 @@ from tap_redivis.model.json_schema import DICTIONARY, UPLOAD
 from tap_redivis.model.references import TableRef, parse_table, parse_upload
 from tap_redivis.singer.discovery import (
     Failures,
-    find_tables,
+    find_named,
     name_of_query,
     name_of_table,
     warn_of_unmatched_options,
@@ -74,7 +74,7 @@ def _reference_of(entry: CatalogEntry, run: RunContext) -> TableRef:
         return parse_table(entry.table, f"{where}, table_name")
     # This asks for all tables of the settings; catalogs of the tap have a table_name instead.
     failures: Failures = {}
-    for table in find_tables(run.metadata, run.settings, failures):
+    for table in find_named(run.metadata, run.settings, failures)[1]:
         if table.reference and name_of_table(table, run.settings) == entry.tap_stream_id:
             return table.reference
     if failures:  # it may be one of what could not be found out

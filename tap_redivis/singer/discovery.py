@@ -13,17 +13,16 @@ from functools import partial
 from singer_sdk import Tap
 
 from tap_redivis.client.metadata import MetadataClient, describe_variables
-from tap_redivis.client.queries import check_versions, query_columns
 from tap_redivis.client.uploads import find_uploads
 from tap_redivis.errors import ConfigError, Forbidden, NotFound, did_you_mean
-from tap_redivis.model.added_columns import ROW_KEY
+from tap_redivis.model.columns import ROW_KEY
 from tap_redivis.model.json_schema import name_warnings, replication_keys, schema_of
 from tap_redivis.model.references import STREAM_NAME_LIMIT, ContainerRef, escape_name, name_matches, stream_name
 from tap_redivis.model.settings import PARALLEL_REQUESTS, QueryOptions, Settings, TableOptions
-from tap_redivis.model.tables import TableInfo, Variable
+from tap_redivis.model.tables import Container, TableInfo, Variable
 from tap_redivis.singer.added_columns import columns_named, properties_to_add
 from tap_redivis.singer.run import RunContext
-from tap_redivis.singer.sources import QuerySource, TableSource, query_of
+from tap_redivis.singer.sources import QuerySource, TableSource
 from tap_redivis.singer.streams import TableStream
 
 logger = logging.getLogger("tap-redivis")
@@ -47,22 +46,27 @@ def _noting(failures: Failures, name: str) -> Iterator[None]:
         failures.setdefault(name, failure)
 
 
-def find_tables(metadata: MetadataClient, settings: Settings, failures: Failures) -> list[TableInfo]:
-    """Find every table that the settings name, each once; what cannot be found is added to ``failures``."""
+def find_named(
+    metadata: MetadataClient, settings: Settings, failures: Failures
+) -> tuple[list[Container], list[TableInfo]]:
+    """Find the datasets and workflows that the settings name, and every table, each once; failures are noted."""
     datasets: list[ContainerRef] = []
     for pattern in settings.datasets:
         with _noting(failures, str(pattern)):
             datasets.extend(metadata.expand(pattern))
-    containers = [*datasets, *settings.workflows, *(table.container for table in settings.tables)]
-    metadata.load(containers, workflows=settings.workflows)
-    tables: list[TableInfo] = []
+    references = [*datasets, *settings.workflows, *(table.container for table in settings.tables)]
+    metadata.load(references, workflows=settings.workflows)
+    containers: list[Container] = []
     for each in (*datasets, *settings.workflows):
         with _noting(failures, str(each)):
-            tables.extend(metadata.container(each).tables)
+            containers.append(metadata.container(each))
+    tables = [table for container in containers for table in container.tables]
     for reference in settings.tables:
         with _noting(failures, str(reference)):
+            containers.append(metadata.container(reference.container))
             tables.extend(metadata.find(reference))
-    return list({table.pinned: table for table in tables}.values())
+    unique = {str(container.reference): container for container in containers}
+    return list(unique.values()), list({table.pinned: table for table in tables}.values())
 
 
 def warn_of_unmatched_options(settings: Settings, tables: Sequence[str]) -> None:
@@ -106,7 +110,7 @@ class Discovery:
         Where some fail, the run goes on with the others; where nothing is left, the first error is raised.
         """
         run, failures = self.run, Failures()
-        tables = [*find_tables(run.metadata, run.settings, failures), *self._uploads(failures)]
+        tables = [*find_named(run.metadata, run.settings, failures)[1], *self._uploads(failures)]
         if not failures:
             warn_of_unmatched_options(run.settings, [table.name for table in tables])
         streams = [*self._table_streams(tables, failures), *self._query_streams(failures)]
@@ -157,7 +161,7 @@ class Discovery:
         name = name_of_table(table, self.run.settings)
         stream = TableStream(self.tap, self.run, name, schema_of(variables, table.description), source)
         method = _method_of(options, f"table_options for {table.pinned}")
-        can_choose = bool(variables) and not table.is_upload
+        can_choose = bool(variables) and table.upload is None
         names = [variable.name for variable in variables]
         stream.primary_keys = columns_named(options.key_properties if names else (), names, "table_options")
         stream.forced_replication_method = method if can_choose else "FULL_TABLE"
@@ -183,12 +187,12 @@ class Discovery:
 
     def _query_stream(self, failures: Failures, query: QueryOptions) -> TableStream | None:
         with _noting(failures, name_of_query(query)):
-            return self._stream_of_query(query, _columns_of_query(self.run, query))
+            source = QuerySource(self.run, query)
+            return self._stream_of_query(query, source, source.columns())
         return None
 
-    def _stream_of_query(self, query: QueryOptions, variables: Sequence[Variable]) -> TableStream:
-        schema, source = schema_of(variables, None), QuerySource(self.run, query)
-        stream = TableStream(self.tap, self.run, name_of_query(query), schema, source)
+    def _stream_of_query(self, query: QueryOptions, source: QuerySource, variables: Sequence[Variable]) -> TableStream:
+        stream = TableStream(self.tap, self.run, name_of_query(query), schema_of(variables, None), source)
         names, where = [variable.name for variable in variables], f"queries, {query.name}"
         stream.primary_keys = columns_named(query.key_properties, names, where)
         stream.forced_replication_method = "FULL_TABLE"
@@ -219,12 +223,6 @@ class Discovery:
                 "%s has a variable %r of its own: the tap's column of that name is left out", stream.source.name, name
             )
         return stream
-
-
-def _columns_of_query(run: RunContext, options: QueryOptions) -> list[Variable]:
-    query = query_of(options)
-    check_versions(run.metadata, query)
-    return query_columns(run.api, query, timeout=run.settings.request_timeout_seconds)
 
 
 def _method_of(options: TableOptions, where: str) -> str:

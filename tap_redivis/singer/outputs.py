@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 from requests import Response
 
-from tap_redivis.model.added_columns import DELETED_AT, ROW_KEY, TABLE, VERSION
 from tap_redivis.model.batch_settings import BatchSettings
-from tap_redivis.model.columns import Column
+from tap_redivis.model.columns import DELETED_AT, ROW_KEY, TABLE, VERSION, Column
 from tap_redivis.model.reads import ROWS_STREAM, ChangeCounts
 from tap_redivis.model.settings import Settings
 from tap_redivis.planning.bookmarks import PartialLoad

@@ -18,7 +18,6 @@ from tap_redivis.runtime.progress import print_table
 from tap_redivis.singer.dictionary.stream import DictionaryStream
 from tap_redivis.singer.dictionary.topics import TABLES
 from tap_redivis.singer.run import RunContext
-from tap_redivis.singer.sources import refuse
 from tap_redivis.singer.streams import TableStream
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?) ?(MB)?(?:/s)?", re.IGNORECASE)
@@ -109,7 +108,8 @@ def _of_table(stream: TableStream, given: Rate | None) -> PlanRow:
         plan = stream.plan()
         if plan.decision.action == "start":
             drift = source.drift(plan)
-            refuse(plan, drift, stream.run)
+            if stream.run.settings.on_schema_change == "fail":
+                drift.require_fit(plan.table.pinned)
         plan = source.preview(plan)
     except (Forbidden, SchemaChanged) as error:
         if source.table is None:  # not even the table was found: there is nothing to show of it

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -11,7 +11,15 @@ from singer_sdk.configuration._dict_config import parse_environment_config  # to
 from singer_sdk.helpers._state import StateWriter  # to write STATE without a copy of all bookmarks
 from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.plugin_base import _ConfigInput as ConfigInput  # the type of what --config gives
-from singer_sdk.singerlib import CatalogEntry, Metadata, MetadataMapping, RecordMessage, SchemaMessage, StateMessage
+from singer_sdk.singerlib import (
+    Catalog,
+    CatalogEntry,
+    Metadata,
+    MetadataMapping,
+    RecordMessage,
+    SchemaMessage,
+    StateMessage,
+)
 from singer_sdk.singerlib.catalog import StreamMetadata
 
 from tap_redivis.errors import ConfigError, one_line
@@ -60,6 +68,8 @@ class SdkStream(Stream):
     sync_order = 0
     """Streams with a lower number are synced first; those with the same number in the order of their names."""
 
+    replication_methods: Sequence[str] = ("FULL_TABLE",)
+
     def __init__(self, tap: Tap, name: str, schema: Mapping[str, Any], source_name: str) -> None:
         super().__init__(tap, schema=dict(schema), name=name)
         self.source_name = source_name  # what the catalog calls the source of the rows
@@ -69,6 +79,16 @@ class SdkStream(Stream):
         self.row_count: int | None = None
         self.unreadable: str | None = None  # why the rows cannot be read
         self._has_schema = True
+
+    def apply_catalog(self, catalog: Catalog) -> None:
+        """Apply a catalog; one with a replication method that the stream does not have is an error."""
+        super().apply_catalog(catalog)
+        if self.selected and self.replication_method not in self.replication_methods:
+            raise ConfigError(
+                f"replication method {self.replication_method} is not available",
+                where=f"catalog, stream {self.name}",
+                hint=f"Use {' or '.join(self.replication_methods)}; what did not change is skipped",
+            )
 
     def load(self, counter: metrics.Counter) -> None:
         """Write all messages of the stream between SCHEMA and the next stream; ``counter`` is for the SDK's metrics."""

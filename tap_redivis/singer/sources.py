@@ -159,14 +159,19 @@ class QuerySource:
     def __init__(self, run: RunContext, options: QueryOptions) -> None:
         self._run = run
         self.name = str(options)
-        self.query = query_of(options)
+        self.query = Query(self.name, options.sql, options.default_dataset, options.default_workflow)
         self.variables: Sequence[Variable] | None = None
-        self.table = self.result_table = _result_table(options)
+        self.table = _result_table(options)
 
     def describe(self) -> TableInfo:
         """Check the versions that the query names; describe its result as a table without a version."""
         check_versions(self._run.metadata, self.query)
-        return self.result_table
+        return self.table
+
+    def columns(self) -> list[Variable]:
+        """Find the columns for discovery, by running the query without its rows."""
+        self.describe()
+        return query_columns(self._run.api, self.query, timeout=self._run.settings.request_timeout_seconds)
 
     def locate(self, plan: TablePlan) -> TablePlan:
         """Run the query."""
@@ -204,11 +209,6 @@ Source = TableSource | QuerySource
 """Where the rows of a stream come from: a name for the catalog, how it can be loaded, and what is known of it."""
 
 
-def query_of(options: QueryOptions) -> Query:
-    """Make the query of the settings."""
-    return Query(str(options), options.sql, options.default_dataset, options.default_workflow)
-
-
 def _result_table(query: QueryOptions) -> TableInfo:
     """Describe a query as a table; its SQL is part of its name, so that another SQL is another table."""
     text = "\n".join([query.sql, query.default_dataset or "", query.default_workflow or ""])
@@ -223,7 +223,8 @@ def _fit(plan: TablePlan, variables: Sequence[Variable], run: RunContext) -> Tab
         SchemaChanged: The catalog does not fit, and ``on_schema_change`` is ``fail``.
     """
     drift = plan_drift(plan, variables)
-    refuse(plan, drift, run)
+    if run.settings.on_schema_change == "fail":
+        drift.require_fit(plan.table.pinned)
     for words in drift.breaking:
         logger.warning("%s: %s", plan.table.pinned, words)
     if drift.added:
@@ -231,17 +232,6 @@ def _fit(plan: TablePlan, variables: Sequence[Variable], run: RunContext) -> Tab
     if drift.verdict:
         logger.info("%s: %s", plan.table.pinned, drift.verdict)
     return apply_drift(plan, variables)
-
-
-def refuse(plan: TablePlan, drift: Drift, run: RunContext) -> None:
-    """Stop a load whose catalog does not fit.
-
-    Raises:
-        SchemaChanged: It does not, and ``on_schema_change`` is ``fail``.
-    """
-    refusal = drift.refusal(plan.table.pinned)
-    if refusal is not None and run.settings.on_schema_change == "fail":
-        raise refusal
 
 
 def _through_query(plan: TablePlan, query: Query, run: RunContext) -> tuple[TablePlan, QueryResult]:

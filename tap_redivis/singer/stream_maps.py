@@ -10,7 +10,7 @@ from typing import Any
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 
 from tap_redivis.errors import ConfigError
-from tap_redivis.model.added_columns import ROW_KEY
+from tap_redivis.model.columns import ROW_KEY
 from tap_redivis.singer.messages import MessageWriter
 from tap_redivis.singer.sdk import SdkStream
 from tap_redivis.wire.json_lines import RecordLines, splicing

@@ -8,7 +8,6 @@ from datetime import datetime, timezone
 from typing import Any
 
 from singer_sdk import Tap, metrics
-from singer_sdk.singerlib import Catalog
 
 from tap_redivis.errors import ConfigError
 from tap_redivis.model.columns import Column
@@ -35,19 +34,9 @@ class TableStream(SdkStream):
         super().__init__(tap, name, schema, source.name)
         self.run = run
         self.source = source
+        self.replication_methods = source.replication_methods
 
     # --- what the catalog says ---------------------------------------------------------------------------------------
-
-    def apply_catalog(self, catalog: Catalog) -> None:
-        """Apply a catalog; one with a replication method that the source does not have is an error."""
-        super().apply_catalog(catalog)
-        methods = self.source.replication_methods
-        if self.selected and self.replication_method not in methods:
-            raise ConfigError(
-                f"replication method {self.replication_method} is not available",
-                where=f"catalog, stream {self.name}",
-                hint=f"Use {' or '.join(methods)}; tables whose version did not change are skipped",
-            )
 
     @property
     def added_columns(self) -> list[str]:

@@ -8,8 +8,7 @@ from dataclasses import replace
 
 from tap_redivis.client.metadata import MetadataClient
 from tap_redivis.errors import ConfigError, Forbidden, NotFound, Refused
-from tap_redivis.model.added_columns import DELETED_AT
-from tap_redivis.model.columns import Column
+from tap_redivis.model.columns import DELETED_AT, Column
 from tap_redivis.model.references import parse_table, pinned
 from tap_redivis.model.tables import TableInfo, Variable
 from tap_redivis.planning.decision import MOST_VERSIONS_BETWEEN, same_table, versions_between, why_deletions_are_unknown

@@ -16,8 +16,7 @@ from typing import Any
 import msgspec
 
 from tap_redivis.errors import DataError
-from tap_redivis.model.added_columns import DELETED_AT, ROW_KEY
-from tap_redivis.model.columns import Column, KeyValue
+from tap_redivis.model.columns import DELETED_AT, ROW_KEY, Column, KeyValue
 from tap_redivis.model.reads import ChangeCounts
 from tap_redivis.wire.rows import JsonRows, Parts
 

@@ -22,7 +22,7 @@ from tap_redivis.errors import RedivisError
 from tap_redivis.model.reads import ChangeCounts, StreamPosition
 from tap_redivis.model.settings import Settings
 from tap_redivis.planning.bookmarks import Bookmark, PartialLoad, from_state, to_state
-from tap_redivis.singer.discovery import Failures, find_tables
+from tap_redivis.singer.discovery import Failures, find_named
 from tap_redivis.tap import TapRedivis
 from tests.fuzz.bodies import TABLE
 from tests.fuzz.served import Answer, Asked, serving
@@ -123,7 +123,7 @@ def _discover(endpoint: str) -> None:
     """Ask for what discovery asks for, with the description of one variable."""
     metadata = MetadataClient(Api(endpoint, DEFAULT_TOKEN, timeout=20, max_retry_seconds=0, max_requests=1))
     failures: Failures = {}
-    for table in find_tables(metadata, Settings.from_config({"datasets": ["demo.fuzz"]}), failures):
+    for table in find_named(metadata, Settings.from_config({"datasets": ["demo.fuzz"]}), failures)[1]:
         describe_variables(metadata.api, table, metadata.variables(table)[:1])
     for failure in failures.values():
         raise failure

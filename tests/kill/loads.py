@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from tap_redivis.model.added_columns import ROW_KEY
+from tap_redivis.model.columns import ROW_KEY
 from tests.support.batches import with_rows
 from tests.support.pipes import Json
 

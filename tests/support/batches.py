@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tap_redivis.model.added_columns import ROW_KEY
+from tap_redivis.model.columns import ROW_KEY
 from tests.support.pipes import Json
 from tests.support.served import records_of
 

@@ -7,7 +7,7 @@ import json
 import logging
 import math
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -16,12 +16,11 @@ from tap_redivis.client.answers import count_of, text_of
 from tap_redivis.client.metadata import MetadataClient, get_variable, get_version, list_versions
 from tap_redivis.errors import Forbidden, NotFound, Unauthorized
 from tap_redivis.model.json_schema import columns_of
-from tap_redivis.model.references import ContainerRef, TableRef, same_version
-from tap_redivis.model.settings import Settings
-from tap_redivis.model.tables import Container, Json, TableInfo, Variable
+from tap_redivis.model.references import same_version
+from tap_redivis.model.tables import Container, Json, Variable
 from tap_redivis.singer.dictionary import topics
 from tap_redivis.singer.dictionary.topics import DATASETS, TABLES, VALUE_LABELS, VARIABLES, VERSIONS, Entry, Row, Topic
-from tap_redivis.singer.discovery import name_of_table
+from tap_redivis.singer.discovery import Failures, find_named, name_of_table
 from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.sources import QuerySource, TableSource
 from tap_redivis.singer.streams import TableStream
@@ -151,7 +150,12 @@ class Dictionary:
 def describe(run: RunContext, streams: Sequence[TableStream], name_in_target: Callable[[str], str]) -> Dictionary:
     """Make the dictionary of all that the settings name, selected or not; stream maps may rename a stream."""
     metadata = run.metadata
-    containers, tables = _visible(metadata, run.settings)
+    failures = Failures()
+    found, tables = find_named(metadata, run.settings, failures)
+    for name, failure in failures.items():
+        with _leaving_out(name):
+            raise failure
+    containers = {str(container.reference): container for container in found}
     entries = []
     for table in tables:
         container = metadata.container(table.reference.container) if table.reference else None
@@ -160,7 +164,7 @@ def describe(run: RunContext, streams: Sequence[TableStream], name_in_target: Ca
         source = stream.source
         if isinstance(source, QuerySource):
             variables, sql = _query_variables(stream), source.query.sql
-            entries.append(Entry(stream.name, "query", source.result_table, None, variables, sql))
+            entries.append(Entry(stream.name, "query", source.table, None, variables, sql))
         elif isinstance(source, TableSource) and source.upload and source.table:
             draft = metadata.container(source.reference.container)
             containers[str(draft.reference)] = draft
@@ -174,30 +178,6 @@ def _query_variables(stream: TableStream) -> list[Variable]:
     properties: Mapping[str, Mapping[str, Any]] = stream.effective_schema.get("properties", {})
     columns = columns_of(properties, (name for name in properties if name not in stream.added_columns))
     return [Variable(column.name, column.type) for column in columns]
-
-
-def _visible(metadata: MetadataClient, settings: Settings) -> tuple[dict[str, Container], Iterable[TableInfo]]:
-    """Find the containers and tables that the settings name, except those that this token may not see."""
-    datasets: list[ContainerRef] = []
-    for pattern in settings.datasets:
-        with _leaving_out(str(pattern)):
-            datasets.extend(metadata.expand(pattern))
-    wanted: list[ContainerRef | TableRef] = [*datasets, *settings.workflows, *settings.tables]
-    # All side by side; what is refused is logged in the loop.
-    metadata.load(map(_container_of, wanted), settings.workflows)
-    containers: dict[str, Container] = {}
-    tables: dict[str, TableInfo] = {}
-    for reference in wanted:
-        with _leaving_out(str(reference)):
-            container = metadata.container(_container_of(reference))
-            containers[str(container.reference)] = container
-            found = metadata.find(reference) if isinstance(reference, TableRef) else container.tables
-            tables.update((table.pinned, table) for table in found)
-    return containers, tables.values()
-
-
-def _container_of(reference: ContainerRef | TableRef) -> ContainerRef:
-    return reference.container if isinstance(reference, TableRef) else reference
 
 
 @contextmanager

@@ -10,9 +10,7 @@ from datetime import datetime, timezone
 
 import msgspec
 from singer_sdk import Tap, metrics
-from singer_sdk.singerlib import Catalog
 
-from tap_redivis.errors import ConfigError
 from tap_redivis.model.columns import BAD_CHARACTERS
 from tap_redivis.model.json_schema import DICTIONARY, schema_of
 from tap_redivis.planning.bookmarks import Bookmark, DictionaryBookmark, DictionaryLoad, PartMark, is_of_dictionary
@@ -53,18 +51,7 @@ class DictionaryStream(SdkStream):
         self.forced_replication_method = "FULL_TABLE"  # signals show what changed, and no column does
         self._dictionary = dictionary
         self._activates = run.settings.emit_activate_version_messages
-        self._last_state = time.monotonic()
         self._count = 0
-
-    def apply_catalog(self, catalog: Catalog) -> None:
-        """Apply a catalog; the only replication method is FULL_TABLE."""
-        super().apply_catalog(catalog)
-        if self.selected and self.replication_method != "FULL_TABLE":
-            raise ConfigError(
-                f"replication method {self.replication_method} is not available",
-                where=f"catalog, stream {self.name}",
-                hint="Use FULL_TABLE; what did not change is not asked for",
-            )
 
     def load(self, counter: metrics.Counter) -> None:
         """Write the rows."""
@@ -79,7 +66,7 @@ class DictionaryStream(SdkStream):
         """Note that the rows are not written, or not all."""
         self.run.note_failure(self.name, failure)
         self.run.note_result(Result(self.name, mode=DICTIONARY, outcome="failed"))
-        self._write_state()
+        self.run.states.write()
 
     def probe(self) -> None:
         """Check that there is something to describe."""
@@ -143,9 +130,9 @@ class DictionaryStream(SdkStream):
                 with SHUTDOWN.defer_signals():  # rows and their mark belong together
                     self._write_rows(rows)
                     done[part.name] = self._mark(part, rows)
-                    if time.monotonic() - self._last_state >= self.run.settings.state_interval_seconds:
+                    if self.run.states.is_due:
                         self._keep(before, writing=DictionaryLoad(version, done))
-                        self._write_state()
+                        self.run.states.write()
         finally:  # the last STATE of an interrupted run says what was written
             self._keep(before, writing=DictionaryLoad(version, done))
         with SHUTDOWN.defer_signals():
@@ -203,15 +190,11 @@ class DictionaryStream(SdkStream):
     def _complete(self, parts: dict[str, PartMark], version: int) -> None:
         now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         self._keep(DictionaryBookmark(parts, version, completed_at=now), writing=None)
-        self._write_state()
+        self.run.states.write()
 
     def _keep(self, bookmark: DictionaryBookmark, writing: DictionaryLoad | None) -> None:
         bookmark = msgspec.structs.replace(bookmark, writing=writing, selection=self._selection())
         self.run.states.put(self.name, msgspec.to_builtins(bookmark))
-
-    def _write_state(self) -> None:
-        self._last_state = time.monotonic()
-        self.run.states.write()
 
 
 def _is_new(part: Part, mark: PartMark | None) -> bool:

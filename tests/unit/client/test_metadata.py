@@ -15,13 +15,13 @@ from tap_redivis.errors import DataError, NotFound, Unauthorized
 from tap_redivis.model.references import parse_container, parse_table
 from tap_redivis.model.settings import Settings
 from tap_redivis.model.tables import TableInfo, Variable
-from tap_redivis.singer.discovery import Failures, find_tables
+from tap_redivis.singer.discovery import Failures, find_named
 from tests.unit.conftest import MakeApi
 
 
 def _discovered(api: Api, **sources: list[str]) -> list[TableInfo]:
     failures: Failures = {}
-    found = find_tables(MetadataClient(api), Settings.from_config(sources), failures)
+    _, found = find_named(MetadataClient(api), Settings.from_config(sources), failures)
     for failure in failures.values():
         raise failure
     return found

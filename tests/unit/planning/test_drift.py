@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tap_redivis.errors import SchemaChanged
 from tap_redivis.model.columns import Column, ColumnType
 from tap_redivis.model.tables import Variable
 from tap_redivis.planning.drift import Drift, drift_of, fitted_columns, names_to_transfer
@@ -15,7 +16,8 @@ _VARIABLES = (Variable("id", "integer"), Variable("Name", "string"), Variable("c
 def test_what_fits_has_no_changes() -> None:
     drift = drift_of(_COLUMNS, _VARIABLES, known=["id", "Name", "cost"], before="v1.0", now="v2.0")
 
-    assert (drift.breaking, drift.added, drift.verdict, drift.refusal("demo.visits")) == ((), (), "", None)
+    drift.require_fit("demo.visits")
+    assert (drift.breaking, drift.added, drift.verdict) == ((), (), "")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +72,10 @@ def test_an_error_lists_all_that_does_not_fit() -> None:
 
     drift = drift_of(_COLUMNS, variables, known=["id", "Name", "cost"], before="v1.4", now="v2.0")
 
-    assert str(drift.refusal("demo.visits")) == (
+    with pytest.raises(SchemaChanged) as refusal:
+        drift.require_fit("demo.visits")
+
+    assert str(refusal.value) == (
         "demo.visits: the catalog no longer fits the table: variable 'id' is gone; "
         "variable 'Name' is now spelled 'NAME'; variable 'cost' was float and is now string "
         "(v1.4 → v2.0 is a major version, as it should be). Discover again, or set on_schema_change to warn."

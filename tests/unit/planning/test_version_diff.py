@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from sqlglot import exp
 
 from tap_redivis.errors import DataError
-from tap_redivis.model.added_columns import DELETED_AT
-from tap_redivis.model.columns import COLUMN_TYPES, Column, ValueRules
+from tap_redivis.model.columns import COLUMN_TYPES, DELETED_AT, Column, ValueRules
 from tap_redivis.model.reads import ChangeCounts
 from tap_redivis.model.tables import Variable
 from tap_redivis.planning.version_diff import Comparison, change_column, why_not_comparable

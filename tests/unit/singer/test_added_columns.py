@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from singer_sdk.singerlib import CatalogEntry
 
 from tap_redivis.errors import ConfigError
-from tap_redivis.model.added_columns import DELETED_AT, ROW_KEY, TABLE, VERSION
+from tap_redivis.model.columns import DELETED_AT, ROW_KEY, TABLE, VERSION
 from tap_redivis.singer.added_columns import added, properties_to_add, reconcile_columns
 from tap_redivis.singer.stream_maps import with_row_key
 from tap_redivis.wire.json_lines import column_appender

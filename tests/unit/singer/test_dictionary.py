@@ -29,8 +29,9 @@ def test_versions_without_an_index_come_last() -> None:
     api = SimpleNamespace(
         pages=lambda _path, known_by: iter(listed if known_by == "tag" else ()),
         get=lambda path: {"tag": path.rpartition("/")[2].replace("_", ".")},
+        workers=ThreadPoolExecutor(1),
     )
-    metadata = SimpleNamespace(api=api, workers=ThreadPoolExecutor(1))
+    metadata = SimpleNamespace(api=api)
     container = Container(parse_container("demo.visits", "datasets"), {}, "v1.1")
     dictionary = Dictionary(cast("MetadataClient", metadata), [container], [])
 
