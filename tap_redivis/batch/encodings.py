@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from tap_redivis.batch.storage import PendingFile
 from tap_redivis.model.batch_settings import BatchSettings
+from tap_redivis.model.columns import ROW_KEY
 from tap_redivis.wire.arrays import arrow_schema
 from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.json_lines import column_appender

@@ -15,9 +15,8 @@ from typing import Any
 from tap_redivis.batch.encodings import FileColumns, encoder_for
 from tap_redivis.batch.storage import Storage, storage_at
 from tap_redivis.errors import RedivisError, StorageError
-from tap_redivis.model.columns import LOAD, ROW_KEY, TABLE, VERSION
 from tap_redivis.model.batch_settings import BatchSettings
-from tap_redivis.model.columns import Column, KeyValue, ValueRules, highest_of
+from tap_redivis.model.columns import LOAD, ROW_KEY, TABLE, VERSION, Column, KeyValue, ValueRules, highest_of
 from tap_redivis.planning.bookmarks import PartialLoad
 from tap_redivis.reading.jobs import Chunk
 from tap_redivis.wire.arrays import rows_of

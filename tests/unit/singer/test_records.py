@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from singer_sdk.singerlib import Catalog
 
-from tap_redivis.model.columns import TABLE, VERSION
-from tap_redivis.model.columns import Column
+from tap_redivis.model.columns import TABLE, VERSION, Column
 from tap_redivis.model.json_schema import schema_of
 from tap_redivis.model.tables import Variable
 from tap_redivis.singer.stream_maps import by_sdk
