@@ -54,7 +54,7 @@ class TableRef:
     @property
     def is_glob(self) -> bool:
         """Whether the name of the table, or of what holds it, is a pattern."""
-        return self.container.is_glob or _GLOB.search(self.name) is not None
+        return is_glob(self.container.name) or is_glob(self.name)
 
     def matches(self, name: str, reference_id: str | None) -> bool:
         """Whether a table of that name and reference id is meant; the id decides where both have one."""
