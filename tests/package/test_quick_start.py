@@ -124,8 +124,8 @@ def test_the_wheel_alone_is_a_small_tap(dist: Dist, tmp_path: Path, variables: M
 
     about = _sh("tap/bin/tap-redivis --version", tmp_path, variables)
     needs = [
-        subprocess.run([tmp_path / "tap/bin" / name, "--help"], capture_output=True, text=True, check=False)
-        for name in ("redivis-emulator", "target-adbc")
+        subprocess.run([tmp_path / "tap/bin" / name, *options], capture_output=True, text=True, check=False)
+        for name, *options in (("redivis-emulator", "serve", "."), ("target-adbc", "--help"))
     ]
 
     assert len(json.loads(listed.stdout)) <= _PACKAGES
