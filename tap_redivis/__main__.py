@@ -1,7 +1,5 @@
 """The process: run the command line, and end with one clear line where something is wrong."""
 
-from __future__ import annotations
-
 import logging
 import os
 import sys
@@ -9,11 +7,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from tap_redivis.errors import ConfigError, one_line
-from tap_redivis.runtime.logs import error_of, set_up_handlers
+from tap_redivis.runtime.logs import error_of, logger, set_up_handlers
 from tap_redivis.runtime.shutdown import SHUTDOWN, Termination
 from tap_redivis.runtime.standard_streams import OutputClosed, take_over
-
-logger = logging.getLogger("tap-redivis")
 
 _BROKEN_PIPE_EXIT = 141
 _LEVELS = ("TAP_REDIVIS_LOGLEVEL", "TAP_REDIVIS_LOG_LEVEL", "LOGLEVEL")  # the SDK looks for the first

@@ -20,8 +20,6 @@ RedivisError
     └── SchemaChanged      the catalog no longer fits the table
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches

@@ -1,9 +1,6 @@
 """The tap: one run of discovery, of a plan, of ``--test``, or of a sync, and how it ends."""
 
-from __future__ import annotations
-
 import json
-import logging
 import re
 import shutil
 import sys
@@ -26,7 +23,7 @@ from tap_redivis.client.metadata import MetadataClient
 from tap_redivis.errors import ConfigError, did_you_mean, one_line
 from tap_redivis.model.columns import ROW_KEY
 from tap_redivis.model.settings import Settings
-from tap_redivis.runtime.logs import register_secret
+from tap_redivis.runtime.logs import logger, register_secret
 from tap_redivis.runtime.progress import quiet_terminal, show_tables, summarize
 from tap_redivis.runtime.shutdown import SHUTDOWN, Termination, widen_pipe
 from tap_redivis.runtime.standard_streams import OutputClosed
@@ -48,8 +45,6 @@ from tap_redivis.singer.state import RunState
 from tap_redivis.singer.stream_maps import with_row_key
 from tap_redivis.singer.streams import TableStream
 from tap_redivis.singer.user_files import read_catalog, read_config, read_state, readable_bookmarks
-
-logger = logging.getLogger("tap-redivis")
 
 _WIDTH = 100  # of what is read by people, at most
 

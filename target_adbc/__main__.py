@@ -1,7 +1,5 @@
 """The process: run the command line, and end with one clear line where something is wrong."""
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

@@ -1,7 +1,5 @@
 """Types and values: JSON Schema → Arrow, RECORDs → record batches, and any batch → what the database stores."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from itertools import chain

@@ -1,7 +1,5 @@
 """The database: SQL, and Arrow into tables, in transactions, through its ADBC driver."""
 
-from __future__ import annotations
-
 import importlib
 import logging
 import time

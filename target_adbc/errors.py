@@ -1,7 +1,5 @@
 """What can go wrong, said in one line and without secrets."""
 
-from __future__ import annotations
-
 secrets: set[str] = set()  # what no line that this process writes may show
 
 

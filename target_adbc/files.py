@@ -4,8 +4,6 @@ Arrow and Parquet files may say in their schema's metadata, by the key ``tap_red
 they hold. Other files are known by their names.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count, islice

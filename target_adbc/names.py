@@ -1,7 +1,5 @@
 """Names of streams and properties → names that the database can hold."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 from collections import Counter

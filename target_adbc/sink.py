@@ -1,7 +1,5 @@
 """The SDK's sink of one stream: gathers RECORDs, and loads them and files, one transaction each."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar

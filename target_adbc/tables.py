@@ -4,8 +4,6 @@ The ledger is a table of all streams. For each Singer version it holds the next 
 that were loaded, whether the version has a staging table, and whether it is live.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator, Sequence
 

@@ -1,7 +1,5 @@
 """The SDK's target: messages → sinks, and STATE after the commit that it speaks of."""
 
-from __future__ import annotations
-
 import json
 import sys
 from typing import IO, Any, ClassVar, cast

@@ -1,7 +1,5 @@
 """The rows of one file → its bytes, written as the rows come: JSON Lines, Parquet or Arrow."""
 
-from __future__ import annotations
-
 import threading
 import zlib
 from collections.abc import Mapping

@@ -4,8 +4,6 @@ The thread that reads the rows writes files under temporary names. The thread th
 writes its BATCH message, and only then advances the bookmark.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace

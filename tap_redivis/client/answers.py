@@ -1,7 +1,5 @@
 """Values of the server's answers; what is missing, or of another type, is None or empty."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

@@ -1,8 +1,5 @@
 """One HTTP session with Redivis: auth, JSON, paging, retries, bodies in pieces; failures become ``errors``."""
 
-from __future__ import annotations
-
-import logging
 import math
 import threading
 import time
@@ -31,8 +28,7 @@ from tap_redivis.errors import (
 )
 from tap_redivis.model.settings import MOST_PARALLEL_REQUESTS, PARALLEL_REQUESTS
 from tap_redivis.model.tables import Json
-
-logger = logging.getLogger("tap-redivis")
+from tap_redivis.runtime.logs import logger
 
 _FIRST_CONTACT_SECONDS = 20.0  # a wrong address is likelier than an outage
 _OUTAGE_SECONDS = 2.0  # an outage that outlasted the patience of one request is not waited for by each of the others

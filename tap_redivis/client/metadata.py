@@ -1,7 +1,5 @@
 """Which tables there are, and what the server says of each: datasets, workflows and their tables → ``TableInfo``."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress

@@ -1,8 +1,5 @@
 """Run SQL on the server: a query → its finished job, whose rows are read like a table's (redivis-api §4.9)."""
 
-from __future__ import annotations
-
-import logging
 import re
 import time
 from contextlib import suppress
@@ -16,8 +13,7 @@ from tap_redivis.client.metadata import MetadataClient
 from tap_redivis.errors import ConfigError, DataError, Forbidden, NotFound, QueryFailed, Refused, one_line
 from tap_redivis.model.references import parse_container, parse_table
 from tap_redivis.model.tables import Json, Variable
-
-logger = logging.getLogger("tap-redivis")
+from tap_redivis.runtime.logs import logger
 
 # Names that dots join, each part bare or quoted; texts and comments are passed over.
 _PART = r"(?:`[^`]*`|\w+)"

@@ -1,8 +1,5 @@
 """How many requests may be under way at once, and when none may: what the server answers decides."""
 
-from __future__ import annotations
-
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -10,8 +7,7 @@ from contextlib import contextmanager
 from http import HTTPStatus
 
 from tap_redivis.client.retry import moment_of
-
-logger = logging.getLogger("tap-redivis")
+from tap_redivis.runtime.logs import logger
 
 LONGEST_PAUSE = 60.0  # seconds: how long a window of the rate limit lasts (redivis-api §1.7)
 

@@ -1,8 +1,5 @@
 """Open read sessions, and make the addresses of their read streams."""
 
-from __future__ import annotations
-
-import logging
 import re
 import uuid
 from contextlib import nullcontext
@@ -15,8 +12,7 @@ from tap_redivis.errors import ApiError, DataError, QuotaExceeded, Refused
 from tap_redivis.model.columns import WireFormat
 from tap_redivis.model.reads import ROWS_STREAM, ReadRequest, ReadSession
 from tap_redivis.model.tables import Json
-
-logger = logging.getLogger("tap-redivis")
+from tap_redivis.runtime.logs import logger
 
 _MOST_STREAMS = 1000  # each is a request, and an entry in STATE
 _STREAM_ID = re.compile(rf"(?!\.+$|{ROWS_STREAM}$)[!-~]+")  # what leads to another path is none

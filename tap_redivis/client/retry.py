@@ -4,8 +4,6 @@ The waits are those of the package ``backoff`` (exponential, full jitter). Its d
 start the budget again when rows arrive, and cannot obey ``Retry-After``.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping

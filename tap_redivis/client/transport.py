@@ -3,8 +3,6 @@
 Of the environment only proxies and bundles of certificates count: no passwords of a .netrc file, no cookies.
 """
 
-from __future__ import annotations
-
 import io
 import logging
 import math

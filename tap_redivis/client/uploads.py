@@ -1,10 +1,7 @@
 """Uploads of drafts: a reference → what the server says of the upload, as a ``TableInfo``."""
 
-from __future__ import annotations
-
 import hashlib
 import json
-import logging
 from dataclasses import replace
 
 from tap_redivis.client.answers import count_of, misfit_of, path_of, text_of
@@ -13,8 +10,7 @@ from tap_redivis.client.metadata import MetadataClient
 from tap_redivis.errors import NotFound, Refused, Unavailable, one_line
 from tap_redivis.model.references import UploadRef, is_glob, name_matches, url_path
 from tap_redivis.model.tables import Json, TableInfo
-
-logger = logging.getLogger("tap-redivis")
+from tap_redivis.runtime.logs import logger
 
 _GONE = (
     "Check the reference, and that the token may edit the dataset; once its draft is released an upload is gone: "

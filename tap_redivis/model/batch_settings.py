@@ -1,7 +1,5 @@
 """The setting ``batch_config``: files instead of RECORD lines, in which encoding, how large, and where."""
 
-from __future__ import annotations
-
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass

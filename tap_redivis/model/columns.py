@@ -1,7 +1,5 @@
 """Columns, those that the tap adds too, their types, the values of replication keys, and the rules for odd values."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass

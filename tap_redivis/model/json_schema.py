@@ -1,7 +1,5 @@
 """Redivis variables → JSON Schema, key properties and warnings; JSON Schema → columns. Pure."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any

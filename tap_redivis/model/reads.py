@@ -1,7 +1,5 @@
 """What to read of a table, and how far that is: requests, sessions, positions, counts of changes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import Annotated
@@ -56,7 +54,7 @@ class StreamPosition:
     done: bool = False
     last: str | None = None  # digest of the last row written
 
-    def advance(self, rows: int, last: str) -> StreamPosition:
+    def advance(self, rows: int, last: str) -> "StreamPosition":
         """Count rows that have been written; ``last`` is the digest of the last one."""
         return replace(self, offset=self.offset + rows, last=last)
 
@@ -70,7 +68,7 @@ class ChangeCounts:
     deleted: Count
     repeated: Count  # rows that differ from a version in between, of which an interrupted load may have left some
 
-    def __add__(self, other: ChangeCounts) -> ChangeCounts:
+    def __add__(self, other: "ChangeCounts") -> "ChangeCounts":
         """Count both."""
         return ChangeCounts(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 

@@ -1,7 +1,5 @@
 """Parse and write Redivis references (``owner.dataset:ref:version.table:ref``), escape names, match globs. Pure."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from dataclasses import dataclass, replace

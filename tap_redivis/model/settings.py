@@ -1,7 +1,5 @@
 """The settings as one frozen value: a Singer config and environment variables → ``Settings``."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -90,7 +88,7 @@ class Settings:
     batch_config: BatchSettings | None = None
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Settings:
+    def from_config(cls, config: Mapping[str, Any]) -> "Settings":
         """Build the settings from a Singer config that fits the schema; a ``ConfigError`` says what is still wrong."""
         values = {name: _plain(value) for name, value in config.items() if value is not None}
         token = values.get("api_token") or os.environ.get("REDIVIS_API_TOKEN") or None

@@ -1,7 +1,5 @@
 """Tables, their variables, and the datasets and workflows that hold them, as the server describes them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any

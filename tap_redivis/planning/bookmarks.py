@@ -4,8 +4,6 @@ A load is *opened*, *advances* after its rows were written, and is *completed* a
 or *dropped*.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -44,7 +42,7 @@ class PartialLoad:
         """What row keys and file names begin with: no other load has it, though it began in the same second."""
         return self.row_key or str(self.table_version)
 
-    def advance(self, stream: str, rows: int, last: str) -> PartialLoad:
+    def advance(self, stream: str, rows: int, last: str) -> "PartialLoad":
         """Count rows of a read stream that have been written; ``last`` is the digest of the last one."""
         return self._with(stream, self.streams[stream].advance(rows, last))
 
@@ -52,21 +50,21 @@ class PartialLoad:
         """Return the place of a read stream in its session, from 0."""
         return list(self.streams).index(stream)
 
-    def saw(self, value: KeyValue | None) -> PartialLoad:
+    def saw(self, value: KeyValue | None) -> "PartialLoad":
         """Note the highest replication key of some rows that have been written."""
         if value is None or not is_higher(value, self.replication_key_value):
             return self
         return replace(self, replication_key_value=value)
 
-    def count(self, changes: ChangeCounts) -> PartialLoad:
+    def count(self, changes: ChangeCounts) -> "PartialLoad":
         """Count changes that have been written."""
         return replace(self, changes=changes if self.changes is None else self.changes + changes)
 
-    def end(self, stream: str) -> PartialLoad:
+    def end(self, stream: str) -> "PartialLoad":
         """Note that a read stream has been read to its end."""
         return self._with(stream, replace(self.streams[stream], done=True))
 
-    def _with(self, stream: str, position: StreamPosition) -> PartialLoad:
+    def _with(self, stream: str, position: StreamPosition) -> "PartialLoad":
         return replace(self, streams={**self.streams, stream: position})
 
     @property

@@ -1,7 +1,5 @@
 """What to read of a table, and why: its bookmark and what the server has now → skip, resume or start. Pure."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

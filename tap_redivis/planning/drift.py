@@ -1,7 +1,5 @@
 """Drift: how the catalog and the server's variables differ, and whether the version tags announce it. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 

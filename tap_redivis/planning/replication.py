@@ -1,7 +1,5 @@
 """INCREMENTAL: the SQL query for the rows whose replication key has some value or a higher one. Pure."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence

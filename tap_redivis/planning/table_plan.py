@@ -1,7 +1,5 @@
 """The plan of one load: what to read of a table, from where on and why, and what proves that all of it came. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime

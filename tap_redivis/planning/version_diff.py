@@ -5,8 +5,6 @@ between are compared as well: an interrupted load of one of them may have left r
 nor the last version has.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 

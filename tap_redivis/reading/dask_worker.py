@@ -5,8 +5,6 @@ workers at the same job do not disturb each other: each writes files of its own,
 publishes one of them.
 """
 
-from __future__ import annotations
-
 import functools
 import logging
 import os
@@ -25,10 +23,8 @@ from tap_redivis.client.http import Api
 from tap_redivis.errors import ClusterError, ConfigError, RedivisError, one_line
 from tap_redivis.reading.jobs import TAP_VERSION, Chunk, LocalWorker, ReadJob, RowBudget, StreamEnd, Unwanted, Worker
 from tap_redivis.reading.read_stream import ReadProgress, SessionGone
-from tap_redivis.runtime.logs import redacted, register_secret
+from tap_redivis.runtime.logs import logger, redacted, register_secret
 from tap_redivis.wire.rows import ValueIssues
-
-logger = logging.getLogger("tap-redivis")
 
 _CONNECT_SECONDS = 20.0
 _SECONDS_BETWEEN_LOOKS = 0.5

@@ -1,7 +1,5 @@
 """A job: one read stream, from an offset on → rows, or files. The same job runs in a thread or on a cluster."""
 
-from __future__ import annotations
-
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator

@@ -3,9 +3,6 @@
 Reading threads put chunks into a bounded queue, so that memory stays flat however slowly the target takes them.
 """
 
-from __future__ import annotations
-
-import logging
 import math
 import queue
 import threading
@@ -15,8 +12,7 @@ from tap_redivis.errors import Incomplete
 from tap_redivis.model.reads import ROWS_STREAM, StreamPosition
 from tap_redivis.reading.jobs import Chunk, JobSpec, ReadJob, StreamEnd, Unwanted, Worker
 from tap_redivis.reading.read_stream import SessionGone
-
-logger = logging.getLogger("tap-redivis")
+from tap_redivis.runtime.logs import logger
 
 _LOOKS_FOR_MISSING_ROWS = 2  # in vain, one after another: then the table ends with an error (design §7.11)
 _MOST_UNCOUNTED = 10_000  # rows, beyond twice the count: where sentinels are the proof, a count may be an estimate

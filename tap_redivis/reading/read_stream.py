@@ -1,8 +1,5 @@
 """One read stream, from an offset to its end: bytes in pieces → rows, resumed at the offset after every break."""
 
-from __future__ import annotations
-
-import logging
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -16,10 +13,9 @@ from tap_redivis.client.retry import BrokenAnswer, RetryBudget, TransientError, 
 from tap_redivis.client.transport import pieces_of
 from tap_redivis.errors import DataError, Forbidden, NotFound, QuotaExceeded, Refused
 from tap_redivis.model.reads import ROWS_STREAM, ReadRequest, StreamPosition
+from tap_redivis.runtime.logs import logger
 from tap_redivis.wire import Decoder
 from tap_redivis.wire.rows import DamagedRow, Rows
-
-logger = logging.getLogger("tap-redivis")
 
 
 class SessionGone(Exception):

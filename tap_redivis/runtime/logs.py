@@ -1,7 +1,5 @@
 """Log lines on stderr: any failure as one of them, no secret of the process, no control characters."""
 
-from __future__ import annotations
-
 import errno
 import logging
 import os
@@ -10,6 +8,7 @@ from tap_redivis.errors import Mistake, RedivisError, ResourceError, escaped, on
 
 _LIMITS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
 
+logger = logging.getLogger("tap-redivis")
 _secrets: set[str] = set()
 
 

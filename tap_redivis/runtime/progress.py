@@ -3,8 +3,6 @@
 Bars, lines and the summary go to stderr; ``TAP_REDIVIS_LOG_LEVEL=warning`` silences them.
 """
 
-from __future__ import annotations
-
 import logging
 import sys
 import time
@@ -15,11 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from tap_redivis.errors import escaped
+from tap_redivis.runtime.logs import logger
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-
-logger = logging.getLogger("tap-redivis")
 
 _NUMBERS = {"rows", "MB", "columns", "minutes", "seconds", "resumes"}
 
@@ -61,7 +58,7 @@ class Display:
 class _Bar(Display):
     _interval_seconds = 0.1  # rich draws ten times a second
 
-    def __init__(self, stream: str, expected: int | None, streams: int, progress: Progress) -> None:
+    def __init__(self, stream: str, expected: int | None, streams: int, progress: "Progress") -> None:
         super().__init__(stream, expected)
         self._progress = progress
         self._streams = streams
@@ -97,7 +94,7 @@ def _on_terminal() -> bool:
     return sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)
 
 
-def _rich_progress(stream: str, expected: int | None) -> Progress:
+def _rich_progress(stream: str, expected: int | None) -> "Progress":
     """Make a bar as wide as the terminal: name and percentage always, the rest as far as there is room."""
     from rich import progress  # noqa: PLC0415 - only terminals need it
     from rich.console import Console  # noqa: PLC0415 - the same

@@ -7,8 +7,6 @@ that call, so this may never happen. The C library tells a watch-dog thread of e
 interrupts the main thread again, enlarges a pipe that nobody reads, and in the end ends the process.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import sys
@@ -111,7 +109,7 @@ class Shutdown:
         os._exit(128 + signum)  # sys.exit would end only this thread
 
 
-def _report_errors_only(unraisable: sys.UnraisableHookArgs) -> None:
+def _report_errors_only(unraisable: "sys.UnraisableHookArgs") -> None:
     # Nothing can be raised from a finalizer; the next section raises the Termination of a signal that came there.
     if unraisable.exc_type is not Termination:
         sys.__unraisablehook__(unraisable)

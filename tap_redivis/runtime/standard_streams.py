@@ -1,7 +1,5 @@
 """The standard streams, whatever they are: closed, full, non-blocking, a socket, a terminal that went away."""
 
-from __future__ import annotations
-
 import errno
 import io
 import os

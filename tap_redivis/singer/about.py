@@ -1,7 +1,5 @@
 """What the tap is and can, as text for people: the SDK's own text leaves out what the settings mean. Pure."""
 
-from __future__ import annotations
-
 import json
 import textwrap
 from collections.abc import Iterator, Mapping

@@ -4,8 +4,6 @@ The row key is made of the Singer version of the load, a random part that is dra
 the read stream in it, and the row's offset in the stream: the same however often a row is sent within a load.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 

@@ -1,8 +1,5 @@
 """A catalog that was given → the streams that it selects; those that it does not select cost no request."""
 
-from __future__ import annotations
-
-import logging
 from collections.abc import Mapping
 
 from singer_sdk import Tap
@@ -11,6 +8,7 @@ from singer_sdk.singerlib import Catalog, CatalogEntry
 from tap_redivis.errors import ConfigError
 from tap_redivis.model.json_schema import DICTIONARY, UPLOAD
 from tap_redivis.model.references import TableRef, parse_table, parse_upload
+from tap_redivis.runtime.logs import logger
 from tap_redivis.singer.discovery import (
     Failures,
     find_named,
@@ -22,8 +20,6 @@ from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.sdk import SdkStream
 from tap_redivis.singer.sources import QuerySource, Source, TableSource
 from tap_redivis.singer.streams import TableStream
-
-logger = logging.getLogger("tap-redivis")
 
 
 def streams_of(catalog: Catalog, tap: Tap, run: RunContext, dictionary: Mapping[str, SdkStream]) -> list[SdkStream]:

@@ -1,7 +1,5 @@
 """The options of the command line that the SDK does not have, or has in another form."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,9 +1,6 @@
 """The settings as JSON Schema, for Singer, Meltano and the docs, and their values in environment variables."""
 
-from __future__ import annotations
-
 import json
-import logging
 import os
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -14,8 +11,7 @@ from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 from tap_redivis.errors import ConfigError, did_you_mean
 from tap_redivis.model.batch_settings import DEFAULT_BYTES, DEFAULT_PREFIX
 from tap_redivis.model.settings import DEFAULT_ENDPOINT, Settings
-
-logger = logging.getLogger("tap-redivis")
+from tap_redivis.runtime.logs import logger
 
 _TEXT = {"type": ["string"]}
 _MOST_SECONDS = 1_000_000  # what the system's clocks take, and more than anybody waits

@@ -1,8 +1,5 @@
 """Discovery: the settings → one stream for each table, upload and query, and those of the data dictionary."""
 
-from __future__ import annotations
-
-import logging
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,12 +17,11 @@ from tap_redivis.model.json_schema import name_warnings, replication_keys, schem
 from tap_redivis.model.references import STREAM_NAME_LIMIT, ContainerRef, escape_name, name_matches, stream_name
 from tap_redivis.model.settings import PARALLEL_REQUESTS, QueryOptions, Settings, TableOptions
 from tap_redivis.model.tables import Container, TableInfo, Variable
+from tap_redivis.runtime.logs import logger
 from tap_redivis.singer.added_columns import columns_named, properties_to_add
 from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.sources import QuerySource, TableSource
 from tap_redivis.singer.streams import TableStream
-
-logger = logging.getLogger("tap-redivis")
 
 _MOST_DESCRIPTIONS = 500
 _STREAM_NAME = re.compile(rf"[a-z0-9_]{{1,{STREAM_NAME_LIMIT}}}")

@@ -3,9 +3,6 @@
 Or probe it, for ``--test``: read one row at most, and write nothing.
 """
 
-from __future__ import annotations
-
-import logging
 import secrets
 import time
 from concurrent.futures import Future
@@ -32,6 +29,7 @@ from tap_redivis.planning.table_plan import (
 from tap_redivis.reading.jobs import Chunk, JobSpec, LocalWorker, RowBudget, StreamEnd
 from tap_redivis.reading.read_session import SessionReader
 from tap_redivis.reading.read_stream import ReadProgress, SessionGone
+from tap_redivis.runtime.logs import logger
 from tap_redivis.runtime.progress import Outcome, Result, bytes_in_words, display
 from tap_redivis.runtime.shutdown import SHUTDOWN, Termination
 from tap_redivis.singer.outputs import Writing, open_writing, server_of
@@ -41,8 +39,6 @@ from tap_redivis.singer.sdk import SdkStream
 from tap_redivis.singer.sources import Source
 from tap_redivis.singer.state import StateKeeper
 from tap_redivis.wire.rows import ValueIssues
-
-logger = logging.getLogger("tap-redivis")
 
 _SESSIONS_A_LOAD = 3
 _SHORTEST_MEASURED_SECONDS = 1.0  # of shorter loads the time is that of the requests, whatever the rows

@@ -1,7 +1,5 @@
 """Singer messages → whole lines on stdout; the only place that writes there."""
 
-from __future__ import annotations
-
 import json
 import sys
 from typing import Any

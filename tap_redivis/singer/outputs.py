@@ -1,7 +1,5 @@
 """What becomes of the rows of one load: RECORD lines, or files and BATCH messages."""
 
-from __future__ import annotations
-
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
@@ -131,7 +129,7 @@ class RecordWriting(Writing):
 class FileWriting(Writing):
     """Publishes files, and writes BATCH messages that name them."""
 
-    output: FileOutput
+    output: "FileOutput"
     table_version: int
 
     def room(self) -> AbstractContextManager[None]:
@@ -152,7 +150,7 @@ class FileWriting(Writing):
         self.run.writer.write_lines(msgspec.json.encode(message) + b"\n", "BATCH")
 
 
-def _file_output(batch: BatchSettings, stream: SdkStream, plan: TablePlan, partial: PartialLoad) -> FileOutput:
+def _file_output(batch: BatchSettings, stream: SdkStream, plan: TablePlan, partial: PartialLoad) -> "FileOutput":
     from tap_redivis.batch.output import FileOutput, file_columns  # noqa: PLC0415 - RECORD messages do without Parquet
     from tap_redivis.batch.storage.common import absolute  # noqa: PLC0415 - the same
 
@@ -172,7 +170,7 @@ def _file_output(batch: BatchSettings, stream: SdkStream, plan: TablePlan, parti
     return output
 
 
-def _dask_worker(run: RunContext, local: LocalWorker, output: FileOutput, issues: ValueIssues) -> Worker:
+def _dask_worker(run: RunContext, local: LocalWorker, output: "FileOutput", issues: ValueIssues) -> Worker:
     from tap_redivis.reading.dask_worker import DaskWorker, cluster_at  # noqa: PLC0415 - few users have a cluster
 
     settings = run.settings

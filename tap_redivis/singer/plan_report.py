@@ -1,7 +1,5 @@
 """What a run would do with each stream, and why, found out without asking for a row: a table for people, or JSON."""
 
-from __future__ import annotations
-
 import json
 import re
 import sys

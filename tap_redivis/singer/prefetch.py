@@ -6,8 +6,6 @@ are awaited. What is written, in which order, and what STATE says of it is decid
 bodies wait in the system's buffers until then, so they need no memory of this process.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -64,7 +62,7 @@ class Prefetched:
     bodies: Mapping[str, Response] = field(default_factory=dict)  # by read stream; no row is read yet
     moment: float = field(default_factory=time.monotonic)  # the wall clock may be set back
 
-    def fresh(self) -> Prefetched:
+    def fresh(self) -> "Prefetched":
         """Leave out what has waited for too long."""
         age = time.monotonic() - self.moment
         if age <= _BODY_SECONDS:

@@ -1,8 +1,5 @@
 """What the streams of one run share: settings, the server, the writer of messages, the state, and how streams ended."""
 
-from __future__ import annotations
-
-import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -11,13 +8,11 @@ from tap_redivis.client.metadata import MetadataClient
 from tap_redivis.errors import RedivisError
 from tap_redivis.model.references import ContainerRef
 from tap_redivis.model.settings import Settings
-from tap_redivis.runtime.logs import error_of
+from tap_redivis.runtime.logs import error_of, logger
 from tap_redivis.runtime.progress import Result, show_result
 from tap_redivis.singer.messages import MessageWriter
 from tap_redivis.singer.prefetch import Prefetcher
 from tap_redivis.singer.state import RunState
-
-logger = logging.getLogger("tap-redivis")
 
 
 @dataclass

@@ -1,7 +1,5 @@
 """All use of what the SDK marks as private, each with its reason; all other modules keep to its public names."""
 
-from __future__ import annotations
-
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -262,6 +260,6 @@ class SdkTap(Tap):
         raise ConfigError("; ".join(found), where="config", hint="See `tap-redivis --about`")
 
     @classmethod
-    def about_info(cls) -> AboutInfo:
+    def about_info(cls) -> "AboutInfo":
         """Give name, versions, capabilities and settings, as the SDK collects them."""
         return cls._get_about_info()  # ``print_about`` only prints them

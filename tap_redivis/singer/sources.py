@@ -1,9 +1,6 @@
 """Where the rows of a stream come from: a table, an upload, or a query; what it is now, and where its rows are read."""
 
-from __future__ import annotations
-
 import hashlib
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -28,10 +25,9 @@ from tap_redivis.planning.drift import Drift
 from tap_redivis.planning.replication import rows_since
 from tap_redivis.planning.table_plan import TablePlan, apply_drift, plan_drift
 from tap_redivis.planning.version_diff import AMBIGUOUS
+from tap_redivis.runtime.logs import logger
 from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.version_changes import NotComparable, compare, vanished_keys
-
-logger = logging.getLogger("tap-redivis")
 
 
 class TableSource:

@@ -3,8 +3,6 @@
 STATE holds the bookmarks of all tables. Written for each table, it would grow with the square of their number.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace

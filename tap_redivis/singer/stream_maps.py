@@ -1,7 +1,5 @@
 """Stream maps: RECORD lines by splicing, or by the SDK where maps change rows; what of them BATCH files can honour."""
 
-from __future__ import annotations
-
 import fnmatch
 import json
 from collections.abc import Callable, Iterable, Mapping

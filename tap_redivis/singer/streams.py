@@ -1,8 +1,5 @@
 """The stream of one table, upload or query: what the SDK and the catalog say of it, for those who load it."""
 
-from __future__ import annotations
-
-import logging
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
@@ -15,6 +12,7 @@ from tap_redivis.model.json_schema import columns_of, without_times
 from tap_redivis.model.tables import TableInfo
 from tap_redivis.planning.bookmarks import Bookmark
 from tap_redivis.planning.table_plan import Selection, TablePlan, plan_table
+from tap_redivis.runtime.logs import logger
 from tap_redivis.runtime.progress import Result
 from tap_redivis.singer.added_columns import added, with_version_columns
 from tap_redivis.singer.loader import TableLoad, probe_table
@@ -23,8 +21,6 @@ from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.sdk import SdkStream
 from tap_redivis.singer.sources import Source
 from tap_redivis.singer.stream_maps import alias_in_files, columns_in_files
-
-logger = logging.getLogger("tap-redivis")
 
 
 class TableStream(SdkStream):

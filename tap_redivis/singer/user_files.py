@@ -1,9 +1,6 @@
 """Files of the user: config, state and catalog, read and checked before the SDK sees them."""
 
-from __future__ import annotations
-
 import json
-import logging
 import os
 import select
 from collections.abc import Mapping, Sequence
@@ -14,9 +11,7 @@ from singer_sdk.singerlib import Catalog
 from tap_redivis.client.answers import refuse_depth
 from tap_redivis.errors import ConfigError
 from tap_redivis.planning.bookmarks import readable
-
-logger = logging.getLogger("tap-redivis")
-
+from tap_redivis.runtime.logs import logger
 
 _EXAMPLES = {
     "--config": 'a config is an object of settings, such as {"datasets": ["demo.nycflights13"]}',

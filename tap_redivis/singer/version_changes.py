@@ -1,8 +1,5 @@
 """LOG_BASED: which earlier versions of a table can be compared with the current one, and the query for that."""
 
-from __future__ import annotations
-
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,8 +11,7 @@ from tap_redivis.model.tables import TableInfo, Variable
 from tap_redivis.planning.decision import MOST_VERSIONS_BETWEEN, same_table, versions_between, why_deletions_are_unknown
 from tap_redivis.planning.table_plan import TablePlan
 from tap_redivis.planning.version_diff import Comparison, change_column, why_not_comparable
-
-logger = logging.getLogger("tap-redivis")
+from tap_redivis.runtime.logs import logger
 
 
 def compare(plan: TablePlan, variables: Sequence[Variable], metadata: MetadataClient) -> tuple[TablePlan, str]:

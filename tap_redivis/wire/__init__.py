@@ -1,7 +1,5 @@
 """Bytes of one wire format → whole rows, each checked against, or cast to, its columns' types."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 

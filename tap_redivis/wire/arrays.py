@@ -3,8 +3,6 @@
 Rows are JSON lines, or, for files, record batches in the columns' types.
 """
 
-from __future__ import annotations
-
 import datetime as dt
 import math
 from collections.abc import Callable, Iterator, Sequence

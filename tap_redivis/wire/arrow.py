@@ -1,7 +1,5 @@
 """Arrow IPC stream → rows: schema, record batches, a zero-row batch as proof of the end."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Iterable, Iterator

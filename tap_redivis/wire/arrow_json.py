@@ -3,8 +3,6 @@
 Each value is encoded as ``RowCodec`` encodes it: the tests compare the two.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +33,7 @@ class JsonColumn:
     after: str = ""
 
     @property
-    def whole(self) -> JsonColumn:
+    def whole(self) -> "JsonColumn":
         """The same with the quotes in the array, so that nulls have none."""
         if not self.before or not self.array.null_count:
             return self

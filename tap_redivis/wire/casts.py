@@ -5,8 +5,6 @@ This is the exact but slow way for values that did not arrive in their type: ret
 booleans, and text for everything else, dates and times in ISO 8601.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import math

@@ -1,7 +1,5 @@
 """Checks the values of one table's rows, casts them by its rules, and writes them as JSON lines."""
 
-from __future__ import annotations
-
 import base64
 import datetime as dt
 import json

@@ -1,7 +1,5 @@
 """CSV → rows: with a header or without, an unquoted empty field is null, quoted line ends belong to the value."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pyarrow as pa

@@ -4,8 +4,6 @@ That is: signs that a line needs casting, zones, added columns, marks of deleted
 RECORD envelopes. All of it relies on the one encoding that decoders give (see ``rows``).
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence

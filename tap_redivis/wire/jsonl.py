@@ -1,7 +1,5 @@
 """JSON Lines → rows: one JSON object a line, cut at any byte."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator
 from typing import Any

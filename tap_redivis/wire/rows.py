@@ -4,8 +4,6 @@ JSON lines have shortest floats, integers without a fraction, dates and times in
 order of the columns, and nulls written out.
 """
 
-from __future__ import annotations
-
 import ctypes
 import hashlib
 import sys
@@ -49,13 +47,13 @@ class JsonRows:
         begin = self.lines.rfind(b"\n", 0, -1) + 1
         return hashlib.blake2b(memoryview(self.lines)[begin:], digest_size=8).hexdigest()
 
-    def first(self, count: int) -> JsonRows:
+    def first(self, count: int) -> "JsonRows":
         """Take the first ``count`` rows."""
         if self.count <= count:
             return self
         return JsonRows(count, b"".join(self.lines.splitlines(keepends=True)[:count]))
 
-    def without_first(self, count: int) -> JsonRows:
+    def without_first(self, count: int) -> "JsonRows":
         """Leave out the first ``count`` rows."""
         return JsonRows(self.count - count, b"".join(self.lines.splitlines(keepends=True)[count:]))
 
@@ -64,7 +62,7 @@ class JsonRows:
 class ArrowRows:
     """Some rows of a read stream, in its order, as a record batch with the schema of ``arrays.arrow_schema``."""
 
-    batch: pa.RecordBatch
+    batch: "pa.RecordBatch"
 
     @property
     def count(self) -> int:
@@ -91,11 +89,11 @@ class ArrowRows:
                 digest.update(repr(value.as_py()).encode())
         return digest.hexdigest()
 
-    def first(self, count: int) -> ArrowRows:
+    def first(self, count: int) -> "ArrowRows":
         """Take the first ``count`` rows."""
         return self if self.count <= count else ArrowRows(self.batch.slice(0, count))
 
-    def without_first(self, count: int) -> ArrowRows:
+    def without_first(self, count: int) -> "ArrowRows":
         """Leave out the first ``count`` rows."""
         return ArrowRows(self.batch.slice(count))
 

@@ -4,8 +4,6 @@
 installed, only to look whether a value is of it: 45 MiB and 0.2 seconds.
 """
 
-from __future__ import annotations
-
 from array import array
 from collections.abc import Iterable, Sequence
 from itertools import accumulate

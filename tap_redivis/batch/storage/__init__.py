@@ -1,7 +1,5 @@
 """Where BATCH files go, found by its URL: a folder or a bucket; each file appears complete, at once, or not at all."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 

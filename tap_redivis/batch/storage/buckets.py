@@ -4,8 +4,6 @@ fsspec's file objects hold all that a transaction needs in a few attributes, whi
 object of its own: so a file that a worker wrote is published by the tap.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 import uuid
@@ -21,8 +19,7 @@ from fsspec.spec import AbstractBufferedFile
 
 from tap_redivis.batch.storage.common import Closed, FinishedFile, Storage
 from tap_redivis.errors import ConfigError, StorageError
-
-logger = logging.getLogger("tap-redivis")
+from tap_redivis.runtime.logs import logger
 
 _ROOT = "batch_config.storage.root"
 _ABANDONED_AFTER = timedelta(hours=24)  # of a load that goes on no upload is as old: a read session lives for six hours

@@ -1,7 +1,5 @@
 """What all storage has in common: a file is created, written and finished, and then published or discarded."""
 
-from __future__ import annotations
-
 import io
 import threading
 import uuid
@@ -49,7 +47,7 @@ class PendingFile(io.RawIOBase):
         file: The file as fsspec opens it with ``autocommit=False``.
     """
 
-    def __init__(self, storage: Storage, name: str, file: Any) -> None:  # noqa: ANN401 - of fsspec, or like one of it
+    def __init__(self, storage: "Storage", name: str, file: Any) -> None:  # noqa: ANN401 - of fsspec, or like one of it
         self.id = uuid.uuid4().hex
         self.name = name
         self._storage = storage

@@ -4,8 +4,6 @@ Files of a load that are being written lie in a folder of their own, below ``.pa
 lock in it for as long as the load goes on. What a killed run left has no such lock, and the next run removes it.
 """
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import hashlib

@@ -1,10 +1,7 @@
 """The data dictionary: what the settings name → requests → rows, and digests that show when rows may have changed."""
 
-from __future__ import annotations
-
 import hashlib
 import json
-import logging
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,14 +15,13 @@ from tap_redivis.errors import Forbidden, NotFound, Unauthorized
 from tap_redivis.model.json_schema import columns_of
 from tap_redivis.model.references import same_version
 from tap_redivis.model.tables import Container, Json, Variable
+from tap_redivis.runtime.logs import logger
 from tap_redivis.singer.dictionary import topics
 from tap_redivis.singer.dictionary.topics import DATASETS, TABLES, VALUE_LABELS, VARIABLES, VERSIONS, Entry, Row, Topic
 from tap_redivis.singer.discovery import Failures, find_named, name_of_table
 from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.sources import QuerySource, TableSource
 from tap_redivis.singer.streams import TableStream
-
-logger = logging.getLogger("tap-redivis")
 
 _TABLES_AT_ONCE = 16  # enough for requests side by side, and few enough to have all their rows in memory
 _SPOOLED_BYTES = 4 * 1024 * 1024

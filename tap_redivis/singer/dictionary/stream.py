@@ -1,8 +1,5 @@
 """The streams of the data dictionary: bookmark and parts → what to write, as which version → RECORDs and STATE."""
 
-from __future__ import annotations
-
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,14 +12,13 @@ from tap_redivis.model.columns import BAD_CHARACTERS
 from tap_redivis.model.json_schema import DICTIONARY, schema_of
 from tap_redivis.planning.bookmarks import Bookmark, DictionaryBookmark, DictionaryLoad, PartMark, is_of_dictionary
 from tap_redivis.planning.decision import Decision, next_table_version
+from tap_redivis.runtime.logs import logger
 from tap_redivis.runtime.progress import Outcome, Result
 from tap_redivis.runtime.shutdown import SHUTDOWN
 from tap_redivis.singer.dictionary.dictionary import Dictionary, Part, digest
 from tap_redivis.singer.dictionary.topics import TOPICS, Row, Topic
 from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.sdk import SdkStream
-
-logger = logging.getLogger("tap-redivis")
 
 
 @dataclass(frozen=True)

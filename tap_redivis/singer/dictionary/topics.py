@@ -1,7 +1,5 @@
 """The streams of the data dictionary: their columns, and their rows, made of the server's answers. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
