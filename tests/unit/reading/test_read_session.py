@@ -423,6 +423,20 @@ def test_a_server_that_refuses_offsets_is_read_from_the_start(api: Api, emulator
 
 
 @pytest.mark.usefixtures("waits")
+def test_blocks_that_were_read_before_are_left_out_one_by_one(
+    api: Api, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream that is read from its start comes in many blocks, of which the place may be in any."""
+    monkeypatch.setattr("tap_redivis.client.transport.PIECE_BYTES", 100)
+    emulator.faults.add(
+        Fault(kind="close", path=_STREAMS, at_row=100, per_path=True),
+        Fault(kind="refuse_offset", path=_STREAMS, nth="every"),
+    )
+
+    assert sorted(_all(_begun(api, _request())).lines) == sorted(_ROWS)
+
+
+@pytest.mark.usefixtures("waits")
 def test_rows_that_never_come_are_looked_for_and_missed(api: Api, emulator: Emulator) -> None:
     """A body of JSON Lines that ends cleanly, but too early, shows only in the count."""
     emulator.faults.add(Fault(kind="end", path=_STREAMS, at_row=0, nth="every"))

@@ -19,7 +19,7 @@ from redivis_emulator.render import CsvLineEnds, CsvQuotes, Style
 from redivis_emulator.variable_types import ARROW_TYPES
 from tap_redivis.client.retry import TransientError
 from tap_redivis.client.transport import PIECE_BYTES
-from tap_redivis.errors import RowTooLarge, SchemaChanged
+from tap_redivis.errors import InvalidValue, RowTooLarge, SchemaChanged
 from tap_redivis.model.columns import Column, ColumnType, ValueRules, WireFormat
 from tap_redivis.wire import Decoder, decoder_for
 from tap_redivis.wire.codec import RowCodec
@@ -323,6 +323,20 @@ def test_a_row_that_is_too_large_is_refused_within_a_record_batch_too() -> None:
     assert b"".join(given) == b'{"v":"a"}\n{"v":"b"}\n'
 
 
+@pytest.mark.parametrize("wire_format", _FORMATS)
+def test_the_rows_before_a_value_that_cannot_be_read_are_given(wire_format: WireFormat) -> None:
+    """A resumed load begins behind them."""
+    table = pa.table({"v": ["1", "2", "x", "4"]})
+    decoder = decoder_for(wire_format, codec([Column("v", "integer", arrives_as="string")]), ["v"])
+    lines: list[bytes] = []
+
+    with pytest.raises(InvalidValue) as failure:
+        lines.extend(rows.lines for rows in decoder.rows([_sent(table, wire_format)], 10))
+
+    assert b"".join(lines) == b'{"v":1}\n{"v":2}\n'
+    assert failure.value.offset == 12
+
+
 def _whole(table: pa.Table) -> bytes:
     style = Style("arrow")
     return b"".join([render.head(table.schema, style), render.body(table, style)])
@@ -359,6 +373,18 @@ def test_small_batches_are_read_together_unless_they_are_long_in_coming(
 
     assert [rows.count for rows in found] == counts
     assert b"".join(rows.lines for rows in found) == b"".join(b'{"v":"%d"}\n' % n for n in range(10) for _ in range(3))
+
+
+def test_the_sentinel_is_seen_after_batches_that_wait(clock: list[float]) -> None:
+    """It is a batch too, but of no rows, and the proof of the end."""
+    assert clock
+    decoder = decoder_for("arrow", codec([Column("v", "string")]), ["v"])
+    sentinel = render.body(pa.table({"v": pa.array([], pa.string())}), Style("arrow"))
+
+    found = list(decoder.rows([*_small_batches(5), sentinel], 0))
+
+    assert sum(rows.count for rows in found) == 15
+    assert decoder.has_sentinel
 
 
 def test_batches_that_wait_are_given_before_an_error(clock: list[float]) -> None:
