@@ -104,3 +104,12 @@ def test_records_with_keys_that_come_again_take_their_own_places(warehouse: Ware
     warehouse.loaded([schema(_IDS, "id"), *(record(1, id=n) for n in range(25, 30)), activate(1)])
 
     assert _found(warehouse) == list(range(30))
+
+
+def test_a_state_waits_for_its_rows(warehouse: Warehouse) -> None:
+    """Printed at once, it would speak of rows that a target that fails has not loaded."""
+    done = warehouse.load([schema(_IDS, "id"), record(id=1), state({"last": 1}), record(id="no number")])
+
+    assert done.exit_code == 1
+    assert done.stdout == b""
+    assert warehouse.tables() == set()
