@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,7 +11,7 @@ from singer_sdk import Tap
 
 from tap_redivis.client.metadata import MetadataClient, describe_variables
 from tap_redivis.client.uploads import find_uploads
-from tap_redivis.errors import ConfigError, Forbidden, NotFound, did_you_mean
+from tap_redivis.errors import ConfigError, Forbidden, NotFound, Unauthorized, did_you_mean
 from tap_redivis.model.columns import ROW_KEY
 from tap_redivis.model.json_schema import name_warnings, replication_keys, schema_of
 from tap_redivis.model.references import STREAM_NAME_LIMIT, ContainerRef, escape_name, name_matches, stream_name
@@ -59,8 +59,11 @@ def find_named(
     tables = [table for container in containers for table in container.tables]
     for reference in settings.tables:
         with _noting(failures, str(reference)):
-            containers.append(metadata.container(reference.container))
             tables.extend(metadata.find(reference))
+            with suppress(
+                Unauthorized
+            ):  # of a public table's dataset: without a token the table may be all that is told
+                containers.append(metadata.container(reference.container))
     unique = {str(container.reference): container for container in containers}
     return list(unique.values()), list({table.pinned: table for table in tables}.values())
 

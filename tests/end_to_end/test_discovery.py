@@ -323,7 +323,7 @@ def test_a_setting_that_does_not_exist_is_warned_of(clinic: Site) -> None:
     done = run(clinic.tap("--discover", max_stream=3))
 
     assert done.exit_code == 0
-    assert "config: there is no setting 'max_stream'; it has no effect" in done.stderr
+    assert "config: there is no setting 'max_stream' (did you mean 'max_streams'?); it has no effect" in done.stderr
 
 
 def test_schemas_can_be_had_alone(clinic: Site) -> None:

@@ -234,9 +234,9 @@ _FAULTS: Sequence[Fault] = (
     Fault(kind="status", status=403, path="*.t02:*/readSessions", nth="every"),
     Fault(kind="status", status=500, path="*.t04:*/variables", nth="every"),
     Fault(kind="status", status=400, message="You cannot export more than that", path="*.t05:*/readSessions"),
-    Fault(kind="json", add={"numRows": 1}, path="*.t06:*/readSessions"),
+    Fault(kind="json", add={"numRows": -(10**9)}, path="*.t06:*/readSessions"),
 )
-"""The session is refused, the variables cannot be had, the quota is used up, and the session promises too much."""
+"""The session is refused, variables cannot be had, the quota is used up, and a session promises what cannot be."""
 
 
 def test_errors_are_the_same_and_come_at_the_tables_turn(many: Site, catalog: Json) -> None:

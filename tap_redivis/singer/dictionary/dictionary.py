@@ -5,7 +5,7 @@ import json
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -154,7 +154,9 @@ def describe(run: RunContext, streams: Sequence[TableStream], name_in_target: Ca
     containers = {str(container.reference): container for container in found}
     entries = []
     for table in tables:
-        container = metadata.container(table.reference.container) if table.reference else None
+        container = None
+        with suppress(Unauthorized):  # see ``find_named``
+            container = metadata.container(table.reference.container) if table.reference else None
         entries.append(Entry(name_of_table(table, run.settings), "table", table, container))
     for stream in streams:
         source = stream.source
@@ -208,10 +210,10 @@ def _container_signal(container: Container) -> str:
 
 def _variables_signal(entry: Entry) -> str | None:
     table, container = entry.table, entry.container
-    if container is None:
+    if entry.kind == "query":
         return digest([[variable.name, variable.type] for variable in entry.variables or ()])
     signs = [table.hash, table.rows, table.updated_at]
     # Hash and counts of a draft cannot be trusted.
-    if entry.kind == "upload" or table.is_draft or (table.version_tag is None and None in signs):
+    if container is None or entry.kind == "upload" or table.is_draft or (table.version_tag is None and None in signs):
         return None
     return digest([table.pinned, _container_signal(container), table.body.get("variableCount"), *signs])
