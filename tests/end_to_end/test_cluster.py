@@ -284,7 +284,7 @@ def test_without_the_extra_there_is_an_error_in_one_line(site: Site, cluster: Da
 
     done = run(replace(program, variables={**program.variables, "PYTHONPATH": str(tmp_path)}))
 
-    assert "executor dask needs the extra dask, which is not installed" in _error(done)
+    assert "batch_config.executor: dask needs the extra dask, which is not installed" in _error(done)
 
 
 @pytest.mark.parametrize(
