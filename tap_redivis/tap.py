@@ -9,7 +9,7 @@ from contextlib import suppress
 from copy import deepcopy
 from functools import cache, cached_property, partial
 from importlib.util import find_spec
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 from singer_sdk import Stream, Tap
@@ -32,12 +32,8 @@ from tap_redivis.singer.added_columns import reconcile_columns
 from tap_redivis.singer.catalog import streams_of
 from tap_redivis.singer.command_line import refuse_together, with_own_options
 from tap_redivis.singer.config_schema import CONFIG_SCHEMA, warn_of_unread_variables
-from tap_redivis.singer.dictionary.dictionary import describe
-from tap_redivis.singer.dictionary.stream import DictionaryStream
-from tap_redivis.singer.dictionary.topics import TOPICS
 from tap_redivis.singer.discovery import Discovery
 from tap_redivis.singer.messages import PIPE_BYTES, MessageWriter
-from tap_redivis.singer.plan_report import Rate, plans_of, rate_of, show_plan
 from tap_redivis.singer.prefetch import Prefetcher, prefetch
 from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.sdk import ConfigInput, SdkStream, SdkTap
@@ -47,6 +43,10 @@ from tap_redivis.singer.streams import TableStream
 from tap_redivis.singer.user_files import read_catalog, read_config, read_state, readable_bookmarks
 
 _WIDTH = 100  # of what is read by people, at most
+
+if TYPE_CHECKING:  # what most runs do not need is imported where it is needed
+    from tap_redivis.singer.dictionary.stream import DictionaryStream
+    from tap_redivis.singer.plan_report import Rate
 
 
 class TapRedivis(SdkTap):
@@ -117,10 +117,14 @@ class TapRedivis(SdkTap):
         return _with_names_of_their_own([*discovery.streams(), *self._dictionary])
 
     @cached_property
-    def _dictionary(self) -> list[DictionaryStream]:
+    def _dictionary(self) -> "list[DictionaryStream]":
         """The streams of the data dictionary, if the settings ask for it; they say what of the others was loaded."""
         if not self.run.settings.include_dictionary:
             return []
+        from tap_redivis.singer.dictionary.dictionary import describe  # noqa: PLC0415 - few settings ask for it
+        from tap_redivis.singer.dictionary.stream import DictionaryStream  # noqa: PLC0415 - the same
+        from tap_redivis.singer.dictionary.topics import TOPICS  # noqa: PLC0415 - the same
+
         # One for all of its streams, made when the first of them is read.
         dictionary = cache(lambda: describe(self.run, self._tables, partial(_name_in_target, self.mapper)))
         return [DictionaryStream(self, self.run, topic, dictionary) for topic in TOPICS]
@@ -194,7 +198,7 @@ class TapRedivis(SdkTap):
         refuse_together(discover=discover, plan=plan, test=test)
         config = config or ConfigInput()
         register_secret(config.config.get("api_token"))
-        given_rate = rate_of(rate)
+        given_rate = _given_rate(rate)
         if rate and not plan:
             raise ConfigError("--rate requires --plan", where="--rate", hint="Add --plan, or omit --rate")
         if not config.parse_env:
@@ -229,8 +233,10 @@ class TapRedivis(SdkTap):
         self._with_descriptions = True
         return super().run_discovery()
 
-    def run_plan(self, rate: Rate | None, *, as_json: bool) -> None:
+    def run_plan(self, rate: "Rate | None", *, as_json: bool) -> None:
         """Say what a run would do, as a table for people or as JSON; ``rate`` is what the estimates go by."""
+        from tap_redivis.singer.plan_report import plans_of, show_plan  # noqa: PLC0415 - a run needs no plan
+
         show_plan(plans_of(self._own_streams, self.run, rate), as_json=as_json)
 
     def run_probes(self) -> None:
@@ -243,7 +249,7 @@ class TapRedivis(SdkTap):
                     self.run.note_failure(stream.name, failure)
 
     @property
-    def _own_streams(self) -> list[TableStream | DictionaryStream]:
+    def _own_streams(self) -> "list[TableStream | DictionaryStream]":
         return [*self._tables, *(stream for stream in self._dictionary if stream.name in self.streams)]
 
     def run_sync(self) -> None:
@@ -273,6 +279,14 @@ class TapRedivis(SdkTap):
                 failed = ", ".join(sorted(failures))
                 logger.error("%d of %d streams failed: %s", len(failures), all_streams, failed)
             sys.exit(1)
+
+
+def _given_rate(text: str | None) -> "Rate | None":
+    if text is None:
+        return None
+    from tap_redivis.singer.plan_report import rate_of  # noqa: PLC0415 - a run needs no plan
+
+    return rate_of(text)
 
 
 def _name_in_target(mapper: PluginMapper, stream: str) -> str:

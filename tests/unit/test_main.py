@@ -86,10 +86,13 @@ _DICTIONARY = {"tap_redivis.singer.dictionary.dictionary", "tap_redivis.singer.d
 _SOMETIMES = {
     "pyarrow",
     "tap_redivis.batch.output",
+    "tap_redivis.singer.dictionary.dictionary",
+    "tap_redivis.singer.dictionary.stream",
+    "tap_redivis.singer.plan_report",
     "tap_redivis.wire.arrow",
     "tap_redivis.wire.csv",
 }
-"""What only files and other wire formats need."""
+"""What only files, the dictionary, plans and other wire formats need."""
 
 
 def _started(emulator: Emulator, folder: Path, *arguments: str, **settings: object) -> tuple[str, set[str]]:
@@ -133,6 +136,20 @@ def test_a_run_imports_what_it_needs(emulator: Emulator, tmp_path: Path, argumen
             {"batch_config": {"encoding": {"format": "arrow"}, "storage": {"root": "files"}}},
             [],
             {"pyarrow", "tap_redivis.batch.output"},
+        ),
+        (
+            {"include_dictionary": True},
+            [],
+            {"tap_redivis.singer.dictionary.dictionary", "tap_redivis.singer.dictionary.stream"},
+        ),
+        (
+            {},
+            ["--plan=json"],
+            {
+                "tap_redivis.singer.plan_report",
+                "tap_redivis.singer.dictionary.dictionary",
+                "tap_redivis.singer.dictionary.stream",
+            },
         ),
     ],
 )
