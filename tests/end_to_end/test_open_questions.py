@@ -15,7 +15,7 @@ import pytest
 from redivis_emulator import DEFAULT_TOKEN, Emulator, Fault, RateLimit, Readings, Settings, readings
 from tests.end_to_end.conftest import UNLIMITED
 from tests.support.batches import batch_config, files_of, records_of_files
-from tests.support.pipes import Json, Output, run
+from tests.support.pipes import Json, Output, activated_records, run
 from tests.support.samples import sampled
 from tests.support.served import Site, assert_same_rows, records_of, visits, write_note, write_table
 
@@ -108,10 +108,10 @@ def load_records(site: Site, wire_format: str, reading: str) -> None:
         assert "serve" not in "".join(line for line in done.stderr.splitlines() if "WARNING" in line)
         return
     done = site.sync(**settings, queries=queries)
-    _check_all(lambda stream: _of_version([done], stream), wire_format, reading)
+    _check_all(lambda stream: activated_records(stream, done), wire_format, reading)
     few = [
         (each["id"], float(each["quarter"]), json.loads(each["pair"]))
-        for each in sorted(_of_version([done], "few"), key=lambda record: record["id"])
+        for each in sorted(activated_records("few", done), key=lambda record: record["id"])
     ]
     assert few == [(n, n / 4, [n, 2]) for n in range(5)]
 
@@ -159,7 +159,7 @@ def load_limited(site: Site, wire_format: str, reading: str) -> None:
     if reading.startswith("quota="):
         return
     done = site.sync(datasets=["demo.visits"], max_rows=700, wire_format=wire_format)
-    rows = _of_version([done])
+    rows = activated_records("visits__visits", done)
     assert len(rows) == 700
     ids = {row["id"] for row in rows}
     assert_same_rows(rows, [row for row in records_of(VISITS) if row["id"] in ids])
@@ -171,7 +171,7 @@ def load_sample(site: Site, wire_format: str, reading: str) -> None:
         return
     for reference in ("demo.visits:sample.visits", "demo.visits.visits:sample"):
         done = site.sync(tables=[reference], wire_format=wire_format)
-        assert_same_rows(_of_version([done]), records_of(SAMPLE))
+        assert_same_rows(activated_records("visits__visits", done), records_of(SAMPLE))
 
 
 def load_without_token(site: Site, wire_format: str, reading: str) -> None:
@@ -193,9 +193,9 @@ def load_without_token(site: Site, wire_format: str, reading: str) -> None:
         assert (done.exit_code, "`make live`" in done.stderr) == (1, True)
         return
     assert done.exit_code == 0, done.stderr
-    assert_same_rows(_of_version([done], "visits__visits"), records_of(VISITS))
+    assert_same_rows(activated_records("visits__visits", done), records_of(VISITS))
     odd = [{name: record[name] for name in ("id", "one, two")} for record in _odd(wire_format, reading)]
-    assert_same_rows(_of_version([done], "odd__odd"), odd)
+    assert_same_rows(activated_records("odd__odd", done), odd)
     assert "unknown column" not in done.stderr
 
 
@@ -209,15 +209,8 @@ LOADS: Sequence[Callable[[Site, str, str], None]] = (
 )
 
 
-def _of_version(runs: Sequence[Output], stream: str = "visits__visits") -> list[Json]:
-    """Return the records of the Singer version that was activated last."""
-    messages = [each for done in runs for each in done.messages if each.get("stream") == stream]
-    [version] = [each["version"] for each in messages if each["type"] == "ACTIVATE_VERSION"]
-    return [each["record"] for each in messages if each["type"] == "RECORD" and each["version"] == version]
-
-
 def _check_of_version(runs: Sequence[Output], table: pa.Table) -> None:
-    assert_same_rows(_of_version(runs), records_of(table))
+    assert_same_rows(activated_records("visits__visits", *runs), records_of(table))
 
 
 @pytest.mark.parametrize("reading", sampled(_EVERY, _MOST_TELLING))
@@ -246,7 +239,7 @@ def test_sentinels_are_enough(served: Site, wire_format: str) -> None:
     served.emulator.read_as(*_UNKIND)
     done = served.sync(datasets=["demo.visits"], wire_format=wire_format)
 
-    assert_same_rows(_of_version([done]), records_of(VISITS))
+    assert_same_rows(activated_records("visits__visits", done), records_of(VISITS))
     assert "2000 rows arrived, and the server had counted 2060" in done.stderr
     refusals = [line for line in done.stderr.splitlines() if "does not serve" in line]
     assert len(refusals) == (wire_format != "arrow")

@@ -10,7 +10,7 @@ import pytest
 
 from redivis_emulator import Fault
 from tests.end_to_end.conftest import VISITS
-from tests.support.pipes import Json, Output, Stop, run, run_stopped
+from tests.support.pipes import Json, Output, Stop, activated_records, run, run_stopped
 from tests.support.served import Site, assert_same_rows, records_of, streams_of, visits, write_note
 
 _MORE_VISITS = visits(2300)
@@ -266,8 +266,7 @@ def test_a_bookmark_is_no_proof(site: Site, damage: Json) -> None:
 
     [version] = [each["version"] for each in second.messages if each["type"] == "ACTIVATE_VERSION"]
     assert version > first.state["bookmarks"]["visits__visits"]["reading"]["table_version"]
-    records = [each for each in second.messages if each["type"] == "RECORD" and each["version"] == version]
-    assert_same_rows([each["record"] for each in records], records_of(VISITS))
+    assert_same_rows(activated_records("visits__visits", second), records_of(VISITS))
     assert _bookmark(second)["rows"] == 2000
 
 

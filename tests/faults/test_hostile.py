@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults.hostile import ANSWERS, ENDPOINTS, described, hostile_server, name_of, table_of
 from tests.support.measuring import measured
-from tests.support.pipes import Json, Output, Process, run, tap
+from tests.support.pipes import Json, Output, Process, activated_records, run, tap
 from tests.support.served import assert_same_rows, records_of
 
 _TIMEOUT, _RETRY = 1.0, 0.5
@@ -100,7 +100,8 @@ def _check(done: Output, endpoint: str, numbers: list[int]) -> None:
                 assert "with the unknown column 'clinic', which is left out" in done.stderr
                 continue
             try:
-                assert_same_rows(_activated(done, stream), records_of(table_of(number)))
+                # Those of an attempt that failed are of an earlier version.
+                assert_same_rows(activated_records(stream, done), records_of(table_of(number)))
             except AssertionError as error:
                 raise AssertionError(f"{words}: {error}") from error
         else:
@@ -109,13 +110,6 @@ def _check(done: Output, endpoint: str, numbers: list[int]) -> None:
             assert ("ACTIVATE_VERSION", stream) not in {(each["type"], each.get("stream")) for each in messages}, words
     assert numbers[-1] in complete
     assert done.exit_code == (0 if len(complete) == len(numbers) else 1)
-
-
-def _activated(done: Output, stream: str) -> list[Json]:
-    """Return the records of the version that was activated; those of an attempt that failed are of an earlier one."""
-    messages = [each for each in done.messages if each.get("stream") == stream]
-    [version] = [each["version"] for each in messages if each["type"] == "ACTIVATE_VERSION"]
-    return [each["record"] for each in messages if each["type"] == "RECORD" and each["version"] == version]
 
 
 def _read(process: Process) -> bytes:

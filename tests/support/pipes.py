@@ -99,6 +99,13 @@ class Output:
         return [each["record"] for each in self.messages if each["type"] == "RECORD" and each["stream"] == stream]
 
 
+def activated_records(stream: str, *runs: Output) -> list[Json]:
+    """Return the records of the one Singer version that a load activated, in however many runs they came."""
+    messages = [each for done in runs for each in done.messages if each.get("stream") == stream]
+    [version] = [each["version"] for each in messages if each["type"] == "ACTIVATE_VERSION"]
+    return [each["record"] for each in messages if each["type"] == "RECORD" and each["version"] == version]
+
+
 @dataclass(frozen=True)
 class Piped:
     """What two connected processes left.
