@@ -12,6 +12,7 @@ from tap_redivis.runtime.shutdown import SHUTDOWN, Termination
 from tap_redivis.runtime.standard_streams import OutputClosed, take_over
 
 _BROKEN_PIPE_EXIT = 141
+_NO_ROOM = b"ERROR    | tap-redivis: there is no more memory. Raise the limits of the process (ulimit -v)\n"
 _LEVELS = ("TAP_REDIVIS_LOGLEVEL", "TAP_REDIVIS_LOG_LEVEL", "LOGLEVEL")  # the SDK looks for the first
 
 
@@ -22,6 +23,9 @@ def main() -> None:
     except Termination as termination:  # from the first line on at any moment, while modules are being imported too
         logger.warning("stopped by %s", termination.words)
         exit_process(termination.exit_code)
+    except BaseException:  # noqa: BLE001 - what was wrong could not be said: there is no room for its words
+        os.write(2, _NO_ROOM)
+        os._exit(1)
 
 
 def _outcome() -> int:
