@@ -33,17 +33,11 @@ _Target = IO[bytes] | PendingFile
 
 @dataclass(frozen=True)
 class FileColumns:
-    """The columns that a load's files hold beside the table's.
+    """The columns that a load's files hold beside the table's, and where the rows of one file are from."""
 
-    Attributes:
-        load: What the row keys of the load begin with; None: rows have no row key.
-        constants: Columns with one value in all rows, by name.
-        origin: Where the rows of one file are from; Arrow and Parquet files have it in the metadata of their schema.
-    """
-
-    load: str | None
-    constants: Mapping[str, str | int | None]
-    origin: Mapping[str, str | int] = field(default_factory=dict)
+    load: str | None  # what the row keys of the load begin with; None: rows have no row key
+    constants: Mapping[str, str | int | None]  # columns with one value in all rows, by name
+    origin: Mapping[str, str | int] = field(default_factory=dict)  # for the metadata of Arrow's and Parquet's schema
 
 
 class JsonlEncoder:

@@ -4,7 +4,7 @@ The thread that reads the rows writes files under temporary names. The thread th
 writes its BATCH message, and only then advances the bookmark.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,50 +14,24 @@ from tap_redivis.batch.encodings import FileColumns, encoder_for
 from tap_redivis.batch.storage import Storage, storage_at
 from tap_redivis.errors import RedivisError, StorageError
 from tap_redivis.model.batch_settings import BatchSettings
-from tap_redivis.model.columns import LOAD, ROW_KEY, TABLE, VERSION, Column, KeyValue, ValueRules, highest_of
+from tap_redivis.model.columns import KeyValue, ValueRules, highest_of
 from tap_redivis.planning.bookmarks import PartialLoad
-from tap_redivis.reading.jobs import Chunk
+from tap_redivis.reading.jobs import Chunk, JobSpec
 from tap_redivis.wire.arrays import rows_of
 from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.json_lines import HighestKey
 from tap_redivis.wire.rows import ArrowRows, JsonRows, Rows, ValueIssues
 
 
-def file_columns(names: Sequence[str], table: str, reading: PartialLoad, *, versions: bool) -> FileColumns:
-    """Choose the columns of a load's files.
-
-    Args:
-        names: Columns that RECORD messages would have too.
-        table: Reference of the table, pinned to its version.
-        reading: The load.
-        versions: Whether the files hold the version columns.
-    """
-    values: dict[str, str | int | None] = {TABLE: table, VERSION: reading.version_tag}
-    constants = {name: values[name] for name in names if name in values}
-    if versions:
-        constants |= {LOAD: reading.table_version, VERSION: reading.version_tag}
-    return FileColumns(reading.key if ROW_KEY in names else None, constants)
-
-
 @dataclass(frozen=True)
 class FileOutput:
-    """Writes the rows of one load as files; workers of a cluster get it pickled, and write files of the load too.
+    """Writes the rows of one load as files; workers of a cluster get it pickled, and write files of the load too."""
 
-    Attributes:
-        settings: Kind, size and place of the files; the root is absolute.
-        table: The table's reference, for errors.
-        load: The load as it was when it was opened or resumed.
-        added: The columns of the files beside the table's.
-    """
-
-    settings: BatchSettings
-    stream: str
-    table: str
-    columns: tuple[Column, ...]
-    rules: ValueRules
-    load: PartialLoad
-    added: FileColumns
-    key: Column | None
+    settings: BatchSettings  # kind, size and place of the files; the root is absolute
+    stream: str  # the name that BATCH messages have
+    spec: JobSpec  # what is read of the table
+    load: PartialLoad  # as it was when it was opened or resumed
+    added: FileColumns  # the columns of the files beside the table's
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the storage out: its locks and connections belong to one process."""
@@ -71,7 +45,7 @@ class FileOutput:
     @cached_property
     def codec(self) -> RowCodec:
         """The table's columns and rules, as encoders know them."""
-        return RowCodec(self.table, self.columns, self.rules, ValueIssues())
+        return self.spec.codec(ValueIssues())
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -93,20 +67,32 @@ class FileOutput:
             StorageError: A file cannot be written.
             RedivisError: The reading failed; the rows before that have been given.
         """
-        files = _StreamFiles(self, stream, offset)
+        file: _File | None = None
+        failure: RedivisError | None = None
         try:
-            for rows in blocks:
-                yield from files.write(rows)
-                del rows  # it may be large, and must not be kept while the next one is awaited
-        except RedivisError as error:
-            # The rows before an error of the reading are good: a resumed load goes on behind them.
-            if not isinstance(error, StorageError):
-                yield from files.end()
-            raise
-        else:
-            yield from files.end()
+            try:
+                for block in blocks:
+                    rest: Rows | None = block
+                    del block  # it may be large, and must not be kept while the next one is awaited
+                    while rest:
+                        file = file or _File(self, stream, offset)
+                        rest = file.write(rest)
+                        if file.is_full:
+                            offset += file.count
+                            chunk, file = file.finish(), None  # from here on the file is the caller's
+                            yield chunk
+            except StorageError:
+                raise
+            except RedivisError as error:
+                failure = error  # of the reading: the rows before it are good, and a resumed load goes on behind them
+            if file is not None:
+                chunk, file = file.finish(), None
+                yield chunk
+            if failure is not None:
+                raise failure
         finally:
-            files.discard()
+            if file is not None:
+                file.pending.discard()
 
     def publish(self, chunk: Chunk) -> str:
         """Let the file of a chunk appear under its name; returns its URL.
@@ -129,11 +115,6 @@ class FileOutput:
         gzip = ".gz" if self.settings.described.get("compression") == "gzip" else ""
         return f"{self._prefix}{self.load.ordinal(stream):02}-{offset:012}.{self.settings.encoding}{gzip}"
 
-    def origin(self, stream: str, offset: int) -> dict[str, str | int]:
-        """Say where the rows of a file are from, so that a target knows those that it has."""
-        origin: dict[str, str | int] = {"stream": self.stream, "table_version": self.load.table_version}
-        return origin | {"session": self.load.session, "ordinal": self.load.ordinal(stream), "offset": offset}
-
     @property
     def _prefix(self) -> str:
         prefix = self.settings.prefix.format(
@@ -146,67 +127,51 @@ class FileOutput:
 
     def highest(self, rows: Rows) -> KeyValue | None:
         """Find the highest replication key of some rows."""
-        if self.key is None:
+        if self.spec.key is None:
             return None
-        key = HighestKey(self.key)
+        key = HighestKey(self.spec.key)
         if isinstance(rows, JsonRows):
             return key.of(rows.lines)
         assert isinstance(rows, ArrowRows)  # noqa: S101 - there is no third kind
         # The value must be the one that a RECORD would have, so the column is encoded as JSON.
-        column = rows.batch.column(self.key.name)
-        encoded = rows_of([column], rows.count, RowCodec(self.table, [self.key], ValueRules(), ValueIssues()), 0)
+        codec = RowCodec(self.codec.table, [key.column], ValueRules(), ValueIssues())
+        encoded = rows_of([rows.batch.column(key.column.name)], rows.count, codec, 0)
         return highest_of(key.of(some.lines) for some in encoded)  # type: ignore[union-attr] # these rules give JSON
 
 
-class _StreamFiles:
-    """The files of one read stream, one after another."""
+class _File:
+    """One file under way, with the rows of a read stream from an offset on, and what its chunk will say of them."""
 
     def __init__(self, output: FileOutput, stream: str, offset: int) -> None:
+        self.count = 0
+        self.pending = output.storage.create(output.name(stream, offset))
         self._output = output
         self._stream = stream
         self._ordinal = output.load.ordinal(stream)
         self._offset = offset
-        self._file: _File | None = None
+        self._last_digest = ""
+        self._highest: KeyValue | None = None
+        load = output.load
+        # It says where its rows are from, so that a target knows those that it has.
+        origin: dict[str, str | int] = {"stream": output.stream, "table_version": load.table_version}
+        origin |= {"session": load.session, "ordinal": self._ordinal, "offset": offset}
+        columns = replace(output.added, origin=origin)
+        self._encoder = encoder_for(output.settings, output.codec, columns, self.pending, files=len(load.streams))
 
-    def write(self, rows: Rows) -> Iterator[Chunk]:
+    @property
+    def is_full(self) -> bool:
         settings = self._output.settings
-        while rows.count:
-            file = self._file = self._file or _File(self._output, self._stream, self._offset)
-            part = rows.first(settings.rows - file.count)
-            file.write(part, self._ordinal, self._offset)
-            self._offset += part.count
-            if file.count >= settings.rows or file.encoder.size >= settings.bytes:
-                yield from self.end()
-            if part.count == rows.count:
-                break
-            rows = rows.without_first(part.count)
+        return self.count >= settings.rows or self._encoder.size >= settings.bytes
 
-    def end(self) -> Iterator[Chunk]:
-        if (file := self._file) is not None:
-            file.encoder.close()
-            finished = file.pending.finish()
-            self._file = None  # from here on the file is the caller's
-            yield Chunk(self._stream, file.count, file.last_digest, finished, file.highest)
+    def write(self, rows: Rows) -> Rows | None:
+        """Write as many rows as there is room for; gives the others, if there are any."""
+        part = rows.first(self._output.settings.rows - self.count)
+        self._encoder.write(part, self._ordinal, self._offset + self.count)
+        self.count += part.count
+        self._last_digest = part.last_digest
+        self._highest = highest_of((self._highest, self._output.highest(part)))
+        return None if part.count == rows.count else rows.without_first(part.count)
 
-    def discard(self) -> None:
-        if self._file is not None:
-            self._file.pending.discard()
-
-
-class _File:
-    """One file under way, and what its chunk will say of its rows."""
-
-    def __init__(self, output: FileOutput, stream: str, offset: int) -> None:
-        self.count = 0
-        self.last_digest = ""
-        self.highest: KeyValue | None = None
-        self._output = output
-        self.pending = output.storage.create(output.name(stream, offset))
-        added = replace(output.added, origin=output.origin(stream, offset))
-        self.encoder = encoder_for(output.settings, output.codec, added, self.pending, files=len(output.load.streams))
-
-    def write(self, rows: Rows, ordinal: int, offset: int) -> None:
-        self.encoder.write(rows, ordinal, offset)
-        self.count += rows.count
-        self.last_digest = rows.last_digest
-        self.highest = highest_of((self.highest, self._output.highest(rows)))
+    def finish(self) -> Chunk:
+        self._encoder.close()
+        return Chunk(self._stream, self.count, self._last_digest, self.pending.finish(), self._highest)

@@ -42,25 +42,16 @@ class Secret:
 
 @dataclass(frozen=True)
 class JobResult:
-    """What came of a job.
+    """What came of a job."""
 
-    Attributes:
-        chunks: Its files, in the stream's order, complete and not published.
-        end: The end of the read stream; None where there are more rows.
-        issues: How many values had to be changed, by the kind of change.
-        logged: Lines for the tap's log, with their levels.
-        error: What ended the job after these files.
-        cause: The cause of the error, which pickle would lose.
-    """
-
-    chunks: tuple[Chunk, ...]
-    end: StreamEnd | None
+    chunks: tuple[Chunk, ...]  # its files, in the stream's order, complete and not published
+    end: StreamEnd | None  # of the read stream; None where there are more rows
     bytes: int
     resumes: int
-    issues: Counter[str]
-    logged: tuple[tuple[int, str], ...]
-    error: Exception | None
-    cause: BaseException | None
+    issues: Counter[str]  # how many values had to be changed, by the kind of change
+    logged: tuple[tuple[int, str], ...]  # lines for the tap's log, with their levels
+    error: Exception | None  # what ended the job after these files
+    cause: BaseException | None  # of the error, since pickle would lose it
 
 
 # --- in the tap ------------------------------------------------------------------------------------------------------
@@ -112,16 +103,11 @@ def cluster_at(address: str, max_retry_seconds: float) -> Cluster:
 
 @dataclass
 class DaskWorker(Worker):
-    """Runs the jobs of one load on a cluster.
-
-    Attributes:
-        name: Name of the load, for the names of its jobs.
-        token: The bearer token; None: public data only.
-    """
+    """Runs the jobs of one load on a cluster."""
 
     cluster: Cluster
-    name: str
-    token: str | None = field(repr=False)
+    name: str  # of the load, for the names of its jobs
+    token: str | None = field(repr=False)  # None: public data only
     issues: ValueIssues
 
     def __post_init__(self) -> None:

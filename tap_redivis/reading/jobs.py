@@ -27,21 +27,13 @@ class Unwanted(Exception):
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some rows of one read stream, in its order.
+    """Some rows of one read stream, in its order."""
 
-    Attributes:
-        stream: Id of the read stream.
-        count: Number of rows.
-        last_digest: Digest of the last row.
-        content: The rows, or the unpublished file that holds them; its ``size`` is in bytes.
-        highest: The highest replication key in them; None without a replication key, or if all are null.
-    """
-
-    stream: str
-    count: int
-    last_digest: str
-    content: Any
-    highest: KeyValue | None = None
+    stream: str  # id
+    count: int  # rows
+    last_digest: str  # of the last row
+    content: Any  # the rows, or the unpublished file that holds them; its ``size`` is in bytes
+    highest: KeyValue | None = None  # replication key in them; None without a replication key, or if all are null
 
 
 @dataclass(frozen=True)
@@ -66,38 +58,26 @@ class Output(Protocol):
 
 @dataclass(frozen=True)
 class Server:
-    """What a worker elsewhere needs to know to reach the server; the token is not part of it.
-
-    Attributes:
-        timeout: Seconds of silence before a request counts as broken.
-        max_retry_seconds: Retry budget of each request.
-        tap_version: Version of the tap, which its workers must have too.
-    """
+    """What a worker elsewhere needs to know to reach the server; the token is not part of it."""
 
     endpoint: str
     is_anonymous: bool
-    timeout: float
-    max_retry_seconds: float
-    tap_version: str = TAP_VERSION
+    timeout: float  # seconds of silence before a request counts as broken
+    max_retry_seconds: float  # for each request
+    tap_version: str = TAP_VERSION  # which the worker must have too
 
 
 @dataclass(frozen=True)
 class JobSpec:
-    """What all jobs of a load have in common; it holds no secret and can be pickled.
-
-    Attributes:
-        columns: The columns, in the order that rows have them.
-        all_must_come: Whether a body that lacks a column is an error.
-        output: What the rows become; None: they stay rows.
-    """
+    """What all jobs of a load have in common; it holds no secret and can be pickled."""
 
     server: Server
     request: ReadRequest
-    columns: tuple[Column, ...]
+    columns: tuple[Column, ...]  # in the order that rows have them
     rules: ValueRules
-    all_must_come: bool = False
-    key: Column | None = None
-    output: Output | None = None
+    all_must_come: bool = False  # whether a body that lacks a column is an error
+    key: Column | None = None  # the replication key's
+    output: Output | None = None  # what the rows become; None: they stay rows
 
     def codec(self, issues: ValueIssues) -> RowCodec:
         """Make what checks and encodes the rows."""
@@ -140,17 +120,11 @@ class RowBudget:
 
 @dataclass
 class Worker(ABC):
-    """Runs jobs: in this process, or elsewhere.
+    """Runs jobs: in this process, or elsewhere."""
 
-    Attributes:
-        stop: Set when nobody takes chunks any more.
-        budget: How many rows may still be read.
-        progress: Where bytes and resumes are counted.
-    """
-
-    budget: RowBudget
-    progress: ReadProgress
-    stop: threading.Event = field(default_factory=threading.Event, init=False)
+    budget: RowBudget  # how many rows may still be read
+    progress: ReadProgress  # where bytes and resumes are counted
+    stop: threading.Event = field(default_factory=threading.Event, init=False)  # set when nobody takes chunks any more
 
     @abstractmethod
     def run(self, job: ReadJob) -> Iterator[Chunk | StreamEnd]:
@@ -165,16 +139,11 @@ class Worker(ABC):
 
 @dataclass
 class LocalWorker(Worker):
-    """Runs jobs in the thread that asks for their chunks.
-
-    Attributes:
-        codec: The table's columns and rules; shared, so that all read streams together hold one large row.
-        bodies: Answers that were opened ahead, by read stream.
-    """
+    """Runs jobs in the thread that asks for their chunks."""
 
     api: Api
-    codec: RowCodec
-    bodies: dict[str, Response] = field(default_factory=dict)
+    codec: RowCodec  # shared, so that all read streams of the table together hold one large row
+    bodies: dict[str, Response] = field(default_factory=dict)  # answers that were opened ahead, by read stream
 
     def run(self, job: ReadJob) -> Iterator[Chunk | StreamEnd]:
         """Run a job."""

@@ -14,7 +14,7 @@ from tap_redivis.reading.jobs import Chunk, JobSpec, ReadJob, StreamEnd, Unwante
 from tap_redivis.reading.read_stream import SessionGone
 from tap_redivis.runtime.logs import logger
 
-_LOOKS_FOR_MISSING_ROWS = 2  # in vain, one after another: then the table ends with an error (design §7.11)
+_LOOKS_FOR_MISSING_ROWS = 2  # without a new row, one after another: then the table fails (design §7.11)
 _MOST_UNCOUNTED = 10_000  # rows, beyond twice the count: where sentinels are the proof, a count may be an estimate
 _WAITING_BYTES = 4 * 1024 * 1024
 _SECONDS_BETWEEN_LOOKS = 0.2
@@ -23,17 +23,14 @@ _Message = Chunk | StreamEnd | BaseException
 
 
 class SessionReader:
-    """Reads the streams of one session.
-
-    Args:
-        worker: Runs the jobs.
-        spec: What all jobs have in common.
-        positions: Where each stream stands, by id, in the session's order.
-        expected: Number of all rows; None if the server does not say.
-    """
+    """Reads the streams of one session."""
 
     def __init__(
-        self, worker: Worker, spec: JobSpec, positions: Mapping[str, StreamPosition], expected: int | None
+        self,
+        worker: Worker,
+        spec: JobSpec,
+        positions: Mapping[str, StreamPosition],  # where each stream stands, by id, in the session's order
+        expected: int | None,  # number of all rows; None if the server does not say
     ) -> None:
         self._worker = worker
         self._spec = spec

@@ -24,17 +24,11 @@ class SessionGone(Exception):
 
 @dataclass
 class ReadProgress:
-    """How far the reading of a table is.
+    """How far the reading of a table is."""
 
-    Attributes:
-        received: Rows so far, those of earlier runs included.
-        bytes: Bytes received in this run.
-        resumes: How often a broken read stream was resumed in this run.
-    """
-
-    received: int = 0
-    bytes: int = 0
-    resumes: int = 0
+    received: int = 0  # rows so far, those of earlier runs included
+    bytes: int = 0  # in this run
+    resumes: int = 0  # how often a broken read stream was resumed in this run
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, *, size: int = 0, resumes: int = 0) -> None:
@@ -46,21 +40,15 @@ class ReadProgress:
 
 @dataclass
 class StreamReader:
-    """Reads one read stream, in whatever thread asks for the rows.
-
-    Attributes:
-        stream: The stream's id, or ``ROWS_STREAM``.
-        stop: Set when nobody wants the rows any more.
-        body: The answer with all of its rows, if it was opened ahead.
-    """
+    """Reads one read stream, in whatever thread asks for the rows."""
 
     api: Api
     request: ReadRequest
-    stream: str
+    stream: str  # id, or ``ROWS_STREAM``
     decoder: Decoder
-    stop: threading.Event
+    stop: threading.Event  # set when nobody wants the rows any more
     progress: ReadProgress
-    body: Response | None = None
+    body: Response | None = None  # the answer with all of its rows, if it was opened ahead
 
     def rows(self, position: StreamPosition) -> Iterator[Rows]:
         """Give all rows from a position on; raises what ``Worker.run`` does, except ``Unwanted``."""

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
@@ -23,140 +24,120 @@ def _value(kind: str, description: str, title: str = "", **facts: Any) -> dict[s
     return {"type": [kind, "null"], **facts, **named, "description": description}
 
 
+_text = partial(_value, "string")
+_texts = partial(_value, "array", items=_TEXT)
+_boolean = partial(_value, "boolean")
+_count = partial(_value, "integer", minimum=1)
+_seconds = partial(_value, "number", maximum=_MOST_SECONDS)
+
+
 def _parts(**parts: dict[str, Any]) -> dict[str, Any]:
     return {"properties": parts, "additionalProperties": False}
 
 
-_BATCH_CONFIG = _value(
-    "object",
+def _map(description: str, title: str = "", **parts: dict[str, Any]) -> dict[str, Any]:
+    return _value("object", description, title, **_parts(**parts))
+
+
+_BATCH_CONFIG = _map(
     "Write tables to files, and BATCH messages that name them, instead of RECORD messages: "
     "{`encoding`: {`format`, `compression`}, `storage`: {`root`, `prefix`}, `batch_size`, `batch_bytes`, "
     "`version_columns`, `executor`, `scheduler`}",
     "BATCH",
-    **_parts(
-        encoding=_value(
-            "object",
-            "How the files are written",
-            **_parts(
-                format=_value(
-                    "string",
-                    "Format of the files; with it, tables go out as files in BATCH messages",
-                    "Batch encoding",
-                    enum=["jsonl", "parquet", "arrow"],
-                ),
-                compression=_value(
-                    "string",
-                    "Of jsonl: gzip or none; of parquet: zstd, snappy, gzip, lz4 or none; of arrow: none, zstd or "
-                    "lz4. The first is the default",
-                    "Batch compression",
-                    enum=["none", "gzip", "zstd", "lz4", "snappy"],
-                ),
-            ),
+    encoding=_map(
+        "How the files are written",
+        format=_text(
+            "Format of the files; with it, tables go out as files in BATCH messages",
+            "Batch encoding",
+            enum=["jsonl", "parquet", "arrow"],
         ),
-        storage=_value(
-            "object",
-            "Where the files are written",
-            **_parts(
-                root=_value(
-                    "string",
-                    "Where the files go: a folder, also as `file://` URL, or a bucket: `s3://`, `gs://` or `az://` "
-                    "with the extra `s3`, `gcs` or `azure`. Credentials come from the environment or from profiles",
-                    "Batch storage",
-                ),
-                prefix=_value(
-                    "string",
-                    f"What the files' names begin with; `/` makes folders; `{DEFAULT_PREFIX}` by default. "
-                    "`{stream}`, `{version}`, `{table_version}` and `{date}` are filled in",
-                    "Batch file prefix",
-                ),
-            ),
+        compression=_text(
+            "Of jsonl: gzip or none; of parquet: zstd, snappy, gzip, lz4 or none; of arrow: none, zstd or "
+            "lz4. The first is the default",
+            "Batch compression",
+            enum=["none", "gzip", "zstd", "lz4", "snappy"],
         ),
-        batch_size=_value(
-            "integer", "Most rows of a file: 100,000 by default with jsonl, else 1,000,000", "Batch rows", minimum=1
+    ),
+    storage=_map(
+        "Where the files are written",
+        root=_text(
+            "Where the files go: a folder, also as `file://` URL, or a bucket: `s3://`, `gs://` or `az://` "
+            "with the extra `s3`, `gcs` or `azure`. Credentials come from the environment or from profiles",
+            "Batch storage",
         ),
-        batch_bytes=_value(
-            "integer", f"A file of this size is complete: {DEFAULT_BYTES:,} bytes by default", "Batch bytes", minimum=1
+        prefix=_text(
+            f"What the files' names begin with; `/` makes folders; `{DEFAULT_PREFIX}` by default. "
+            "`{stream}`, `{version}`, `{table_version}` and `{date}` are filled in",
+            "Batch file prefix",
         ),
-        version_columns=_value(
-            "boolean",
-            "Add `_sdc_table_version` and `_redivis_version` to the files and their SCHEMA, so that targets can "
-            "tell loads apart; on by default. Without them no ACTIVATE_VERSION is written",
-            "Batch version columns",
-        ),
-        executor=_value(
-            "string",
-            "Where tables are read and files written: in `threads` of the tap, or by the workers of a `dask` "
-            "cluster, with the extra `dask`",
-            "Batch executor",
-            enum=["threads", "dask"],
-        ),
-        scheduler=_value(
-            "string",
-            "Address of the cluster's scheduler, such as `tls://host:8786`; over plain `tcp://` the token is sent "
-            "to loopback addresses only, and workers take it from their own `REDIVIS_API_TOKEN`",
-            "Dask scheduler",
-        ),
+    ),
+    batch_size=_count("Most rows of a file: 100,000 by default with jsonl, else 1,000,000", "Batch rows"),
+    batch_bytes=_count(f"A file of this size is complete: {DEFAULT_BYTES:,} bytes by default", "Batch bytes"),
+    version_columns=_boolean(
+        "Add `_sdc_table_version` and `_redivis_version` to the files and their SCHEMA, so that targets can "
+        "tell loads apart; on by default. Without them no ACTIVATE_VERSION is written",
+        "Batch version columns",
+    ),
+    executor=_text(
+        "Where tables are read and files written: in `threads` of the tap, or by the workers of a `dask` "
+        "cluster, with the extra `dask`",
+        "Batch executor",
+        enum=["threads", "dask"],
+    ),
+    scheduler=_text(
+        "Address of the cluster's scheduler, such as `tls://host:8786`; over plain `tcp://` the token is sent "
+        "to loopback addresses only, and workers take it from their own `REDIVIS_API_TOKEN`",
+        "Dask scheduler",
     ),
 )
 
 _QUERY = _parts(
     name={"type": ["string"], "description": "Name of the stream"},
     sql={"type": ["string"], "description": "One SELECT in GoogleSQL"},
-    default_dataset=_value("string", "Where unqualified names are looked up"),
-    default_workflow=_value("string", "Where unqualified names are looked up"),
-    key_properties=_value("array", "Columns that identify a row", items=_TEXT),
-    replication_key=_value("string", "Column to load incrementally by"),
+    default_dataset=_text("Where unqualified names are looked up"),
+    default_workflow=_text("Where unqualified names are looked up"),
+    key_properties=_texts("Columns that identify a row"),
+    replication_key=_text("Column to load incrementally by"),
 )
 _TABLE_OPTIONS = _parts(
-    key_properties=_value("array", "Variables that identify a row", items=_TEXT),
-    replication_key=_value("string", "Variable to load incrementally by"),
-    replication_method=_value(
-        "string", "`LOG_BASED`: of a new version only what changed", enum=["FULL_TABLE", "LOG_BASED"]
-    ),
-    variables=_value("array", "Read only these variables", items=_TEXT),
-    max_rows=_value("integer", "Read at most this many rows", minimum=1),
+    key_properties=_texts("Variables that identify a row"),
+    replication_key=_text("Variable to load incrementally by"),
+    replication_method=_text("`LOG_BASED`: of a new version only what changed", enum=["FULL_TABLE", "LOG_BASED"]),
+    variables=_texts("Read only these variables"),
+    max_rows=_count("Read at most this many rows"),
 )
 
 _SETTINGS = {
-    "api_token": _value(
-        "string",
+    "api_token": _text(
         "Bearer token; without it `REDIVIS_API_TOKEN` is used; without either, public data only",
         "API token",
         secret=True,  # the SDK and Meltano look here
         writeOnly=True,  # and JSON Schema has this
     ),
-    "api_endpoint": _value(
-        "string",
+    "api_endpoint": _text(
         f"Prefix of all requests; without it `REDIVIS_API_ENDPOINT` is used, then `{DEFAULT_ENDPOINT}`. "
         "A token goes over plain http to loopback addresses only",
         "API endpoint",
     ),
-    "datasets": _value(
-        "array",
+    "datasets": _texts(
         "`owner.dataset[:refid][:sample][:version]`, `*` and `?` allowed in the name: each table is a stream",
         "Datasets",
-        items=_TEXT,
     ),
-    "workflows": _value("array", "`owner.workflow[:refid]`: each table is a stream", "Workflows", items=_TEXT),
-    "tables": _value(
-        "array",
+    "workflows": _texts("`owner.workflow[:refid]`: each table is a stream", "Workflows"),
+    "tables": _texts(
         "`owner.dataset.table` with the same suffixes, `*` and `?` allowed in the name; `:sample` may follow it",
         "Tables",
-        items=_TEXT,
     ),
-    "queries": _value(
-        "array",
+    "queries": _texts(
         "List of {`name`, `sql`, `default_dataset` or `default_workflow`, `key_properties`, `replication_key`}: "
         "each is a stream, run on Redivis every time",
         "Queries",
         items={"type": "object", **_QUERY, "required": ["name", "sql"]},
     ),
-    "uploads": _value(
-        "array",
+    "uploads": _texts(
         "`owner.dataset:next.table.upload`, `*` and `?` allowed in the upload's name: each upload of a draft is a "
         "stream",
         "Uploads",
-        items=_TEXT,
     ),
     "table_options": _value(
         "object",
@@ -166,112 +147,80 @@ _SETTINGS = {
         properties={},
         additionalProperties={"type": "object", **_TABLE_OPTIONS},
     ),
-    "include_dictionary": _value(
-        "boolean",
+    "include_dictionary": _boolean(
         "Adds the streams `redivis_datasets`, `redivis_versions`, `redivis_tables`, `redivis_variables` and "
         "`redivis_value_labels`",
         "Data dictionary",
     ),
-    "stream_name_format": _value(
-        "string",
+    "stream_name_format": _text(
         "Of `{owner}`, `{dataset}`, `{table}`, `{version}`; names longer than 63 characters are cut and hashed",
         "Stream name format",
     ),
-    "wire_format": _value(
-        "string",
+    "wire_format": _text(
         "What the server is asked to send; the records are the same. If it refuses, `arrow` is used; Arrow and Parquet "
         "files (`batch_config`) are always made of `arrow`",
         "Wire format",
         enum=["jsonl", "arrow", "csv"],
     ),
-    "max_streams": _value(
-        "integer", "Read streams asked for, and read at once, for a table", "Read streams", minimum=1, maximum=8
-    ),
-    "max_requests": _value(
-        "integer",
+    "max_streams": _count("Read streams asked for, and read at once, for a table", "Read streams", maximum=8),
+    "max_requests": _count(
         "Requests under way at once in discovery, and tables opened ahead while others are read, as long as the "
         "server does not mind; with 1 all is asked for one after another",
         "Requests at once",
-        minimum=1,
         maximum=32,
     ),
-    "max_rows": _value(
-        "integer", "Read at most this many rows of each table, for trying things out", "Row limit", minimum=1
+    "max_rows": _count("Read at most this many rows of each table, for trying things out", "Row limit"),
+    "skip_unchanged": _boolean(
+        "Do not read a table again whose version was loaded completely", "Skip unchanged tables"
     ),
-    "skip_unchanged": _value(
-        "boolean", "Do not read a table again whose version was loaded completely", "Skip unchanged tables"
+    "emit_activate_version_messages": _boolean(
+        "After the last verified row, so that targets may remove the rows of earlier loads", "Emit ACTIVATE_VERSION"
     ),
-    "emit_activate_version_messages": _value(
-        "boolean",
-        "After the last verified row, so that targets may remove the rows of earlier loads",
-        "Emit ACTIVATE_VERSION",
-    ),
-    "row_key": _value(
-        "boolean",
+    "row_key": _boolean(
         "Tables and queries without key properties get the column `_redivis_row_key` as their key: a target then "
         "holds each row once, also after interruptions",
         "Row key",
     ),
-    "lineage": _value(
-        "boolean",
-        "Adds the columns `_redivis_table` and `_redivis_version`: where each row was read from",
-        "Lineage",
+    "lineage": _boolean(
+        "Adds the columns `_redivis_table` and `_redivis_version`: where each row was read from", "Lineage"
     ),
-    "datetime_zone": _value(
-        "string",
-        "`none`: as it is, without a zone; `utc`: `+00:00` is appended",
-        "Time zone of dateTime",
-        enum=["none", "utc"],
+    "datetime_zone": _text(
+        "`none`: as it is, without a zone; `utc`: `+00:00` is appended", "Time zone of dateTime", enum=["none", "utc"]
     ),
-    "time_format": _value(
-        "string",
+    "time_format": _text(
         "`string` leaves `format: time` out of SCHEMA, for targets whose checker refuses fractions of a second",
         "Format of times",
         enum=["time", "string"],
     ),
-    "replace_invalid_characters": _value(
-        "boolean",
+    "replace_invalid_characters": _boolean(
         "U+0000 and lone surrogates, which abort SQL targets, become U+FFFD; counted and warned of",
         "Replace invalid characters",
     ),
-    "on_invalid_value": _value(
-        "string",
+    "on_invalid_value": _text(
         "A value that cannot be read as its variable's type: an error, or null, counted and warned of",
         "Invalid values",
         enum=["fail", "null"],
     ),
-    "on_schema_change": _value(
-        "string",
+    "on_schema_change": _text(
         "The catalog names a variable that the server no longer has, or has with another type",
         "Schema changes",
         enum=["fail", "warn"],
     ),
-    "state_interval_rows": _value(
-        "integer",
-        "STATE is written after this many rows, or `state_interval_seconds`",
-        "Rows between STATE messages",
-        minimum=1,
+    "state_interval_rows": _count(
+        "STATE is written after this many rows, or `state_interval_seconds`", "Rows between STATE messages"
     ),
-    "state_interval_seconds": _value(
-        "number",
+    "state_interval_seconds": _seconds(
         "STATE is written after this many seconds, or `state_interval_rows`",
         "Seconds between STATE messages",
         exclusiveMinimum=0,
-        maximum=_MOST_SECONDS,
     ),
-    "request_timeout_seconds": _value(
-        "number",
+    "request_timeout_seconds": _seconds(
         "Longest silence of the server, in seconds, before a request counts as broken",
         "Request timeout",
         exclusiveMinimum=0,
-        maximum=_MOST_SECONDS,
     ),
-    "max_retry_seconds": _value(
-        "number",
-        "Seconds of retrying before a table fails; starts again whenever rows arrive",
-        "Retry budget",
-        minimum=0,
-        maximum=_MOST_SECONDS,
+    "max_retry_seconds": _seconds(
+        "Seconds of retrying before a table fails; starts again whenever rows arrive", "Retry budget", minimum=0
     ),
     "batch_config": _BATCH_CONFIG,
 }

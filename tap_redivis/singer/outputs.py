@@ -1,5 +1,6 @@
 """What becomes of the rows of one load: RECORD lines, or files and BATCH messages."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
@@ -8,7 +9,7 @@ import msgspec
 from requests import Response
 
 from tap_redivis.model.batch_settings import BatchSettings
-from tap_redivis.model.columns import DELETED_AT, ROW_KEY, TABLE, VERSION, Column
+from tap_redivis.model.columns import DELETED_AT, LOAD, ROW_KEY, TABLE, VERSION, Column
 from tap_redivis.model.reads import ROWS_STREAM, ChangeCounts
 from tap_redivis.model.settings import Settings
 from tap_redivis.planning.bookmarks import PartialLoad
@@ -70,7 +71,7 @@ def open_writing(  # noqa: PLR0913, PLR0917 - what a load consists of
     batch = run.settings.batch_config
     if batch is None:
         return RecordWriting(run, local, spec, issues, stream, plan, partial)
-    output = _file_output(batch, stream, plan, partial)
+    output = _file_output(batch, stream, plan, partial, spec)
     # /rows has no streams of which a job elsewhere could read a part (redivis-api §4.5).
     is_elsewhere = batch.scheduler and ROWS_STREAM not in partial.streams
     worker = _dask_worker(run, local, output, issues) if is_elsewhere else local
@@ -91,6 +92,15 @@ def _change_column(plan: TablePlan) -> Column:
     return change_column(column.name for column in plan.columns)
 
 
+def _added_values(
+    names: Sequence[str], plan: TablePlan, partial: PartialLoad
+) -> tuple[str | None, dict[str, str | int | None]]:
+    """Give what the row keys begin with, None without such a column, and the added columns that all rows share."""
+    # Unless only changes are read, all rows are there.
+    values = {TABLE: plan.table.pinned, VERSION: plan.table.version_tag, DELETED_AT: None}
+    return partial.key if ROW_KEY in names else None, {name: values[name] for name in names if name in values}
+
+
 @dataclass
 class RecordWriting(Writing):
     """Writes rows as RECORD messages: marks of deleted rows, added columns, envelope."""
@@ -104,13 +114,10 @@ class RecordWriting(Writing):
         plan, partial = self.plan, self.partial
         zone = "+00:00" if plan.rules.append_utc else ""
         self._marker = DeletionMarker(_change_column(plan), partial.opened_at, zone) if plan.base else None
-        names = plan.selection.added_columns
-        constants = {TABLE: plan.table.pinned, VERSION: plan.table.version_tag}
-        if self._marker is None:  # it puts in the mark of deleted rows; without one, all rows are there
-            constants[DELETED_AT] = None
-        self._extend = column_appender(
-            partial.key if ROW_KEY in names else None, {name: constants[name] for name in names if name in constants}
-        )
+        load, constants = _added_values(plan.selection.added_columns, plan, partial)
+        if self._marker is not None:  # it puts in the mark of deleted rows
+            constants.pop(DELETED_AT, None)
+        self._extend = column_appender(load, constants)
         has_version = self.run.settings.emit_activate_version_messages
         self._lines = record_lines(self.stream, partial.table_version if has_version else None, self.run.writer)
 
@@ -150,22 +157,20 @@ class FileWriting(Writing):
         self.run.writer.write_lines(msgspec.json.encode(message) + b"\n", "BATCH")
 
 
-def _file_output(batch: BatchSettings, stream: SdkStream, plan: TablePlan, partial: PartialLoad) -> "FileOutput":
-    from tap_redivis.batch.output import FileOutput, file_columns  # noqa: PLC0415 - RECORD messages do without Parquet
+def _file_output(
+    batch: BatchSettings, stream: SdkStream, plan: TablePlan, partial: PartialLoad, spec: JobSpec
+) -> "FileOutput":
+    from tap_redivis.batch.encodings import FileColumns  # noqa: PLC0415 - RECORD messages do without Parquet
+    from tap_redivis.batch.output import FileOutput  # noqa: PLC0415 - the same
     from tap_redivis.batch.storage.common import absolute  # noqa: PLC0415 - the same
 
-    added = [name for name in plan.selection.added_columns if name in columns_in_files(stream)]
-    output = FileOutput(
-        # A worker of a cluster has another working directory.
-        settings=replace(batch, root=absolute(batch.root)),
-        stream=alias_in_files(stream),
-        table=plan.table.pinned,
-        columns=plan.columns,
-        rules=plan.rules,
-        load=partial,
-        added=file_columns(added, plan.table.pinned, partial, versions=batch.version_columns),
-        key=plan.key,
-    )
+    kept = columns_in_files(stream)
+    load, constants = _added_values([name for name in plan.selection.added_columns if name in kept], plan, partial)
+    if batch.version_columns:
+        constants |= {LOAD: partial.table_version, VERSION: partial.version_tag}
+    # A worker of a cluster has another working directory.
+    settings = replace(batch, root=absolute(batch.root))
+    output = FileOutput(settings, alias_in_files(stream), spec, partial, FileColumns(load, constants))
     _ = output.storage  # what is missing for it is an error before the first row
     return output
 

@@ -28,9 +28,9 @@ from tap_redivis.batch.storage.folder import Folder, PartialFile, storage_errors
 from tap_redivis.errors import ConfigError, RowTooLarge, StorageError, Unavailable
 from tap_redivis.model.batch_settings import BatchSettings, batch_settings
 from tap_redivis.model.columns import Column, ValueRules
-from tap_redivis.model.reads import StreamPosition
+from tap_redivis.model.reads import ReadRequest, StreamPosition
 from tap_redivis.planning.bookmarks import PartialLoad
-from tap_redivis.reading.jobs import Chunk
+from tap_redivis.reading.jobs import Chunk, JobSpec, Server
 from tap_redivis.wire.arrays import rows_of
 from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.rows import MAX_ROW_BYTES, ArrowRows, JsonRows, ValueIssues
@@ -38,6 +38,13 @@ from tests.support.batches import ENCODINGS, records_in
 
 _NOW = datetime(2026, 1, 2, tzinfo=timezone.utc)
 _CODEC = RowCodec("demo.visits", [Column("id", "integer")], ValueRules(for_arrow=True), ValueIssues())
+_REQUEST = ReadRequest("demo.visits", "/tables/demo.visits", "arrow", 2, None, None, 20.0)
+_SPEC = JobSpec(
+    Server("http://localhost", is_anonymous=True, timeout=20, max_retry_seconds=20),
+    _REQUEST,
+    _CODEC.columns,
+    _CODEC.rules,
+)
 _NO_COLUMNS = FileColumns(None, constants={})
 _SCHEMA = pa.schema([("id", pa.int64())])
 
@@ -50,7 +57,7 @@ def _reading(table_version: int = 7, version: str | None = "v1.0") -> PartialLoa
 def _output(root: Path | str, encoding: str = "arrow", version: str = "v1.0", **settings: Any) -> FileOutput:
     kind = BatchSettings(encoding, None, str(root), version_columns=False, **settings)  # type: ignore[arg-type]
     load = _reading(version=version)
-    return FileOutput(kind, "visits", _CODEC.table, _CODEC.columns, _CODEC.rules, load, _NO_COLUMNS, None)
+    return FileOutput(kind, "visits", _SPEC, load, _NO_COLUMNS)
 
 
 def _rows(encoding: str, first: int, count: int) -> JsonRows:

@@ -59,19 +59,17 @@ def _job(emulator: Emulator, make_api: MakeApi, root: Path) -> ReadJob:
     """Make a job of one read stream, and the folder that the tap makes for it."""
     stream = open_session(make_api(), _REQUEST).streams[0]
     columns, rules = (Column("id", "integer"), Column("half", "float")), ValueRules(for_arrow=True)
+    server = Server(emulator.endpoint, is_anonymous=False, timeout=20, max_retry_seconds=600)
+    spec = JobSpec(server, _REQUEST, columns, rules)
     output = FileOutput(
         settings=BatchSettings("arrow", None, str(root), rows=10),
         stream="numbers",
-        table=_REQUEST.table,
-        columns=columns,
-        rules=rules,
+        spec=spec,
         load=PartialLoad("", _NOW, "arrow", "", 7, {stream: StreamPosition()}, "v1.0"),
         added=FileColumns(None, constants={}),
-        key=None,
     )
-    server = Server(emulator.endpoint, is_anonymous=False, timeout=20, max_retry_seconds=600)
     Folder(root, "numbers/7/numbers-7-").prepare()
-    return ReadJob(JobSpec(server, _REQUEST, columns, rules, output=output), stream, StreamPosition())
+    return ReadJob(replace(spec, output=output), stream, StreamPosition())
 
 
 def _at(job: ReadJob, **changes: str) -> ReadJob:
