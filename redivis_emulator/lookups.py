@@ -44,7 +44,7 @@ class Found:
 class Readable:
     """A resource with rows: a table, an upload or the result of a query.
 
-    `public` says whether the rows can be read without a token.
+    `public` says whether the rows can be read without a token; `is_draft`, whether its parts are uploads.
     """
 
     uri: str
@@ -53,6 +53,7 @@ class Readable:
     num_bytes: int
     public: bool = False
     table: Table | None = None
+    is_draft: bool = False
 
     @property
     def schema(self) -> pa.Schema:
@@ -240,6 +241,7 @@ def readable_table(found: Found) -> Readable:
         num_bytes=found.table.num_bytes,
         public=is_public(found.place.container, found.read_level) and not uploads(found),
         table=found.table,
+        is_draft=bool(uploads(found)),
     )
 
 

@@ -43,6 +43,8 @@ _MACROS = """
 """Functions of GoogleSQL that DuckDB does not have; geographies are kept as their text."""
 
 
+UPLOAD_NAME = "_upload_name"
+
 _DIALECT = sqlglot.Dialect.get_or_raise("bigquery")
 # Replaces a dot in a quoted name while the query is parsed; a private character that names do not contain.
 _DOT = "\ue000"
@@ -162,8 +164,14 @@ def column(readable: Readable, variable: Variable) -> pa.ChunkedArray:
 
 def _create_view(connection: duckdb.DuckDBPyConnection, view: str, table: Readable) -> None:
     stored = [View(part, table.schema).slice(0, part.rows) for part in table.parts]
-    connection.register(f"{view}_stored", pa.concat_tables(stored) if stored else table.schema.empty_table())
+    rows = pa.concat_tables(stored) if stored else table.schema.empty_table()
     columns = ", ".join(_column(variable) for variable in table.variables)
+    if table.is_draft and UPLOAD_NAME not in table.schema.names:
+        # SQL tells of each row of a draft from which upload it is (redivis-api §6.3).
+        names = [pa.repeat(part.path.name, part.rows) for part in table.parts]
+        rows = rows.append_column(UPLOAD_NAME, pa.chunked_array(names, pa.string()))
+        columns = f"{columns}, {_quoted(UPLOAD_NAME)}"
+    connection.register(f"{view}_stored", rows)
     connection.execute(f"CREATE TEMP VIEW {view} AS SELECT {columns} FROM {view}_stored")  # noqa: S608 - our own names
 
 

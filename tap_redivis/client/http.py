@@ -201,10 +201,12 @@ class Api:
 
     def _refusal(self, status: int, where: str, words: str, body: Json) -> ApiError:
         if "cannot export more than" in words.lower():  # redivis-api §1.7: an error like any other, but for its words
-            return QuotaExceeded(words, where=where, hint="Wait until the quota allows it, or ask Redivis to raise it")
+            return QuotaExceeded(
+                words, where=where, hint="Wait until the quota allows it (see `make live`), or ask Redivis"
+            )
         if status == requests.codes.unauthorized:
             hint = (
-                "Set api_token or REDIVIS_API_TOKEN; without one, only tables that `tables` names in full may be public"
+                "Set api_token or REDIVIS_API_TOKEN; without, only tables named in full may be public: see `make live`"
                 if self.anonymous
                 else "Check api_token (or REDIVIS_API_TOKEN): it is wrong or has expired"
             )

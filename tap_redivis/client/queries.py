@@ -143,7 +143,9 @@ def _result(query: Query, answer: Json) -> QueryResult:
 def _failure(query: Query, status: str, answer: Json) -> QueryFailed:
     words = one_line(str(answer.get("errorMessage") or "no reason given"), 500).rstrip(".")
     if status == "failed":
-        return QueryFailed(f"the query failed: {words}", where=query.name, hint="Correct the SQL, or ask for less")
+        return QueryFailed(
+            f"the query failed: {words}", where=query.name, hint="Correct the SQL, or ask for what `make live` shows"
+        )
     if status == "cancelled":
         return QueryFailed("the query was cancelled", where=query.name, hint="Run again")
     return QueryFailed(f"the query is {status!r}, which is no known status", where=query.name, hint="Run again")

@@ -20,6 +20,7 @@ class Column:
     type: ColumnType  # the type that its values are cast to
     arrives_as: ColumnType | None = None  # the type that the server has now, if it is another one: only exact casts
     is_gone: bool = False  # the server no longer has the variable: every value is null
+    is_geography: bool = False  # JSON Schema has no such type: it is text there
 
     @property
     def wire_type(self) -> ColumnType:

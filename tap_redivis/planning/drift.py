@@ -69,7 +69,12 @@ def fitted_columns(columns: Iterable[Column], variables: Sequence[Variable]) -> 
     """Note of each column whether it is gone, and the type in which it arrives if it is not the catalog's."""
     find = _finder(variables)
     return tuple(
-        replace(column, is_gone=variable is None, arrives_as=_other_type(column, variable) if variable else None)
+        replace(
+            column,
+            is_gone=variable is None,
+            arrives_as=_other_type(column, variable) if variable else None,
+            is_geography=variable is not None and variable.type == "geography",
+        )
         for column, variable in ((column, find(column.name)) for column in columns)
     )
 

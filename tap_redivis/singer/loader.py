@@ -175,7 +175,7 @@ class TableLoad:
             raise
         finally:
             keeper.save()
-            for kind, count in writing.issues.counts.items():
+            for kind, count in writing.issues.warnings().items():
                 logger.warning("%s: %d %s", self._table, count, kind)
         self._tell_vanished()
         partial = keeper.loading

@@ -200,8 +200,9 @@ def _checked(array: pa.Array, column: Column, codec: RowCodec) -> pa.Array | Non
             return array if _is_within(array, *low_high) else None
     except _NOT_BY_COLUMN:
         return None
-    if array.type == pa.string() and has_nul(array):
-        return None  # the rules may replace it
+    is_geojson = column.is_geography and array.type == pa.string() and pc.any(pc.starts_with(array, "{")).as_py()
+    if is_geojson or (array.type == pa.string() and has_nul(array)):
+        return None  # it is counted, and the rules may replace U+0000
     return _finite(array, column, codec) if column.type == "float" and not codec.rules.for_arrow else array
 
 

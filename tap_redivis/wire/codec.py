@@ -14,11 +14,11 @@ from tap_redivis.errors import InvalidValue, SchemaChanged, one_line
 from tap_redivis.model.columns import INT64_MAX, INT64_MIN, SURROGATES, Column, ValueRules
 from tap_redivis.wire.casts import Number, Value, cast, is_finite, recast
 from tap_redivis.wire.json_lines import has_escaped_nul, is_too_fine, utc_appender
-from tap_redivis.wire.rows import JsonRows, ValueIssues
+from tap_redivis.wire.rows import EMPTY_IN_QUOTES, EMPTY_WITHOUT_QUOTES, JsonRows, ValueIssues
 
 _FIELD_TYPES: dict[str, Any] = {
     "string": str,
-    "geography": str,
+    "geography": Annotated[str, msgspec.Meta(pattern=r"^(?!\{)")],  # GeoJSON is cast, and counted
     "integer": Annotated[int, msgspec.Meta(ge=INT64_MIN, le=INT64_MAX)],
     "float": float,
     "boolean": bool,
@@ -127,6 +127,13 @@ class RowCodec:
             self._issues.add(f"values of {name!r} that are no UTF-8 written in base64")
             return base64.b64encode(value).decode()
 
+    def note_empty(self, count: int, *, in_quotes: bool) -> None:
+        """Count empty fields of text without quotes, and whether there are such in quotes."""
+        if count:
+            self._issues.add(EMPTY_WITHOUT_QUOTES, count)
+        if in_quotes:
+            self._issues.add(EMPTY_IN_QUOTES)
+
     def note_not_finite(self, column: Column, count: int) -> None:
         """Count floats that are NaN or infinite."""
         self._issues.add(f"NaN or infinite values of {column.name!r} written as null", count)
@@ -149,6 +156,8 @@ class RowCodec:
         if not self.rules.for_arrow and not is_finite(value):
             self.note_not_finite(column, 1)
             return None
+        if column.is_geography and isinstance(value, str) and value.startswith("{"):
+            self._issues.add(f"geographies of {column.name!r} in GeoJSON, not WKT, are passed on; see `make live`")
         if not isinstance(value, str) or not self._bad_characters or not self._bad_characters.search(value):
             return value
         # Such characters abort SQL targets.
@@ -179,5 +188,6 @@ def _row_type(columns: Sequence[Column]) -> type[msgspec.Struct] | None:
         return None
     fields = [f"c{index}" for index in range(len(columns))]
     names = {name: column.name for name, column in zip(fields, columns, strict=True)}
-    types = [(name, _FIELD_TYPES[column.type] | None, None) for name, column in zip(fields, columns, strict=True)]
+    kinds = ["geography" if column.is_geography else column.type for column in columns]
+    types = [(name, _FIELD_TYPES[kind] | None, None) for name, kind in zip(fields, kinds, strict=True)]
     return msgspec.defstruct("Row", types, rename=names, gc=False)

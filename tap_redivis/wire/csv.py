@@ -69,9 +69,19 @@ class CsvDecoder:
         has_hexadecimals = (b"x" in part and b"0x" in part) or (b"X" in part and b"0X" in part)
         is_text = has_hexadecimals or any(column.arrives_as for column in self._codec.columns)
         try:
-            return (None if is_text else self._typed(data)) or self._as_text(data)
+            parsed = (None if is_text else self._typed(data)) or self._as_text(data)
         except pa.ArrowInvalid as error:
             raise DamagedRow(f"a CSV record from row {offset} on is damaged") from error
+        self._note_empty(parsed[0])
+        return parsed
+
+    def _note_empty(self, arrays: Sequence[pa.Array | None]) -> None:
+        texts = [array for array, column in zip(arrays, self._codec.columns, strict=True) if column.wire_type in _TEXT]
+        lengths = [pc.binary_length(array) for array in texts if array is not None]
+        # The parser left null what has no quotes: only an empty text in quotes proves that the server means null.
+        self._codec.note_empty(
+            sum(array.null_count for array in lengths), in_quotes=any(pc.min(array).as_py() == 0 for array in lengths)
+        )
 
     def _typed(self, data: pa.Buffer) -> tuple[list[pa.Array | None], int] | None:
         """Parse a part straight into the columns' types; None where a value is not written in the usual way."""

@@ -101,6 +101,12 @@ class ArrowRows:
 Rows = JsonRows | ArrowRows
 
 
+EMPTY_IN_QUOTES = "empty fields in quotes"
+EMPTY_WITHOUT_QUOTES = (
+    "empty fields without quotes in CSV are null here; if `make live` says csv_empty: bare, read another wire_format"
+)
+
+
 @dataclass
 class ValueIssues:
     """Counts what was changed or left out, for one warning a table; used by all reader threads."""
@@ -112,6 +118,11 @@ class ValueIssues:
         """Count something by its words, such as ``NaN or infinite values written as null``."""
         with self._lock:
             self.counts[kind] += count
+
+    def warnings(self) -> dict[str, int]:
+        """Give what is to be told of: where an empty text had quotes, those without are nulls."""
+        proof = {EMPTY_IN_QUOTES, EMPTY_WITHOUT_QUOTES} if EMPTY_IN_QUOTES in self.counts else set()
+        return {kind: count for kind, count in self.counts.items() if kind not in proof}
 
 
 class DamagedRow(TransientError):

@@ -39,6 +39,7 @@ def _rows(table: pa.Table) -> list[tuple[str, ...]]:
             "some_variables_by_read_streams": _VISITS.select(["paid", "id"]),
             "query": _VISITS.select(["id", "clinic", "cost"]).slice(0, 1000),
             "query_in_a_workflow": library.SUMMARY,
+            "query_of_a_draft": _VISITS,
             "draft_by_read_streams": pa.concat_tables([_JANUARY, _FEBRUARY], promote_options="default"),
             "iterator_over_five_streams": _VISITS,
             "preprocessed_batches": _VISITS.filter([n % 2 == 0 for n in range(_VISITS.num_rows)]),

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 LIMITS: Mapping[str, str] = {
     "anonymous=none": "needs a token",
     "anonymous=tables": "without a token, tables must be named in full",
-    "csv_empty=bare": "csv makes the empty string null: use another format",
-    "geography=geojson": "passes it on",
+    "csv_empty=bare": "csv warns, and makes the empty string null: use another format",
+    "geography=geojson": "passes it on, with a warning",
     "name_lists=repeated": "without a token, cannot choose variables",
     "quota=forbidden": "ends with this error",
     "quota=used_up": "ends with this error",

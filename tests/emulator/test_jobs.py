@@ -85,6 +85,23 @@ def test_default_dataset(library: Client) -> None:
     assert result(library, text, defaultDataset="acme.visits:v1_1") == ['{"id":3,"n":7}']
 
 
+def test_rows_of_a_draft_tell_their_upload(folder: Path, library: Client) -> None:
+    """In SQL only: as a column that `SELECT *` has, so that clients can, and must, leave it out by EXCEPT."""
+    write(folder, "acme/visits/next/visits/may.csv", "id,seen\n5,2012-05-01 10:00:00\n")
+    write(folder, "acme/visits/next/visits/june.csv", "id\n6\n")
+    library.emulator.reload()
+    draft = "`acme.visits:next.visits`"
+    assert sorted(result(library, f"SELECT * FROM {draft}")) == [  # noqa: S608
+        '{"id":5,"seen":"2012-05-01 10:00:00","_upload_name":"may.csv"}',
+        '{"id":6,"seen":null,"_upload_name":"june.csv"}',
+    ]
+    assert result(library, f"SELECT * EXCEPT(_upload_name) FROM {draft} WHERE id = 6") == ['{"id":6,"seen":null}']  # noqa: S608
+    assert result(library, f"SELECT id FROM {draft} WHERE _upload_name = 'may.csv'") == ['{"id":5}']  # noqa: S608
+    assert library.query("SELECT * EXCEPT(_upload_name) FROM `acme.visits.visits`")["status"] == "failed"
+    names = [each["name"] for each in library.json("/tables/acme.visits:next.visits/variables")["results"]]
+    assert names == ["id", "seen"]
+
+
 def test_googlesql(library: Client) -> None:
     """What incremental loads ask, and functions that DuckDB spells in another way."""
     text = """

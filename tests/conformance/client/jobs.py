@@ -25,6 +25,11 @@ def query() -> Any:
 
 
 @step
+def query_of_a_draft() -> Any:
+    return redivis.query("SELECT * EXCEPT(_upload_name) FROM `demo.medicare:next.seen`").to_arrow_table(progress=False)
+
+
+@step
 def query_in_a_dataset() -> Any:
     found = redivis.dataset("demo.medicare").query("SELECT COUNT(*) AS n, MAX(seen_at) AS last FROM visits")
     return [[each.name, each.properties["type"]] for each in found.list_variables()]

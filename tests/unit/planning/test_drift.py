@@ -113,7 +113,7 @@ def test_columns_know_how_they_arrive() -> None:
     assert fitted_columns(_COLUMNS, variables) == (
         Column("id", "integer"),
         Column("Name", "string", is_gone=True),
-        Column("cost", "float", arrives_as="string"),
+        Column("cost", "float", arrives_as="string", is_geography=True),
     )
 
 
