@@ -102,10 +102,10 @@ class TapRedivis(SdkTap):
         catalog = super().input_catalog
         if catalog is not None and not self._is_reconciled:
             self._is_reconciled = True
-            settings, dictionary = self.run.settings, {stream.name for stream in self._dictionary}
+            dictionary = {stream.name for stream in self._dictionary}
             for entry in catalog.streams:
                 if entry.tap_stream_id not in dictionary:
-                    reconcile_columns(entry, row_key=settings.row_key, lineage=settings.lineage)
+                    reconcile_columns(entry, self.run.settings)
         return catalog
 
     def discover_streams(self) -> Sequence[Stream]:
@@ -257,6 +257,8 @@ class TapRedivis(SdkTap):
         quiet_terminal()
         if batch := self.run.settings.batch_config:
             batch.require_extras()
+        if files := self.run.settings.files:
+            files.require_extras()
         widen_pipe(PIPE_BYTES)
         try:
             with SHUTDOWN.signals_win():

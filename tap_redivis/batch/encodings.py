@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from tap_redivis.batch.storage import PendingFile
 from tap_redivis.model.batch_settings import BatchSettings
-from tap_redivis.model.columns import ROW_KEY
+from tap_redivis.model.columns import FILE_URI, ROW_KEY
 from tap_redivis.wire.arrays import arrow_schema
 from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.json_lines import column_appender
@@ -38,6 +38,7 @@ class FileColumns:
     load: str | None  # what the row keys of the load begin with; None: rows have no row key
     constants: Mapping[str, str | int | None]  # columns with one value in all rows, by name
     origin: Mapping[str, str | int] = field(default_factory=dict)  # for the metadata of Arrow's and Parquet's schema
+    file_uri: bool = False  # whether rows say where the file is that they name
 
 
 class JsonlEncoder:
@@ -79,8 +80,8 @@ class _ArrowFile:
         self._file = pa.BufferedOutputStream(pa.PythonFile(file, mode="w"), _WRITE_BYTES)
         self._columns = columns
         self._constants = []
-        if columns.load is not None:
-            schema = schema.append(pa.field(ROW_KEY, pa.string()))
+        for name, is_there in ((FILE_URI, columns.file_uri), (ROW_KEY, columns.load is not None)):
+            schema = schema.append(pa.field(name, pa.string())) if is_there else schema
         for name, value in columns.constants.items():
             self._constants.append(_scalar(value))
             schema = schema.append(pa.field(name, self._constants[-1].type))
@@ -95,6 +96,8 @@ class _ArrowFile:
     def _extended(self, rows: Rows, ordinal: int, offset: int) -> pa.RecordBatch:
         assert isinstance(rows, ArrowRows)  # noqa: S101 - the wire format follows from the encoding
         arrays, count = list(rows.batch.columns), rows.count
+        if self._columns.file_uri:
+            arrays.append(pa.array(rows.uris, pa.string()))
         if self._columns.load is not None:
             numbers = integers(range(offset, offset + count))
             begin = text(f"{self._columns.load}-{ordinal}-")

@@ -109,12 +109,14 @@ class Api:
             seen.add(token)
             params["pageToken"] = token
 
-    def open(self, path: str, params: Mapping[str, str]) -> requests.Response:
-        """Open a body; one try, so that it may raise a ``TransientError``.
+    def open(self, path: str, params: Mapping[str, str], byte_range: str | None = None) -> requests.Response:
+        """Open a body, or a range of its bytes such as ``5-``; one try, so that it may raise a ``TransientError``.
 
         Only its head is read: what has arrived of the rest waits in the system's buffers for ``pieces_of``.
         """
-        return self._send(requests.Request("GET", path, params=params), _BODIES)
+        headers = {"Range": f"bytes={byte_range}"} if byte_range else {}
+        successes = _BODIES | {requests.codes.partial_content} if byte_range else _BODIES
+        return self._send(requests.Request("GET", path, params=params, headers=headers), successes)
 
     def _json(self, request: requests.Request) -> tuple[Json, int]:
         """Get a JSON object, and its bytes; the address is below the endpoint."""

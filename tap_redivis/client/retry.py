@@ -105,10 +105,15 @@ class Watch:
     # The timeout of the socket detects complete silence only.
 
     def __init__(
-        self, seconds: float, clock: Callable[[], float] = time.monotonic, for_a_row: float = math.inf
+        self,
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+        for_a_row: float = math.inf,
+        bytes_for_a_row: float = _MOST_BYTES_WITHOUT_A_ROW,
     ) -> None:
         self._seconds = seconds
         self._for_a_row = max(seconds, for_a_row)
+        self._bytes_for_a_row = bytes_for_a_row
         self._clock = clock
         self.restart()
 
@@ -133,6 +138,6 @@ class Watch:
                 if self._bytes < elapsed * _TRICKLE_BYTES_PER_SECOND:
                     raise TransientError("the server sends next to nothing")
                 self._begin()  # or else a fast beginning would excuse hours of next to nothing
-            if self._bytes_without_a_row > _MOST_BYTES_WITHOUT_A_ROW or now - self._row_at > self._for_a_row:
+            if self._bytes_without_a_row > self._bytes_for_a_row or now - self._row_at > self._for_a_row:
                 raise BrokenAnswer(f"the server sent {self._bytes_without_a_row:,} bytes, and no row in them")
             yield piece

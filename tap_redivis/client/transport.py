@@ -75,7 +75,7 @@ class Transport:
     def send(self, request: requests.Request) -> requests.Response:
         """Send a request and read the head of its answer; redirects are followed with the same method."""
         request, location, by_way = copy(request), "", ""
-        request.headers, request.auth = self._headers, self._authorize
+        request.headers, request.auth = {**self._headers, **request.headers}, self._authorize
         for _ in range(1 + _MOST_REDIRECTS):
             try:
                 request.url = urljoin(str(request.url), location)

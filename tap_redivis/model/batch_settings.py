@@ -1,7 +1,7 @@
 """The setting ``batch_config``: files instead of RECORD lines, in which encoding, how large, and where."""
 
 import string
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
@@ -30,7 +30,6 @@ _EXTRAS = {
     "az://": ("azure", "adlfs"),
     "dask": ("dask", "distributed"),
 }
-_PREFIX_HINT = "Use " + ", ".join(f"{{{name}}}" for name in _PLACES)
 
 
 @dataclass(frozen=True)
@@ -53,13 +52,8 @@ class BatchSettings:
         Raises:
             ConfigError: One is not.
         """
-        for place, user in (("storage.root", f"{urlsplit(self.root).scheme}://"), ("executor", self.executor)):
-            extra, module = _EXTRAS.get(user, ("", "sys"))
-            try:
-                import_module(module)
-            except ImportError as error:
-                what = f"{user} needs the extra {extra}, which is not installed ({error})"
-                raise _bad(place, what, f"pip install 'tap-redivis[{extra}]'") from error
+        require_extra_of_storage(self.root, "batch_config.storage.root")
+        _require_extra(self.executor, "batch_config.executor")
 
     @property
     def described(self) -> dict[str, str]:
@@ -87,7 +81,7 @@ def batch_settings(config: Mapping[str, Any] | None) -> BatchSettings | None:
         encoding=kind,
         compression=_compression(kind, encoding.get("compression")),
         root=storage["root"],
-        prefix=_checked_prefix(storage.get("prefix", DEFAULT_PREFIX)),
+        prefix=checked_template(storage.get("prefix", DEFAULT_PREFIX), _PLACES, "batch_config.storage.prefix"),
         rows=parts.get("batch_size", DEFAULT_ROWS[kind]),
         bytes=parts.get("batch_bytes", DEFAULT_BYTES),
         version_columns=parts.get("version_columns", True),
@@ -121,16 +115,32 @@ def _executor(parts: Mapping[str, Any]) -> Executor:
     return executor
 
 
-def _checked_prefix(prefix: str) -> str:
+def checked_template(template: str, places: Collection[str], where: str) -> str:
+    """Check a template of names below a root; a ``ConfigError`` says what is wrong with it."""
+    hint = f"Use {', '.join(f'{{{name}}}' for name in places)}"
     try:
-        fields = {name for _, name, _, _ in string.Formatter().parse(prefix) if name is not None}
+        fields = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
     except ValueError as error:
-        raise _bad("storage.prefix", f"{prefix!r} is no template ({error})", _PREFIX_HINT) from None
-    if not fields <= set(_PLACES):
-        raise _bad("storage.prefix", f"{prefix!r} has other names than those known", _PREFIX_HINT)
-    if ".." in prefix.split("/") or prefix.startswith("/"):
-        raise _bad("storage.prefix", f"{prefix!r} leads out of the root", "Name folders below the root only")
-    return prefix
+        raise ConfigError(f"{template!r} is no template ({error})", where=where, hint=hint) from None
+    if not fields <= set(places):
+        raise ConfigError(f"{template!r} has other names than those known", where=where, hint=hint)
+    if ".." in template.split("/") or template.startswith("/"):
+        raise ConfigError(f"{template!r} leads out of the root", where=where, hint="Name folders below the root only")
+    return template
+
+
+def require_extra_of_storage(root: str, where: str) -> None:
+    """Check that the extra is installed which a folder or bucket needs; a ``ConfigError`` says that it is not."""
+    _require_extra(f"{urlsplit(root).scheme}://", where)
+
+
+def _require_extra(user: str, where: str) -> None:
+    extra, module = _EXTRAS.get(user, ("", "sys"))
+    try:
+        import_module(module)
+    except ImportError as error:
+        what = f"{user} needs the extra {extra}, which is not installed ({error})"
+        raise ConfigError(what, where=where, hint=f"pip install 'tap-redivis[{extra}]'") from error
 
 
 def _bad(place: str, what: str, hint: str) -> ConfigError:

@@ -32,6 +32,7 @@ class Column:
 ROW_KEY = "_redivis_row_key"
 TABLE = "_redivis_table"
 VERSION = "_redivis_version"
+FILE_URI = "_redivis_file_uri"  # where the contents of the file are that a row names
 DELETED_AT = "_sdc_deleted_at"  # when LOG_BASED found a row gone; null in rows that are there
 LOAD = "_sdc_table_version"
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from tap_redivis.errors import ConfigError
 from tap_redivis.model.batch_settings import BatchSettings, batch_settings
 from tap_redivis.model.columns import WireFormat
+from tap_redivis.model.file_settings import FILE_ID, FileSettings, file_settings
 from tap_redivis.model.references import (
     ContainerRef,
     TableRef,
@@ -34,6 +35,7 @@ class TableOptions:
     key_properties: tuple[str, ...] = ()
     variables: tuple[str, ...] | None = None
     max_rows: int | None = None
+    file_variable: str | None = None
     replication_key: str | None = None
     replication_method: str | None = None  # LOG_BASED or FULL_TABLE: a replication key alone means INCREMENTAL
 
@@ -86,6 +88,7 @@ class Settings:
     request_timeout_seconds: float = 120
     max_retry_seconds: float = 600
     batch_config: BatchSettings | None = None
+    files: FileSettings | None = None
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "Settings":
@@ -105,6 +108,7 @@ class Settings:
                 (pattern, _table_options(options)) for pattern, options in values.get("table_options", {}).items()
             ),
             "batch_config": batch_settings(values.get("batch_config")),
+            "files": file_settings(values.get("files")),
         }
         plain = {each.name: values[each.name] for each in fields(cls) if each.name in values}
         return cls(**{**plain, **parsed})
@@ -138,6 +142,24 @@ class Settings:
                     replication_method=way.replication_method,
                 )
         return merged
+
+    def file_variable_of(self, table: str, *, is_index: bool) -> str | None:
+        """Find the variable with the ids of the files to copy; None if no contents of a table's files are wanted.
+
+        Raises:
+            ConfigError: Two variables are named, or there is no place for the contents.
+        """
+        patterns = (options.file_variable for pattern, options in self.table_options if name_matches(pattern, table))
+        named = {name.lower(): name for name in patterns if name}
+        if self.files and is_index and any(name_matches(each, table) for each in self.files.tables or ["*"]):
+            named.setdefault(FILE_ID, FILE_ID)
+        where = f"table_options for {table}, file_variable"
+        if named and self.files is None:
+            raise ConfigError("there is no place for the files", where=where, hint="Set files.root too")
+        if len(named) > 1:
+            what = f"both {' and '.join(sorted(named.values()))} would name the files, and a row has one file"
+            raise ConfigError(what, where=where, hint="Name one of them, or leave the table out of files.tables")
+        return next(iter(named.values()), None)
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any JSON value

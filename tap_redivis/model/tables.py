@@ -48,6 +48,11 @@ class TableInfo:
         return self.version_tag == "next"
 
     @property
+    def is_file_index(self) -> bool:
+        """Whether each row names a file, with its size and MD5 (redivis-api §6.3)."""
+        return self.body.get("isFileIndex") is True
+
+    @property
     def is_released(self) -> bool:
         """Whether it is of a released version, which never changes."""
         return self.version_tag is not None and not self.is_draft

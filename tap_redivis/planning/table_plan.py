@@ -37,6 +37,7 @@ class Selection:
     replication_key: str | None = None  # of INCREMENTAL
     key_properties: tuple[str, ...] = ()
     max_rows: int | None = None
+    file_variable: str | None = None  # with the ids of the files whose contents are copied
     known_names: tuple[str, ...] | None = None  # the catalog's, selected or not; None: there is no catalog
 
 
@@ -92,7 +93,7 @@ def plan_table(
     key = _key_column(selection)
     rules = _rules(settings)
     wire_format: WireFormat = "arrow" if rules.for_arrow else settings.wire_format
-    snapshot = _snapshot(table, selection, key)
+    snapshot = _snapshot(table, selection, key, settings)
     since, warnings = _since(key, known_key_value(bookmark, snapshot), selection.stream)
     base, digests = _base(bookmark, snapshot, _digest_parts(table, key, since, settings), wire_format)
     snapshot = replace(snapshot, fingerprint=digests[wire_format], in_arrow=digests["arrow"])
@@ -244,9 +245,11 @@ def _rules(settings: Settings) -> ValueRules:
     )
 
 
-def _snapshot(table: TableInfo, selection: Selection, key: Column | None) -> TableSnapshot:
+def _snapshot(table: TableInfo, selection: Selection, key: Column | None, settings: Settings) -> TableSnapshot:
     # The mark of deleted rows is no part of the digest: FULL_TABLE and LOG_BASED loads read the same columns.
     added = [name for name in selection.added_columns if name != DELETED_AT]
+    if selection.file_variable and settings.files:  # files that shall lie elsewhere have to be copied
+        added += [selection.file_variable, settings.files.root, settings.files.name]
     return TableSnapshot(
         table=table.pinned,
         version_tag=table.version_tag,

@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -46,8 +46,7 @@ class JobResult:
 
     chunks: tuple[Chunk, ...]  # its files, in the stream's order, complete and not published
     end: StreamEnd | None  # of the read stream; None where there are more rows
-    bytes: int
-    resumes: int
+    counts: Mapping[str, int]  # what it adds to the tap's ``ReadProgress``
     issues: Counter[str]  # how many values had to be changed, by the kind of change
     logged: tuple[tuple[int, str], ...]  # lines for the tap's log, with their levels
     error: Exception | None  # what ended the job after these files
@@ -148,7 +147,7 @@ class DaskWorker(Worker):
             result = self._result(future, job.spec.server.max_retry_seconds)
             if self.budget.left is not None:
                 self.budget.left -= sum(chunk.count for chunk in result.chunks)
-        self.progress.add(size=result.bytes, resumes=result.resumes)
+        self.progress.add(**result.counts)
         for level, text in result.logged:
             logger.log(level, "%s", text)
         for kind, count in result.issues.items():
@@ -259,8 +258,9 @@ def run_job(job: ReadJob, max_rows: int | None, token: str | None, is_cancelled:
                     spec.output.discard(chunk)  # the tap does not know of it
             raise
     cause = error and error.__cause__
-    counts = worker.progress
-    return JobResult(tuple(chunks), end, counts.bytes, counts.resumes, issues.counts, tuple(lines), error, cause)
+    done = worker.progress
+    counts = {"size": done.bytes, "resumes": done.resumes, "files": done.files, "file_bytes": done.file_bytes}
+    return JobResult(tuple(chunks), end, counts, issues.counts, tuple(lines), error, cause)
 
 
 @contextmanager

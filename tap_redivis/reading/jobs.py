@@ -3,6 +3,7 @@
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, Protocol
@@ -47,12 +48,28 @@ class StreamEnd:
 class Output(Protocol):
     """Turns rows into files where they are read; it can be pickled. The room ``batch``, above this one, has it."""
 
+    def writing(self) -> AbstractContextManager[None]:
+        """Make room, and clean up at the end."""
+        ...
+
     def chunks(self, stream: str, offset: int, blocks: Iterator[Rows]) -> Iterator[Chunk]:
         """Turn the rows of a read stream, from an offset on, into chunks."""
         ...
 
     def discard(self, chunk: Chunk) -> None:
         """Remove the file of a chunk that no message will name."""
+        ...
+
+
+class Contents(Protocol):
+    """Copies the files that rows name where the rows are read; like ``Output``."""
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Make room, and clean up at the end."""
+        ...
+
+    def copied(self, blocks: Iterator[Rows], api: Api, progress: ReadProgress, stop: threading.Event) -> Iterator[Rows]:
+        """Give the rows, each with the URI of its file, once the file is there."""
         ...
 
 
@@ -78,6 +95,7 @@ class JobSpec:
     all_must_come: bool = False  # whether a body that lacks a column is an error
     key: Column | None = None  # the replication key's
     output: Output | None = None  # what the rows become; None: they stay rows
+    contents: Contents | None = None  # copies the files that the rows name; None: those are not wanted
 
     def codec(self, issues: ValueIssues) -> RowCodec:
         """Make what checks and encodes the rows."""
@@ -153,6 +171,8 @@ class LocalWorker(Worker):
         body = self.bodies.pop(job.stream, None)
         reader = StreamReader(self.api, request, job.stream, decoder, self.stop, self.progress, body)
         rows = self._wanted(reader.rows(job.position))
+        if job.spec.contents is not None:
+            rows = job.spec.contents.copied(rows, self.api, self.progress, self.stop)
         if job.spec.output is not None:
             yield from job.spec.output.chunks(job.stream, job.position.offset, rows)
         else:

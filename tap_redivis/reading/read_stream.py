@@ -29,13 +29,17 @@ class ReadProgress:
     received: int = 0  # rows so far, those of earlier runs included
     bytes: int = 0  # in this run
     resumes: int = 0  # how often a broken read stream was resumed in this run
+    files: int = 0  # whose contents were fetched in this run
+    file_bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def add(self, *, size: int = 0, resumes: int = 0) -> None:
-        """Count bytes and resumes; called by several threads."""
+    def add(self, *, size: int = 0, resumes: int = 0, files: int = 0, file_bytes: int = 0) -> None:
+        """Count more; called by several threads."""
         with self._lock:
             self.bytes += size
             self.resumes += resumes
+            self.files += files
+            self.file_bytes += file_bytes
 
 
 @dataclass

@@ -146,6 +146,7 @@ class Result:
         mode: What was done, in a word or two.
         reason: Why, in words.
         rows: Rows in the target, as far as this tap has written them.
+        files: Files whose contents were fetched, and their bytes.
         proof: What proves that all of them came, in words.
     """
 
@@ -158,6 +159,8 @@ class Result:
     bytes: int = 0
     seconds: float = 0.0
     resumes: int = 0
+    files: int = 0
+    file_bytes: int = 0
     proof: str = ""
 
     @property
@@ -168,6 +171,8 @@ class Result:
             return f"{self.stream}: {self.reason if is_said else f'{self.outcome}: {self.reason}'}"
         of = f" of {self.version}" if self.version else ""
         size = f"{bytes_in_words(self.bytes)}, " if self.bytes else ""
+        if self.files:
+            size += f"{_counted(self.files, 'file')} of {bytes_in_words(self.file_bytes)}, "
         resumes = f", {_counted(self.resumes, 'resume')}" if self.resumes else ""
         proof = f"; {self.proof}" if self.proof else ""
         reason = f" ({self.reason})" if self.reason else ""

@@ -12,7 +12,8 @@ from singer_sdk.singerlib.catalog import StreamMetadata
 
 from tap_redivis.errors import ConfigError, did_you_mean
 from tap_redivis.model.batch_settings import BatchSettings
-from tap_redivis.model.columns import DELETED_AT, ROW_KEY, TABLE, VERSION, VERSION_COLUMNS
+from tap_redivis.model.columns import DELETED_AT, FILE_URI, ROW_KEY, TABLE, VERSION, VERSION_COLUMNS
+from tap_redivis.model.settings import Settings
 
 _SAID = "Added by tap-redivis: "
 _PROPERTIES: dict[str, dict[str, Any]] = {
@@ -30,6 +31,11 @@ _PROPERTIES: dict[str, dict[str, Any]] = {
         "type": ["string", "null"],
         "title": "Source version",
         "description": f"{_SAID}version tag of the dataset; null for workflows and queries",
+    },
+    FILE_URI: {
+        "type": ["string", "null"],
+        "title": "File",
+        "description": f"{_SAID}where the contents of the file are that the row names; null if it names none",
     },
     DELETED_AT: {
         "type": ["string", "null"],
@@ -53,7 +59,7 @@ def _is_added(name: str, schema: Mapping[str, Any]) -> bool:
 
 
 def properties_to_add(
-    variables: Iterable[str], *, row_key: bool, lineage: bool, log_based: bool
+    variables: Iterable[str], *, row_key: bool, lineage: bool, files: bool, log_based: bool
 ) -> tuple[dict[str, Any], list[str]]:
     """Describe the columns to add, in JSON Schema.
 
@@ -64,13 +70,13 @@ def properties_to_add(
     """
     # Many targets ignore the case of column names.
     taken = {name.lower() for name in variables}
-    wanted = [(ROW_KEY, row_key), (TABLE, lineage), (VERSION, lineage), (DELETED_AT, log_based)]
+    wanted = [(ROW_KEY, row_key), (TABLE, lineage), (VERSION, lineage), (FILE_URI, files), (DELETED_AT, log_based)]
     names = [name for name, is_wanted in wanted if is_wanted and taken]
     free = {name: dict(_PROPERTIES[name]) for name in names if name not in taken}
     return free, [name for name in names if name in taken]
 
 
-def reconcile_columns(entry: CatalogEntry, *, row_key: bool, lineage: bool) -> None:
+def reconcile_columns(entry: CatalogEntry, settings: Settings) -> None:
     """Give a catalog's stream the columns that are to be added, and no others, whoever wrote or edited it.
 
     The key properties that it names beside the row key are the table's own, and are always selected; a table that has
@@ -81,21 +87,34 @@ def reconcile_columns(entry: CatalogEntry, *, row_key: bool, lineage: bool) -> N
     """
     properties: dict[str, Schema] = dict(entry.schema.properties or {})
     # Settings and catalog may have changed since discovery: what was added then goes first.
-    for name in added({name: schema.to_dict() for name, schema in properties.items()}):
+    before = added({name: schema.to_dict() for name, schema in properties.items()})
+    for name in before:
         del properties[name]
         entry.metadata.pop(("properties", name), None)
     _respell_keys(entry, properties)
     keys, method = _own_keys(entry, properties), _method(entry)
     needs_key = not keys and method == "FULL_TABLE"
+    # Which tables are file indexes is known from discovery.
+    file_variable = settings.file_variable_of(table_named(entry.table), is_index=FILE_URI in before)
+    file_variables = columns_named(filter(None, [file_variable]), properties, f"catalog, stream {entry.tap_stream_id}")
     new, _ = properties_to_add(
-        properties, row_key=row_key and needs_key, lineage=lineage, log_based=method == "LOG_BASED"
+        properties,
+        row_key=settings.row_key and needs_key,
+        lineage=settings.lineage,
+        files=bool(file_variables),
+        log_based=method == "LOG_BASED",
     )
     properties |= {name: Schema.from_dict(schema) for name, schema in new.items()}
     entry.schema.properties = properties
     if entry.metadata:  # without any, all is selected
-        automatic = Metadata.InclusionType.AUTOMATIC
-        entry.metadata.update({("properties", name): Metadata(inclusion=automatic) for name in (*new, *keys)})
+        automatic, names = Metadata.InclusionType.AUTOMATIC, (*new, *keys, *file_variables)
+        entry.metadata.update({("properties", name): Metadata(inclusion=automatic) for name in names})
     entry.key_properties = _root(entry).table_key_properties = [ROW_KEY] if ROW_KEY in new else keys
+
+
+def table_named(reference: str | None) -> str:
+    """Take the table's name out of what a catalog says; empty if it names none, as for a query."""
+    return next((part.split(":")[0] for part in (reference or "").split(".")[2:]), "")
 
 
 def _respell_keys(entry: CatalogEntry, variables: Mapping[str, Schema]) -> None:

@@ -11,6 +11,7 @@ from singer_sdk.typing import DEFAULT_JSONSCHEMA_VALIDATOR
 
 from tap_redivis.errors import ConfigError, did_you_mean
 from tap_redivis.model.batch_settings import DEFAULT_BYTES, DEFAULT_PREFIX
+from tap_redivis.model.file_settings import DEFAULT_FILE_NAME
 from tap_redivis.model.settings import DEFAULT_ENDPOINT, Settings
 from tap_redivis.runtime.logs import logger
 
@@ -105,6 +106,7 @@ _TABLE_OPTIONS = _parts(
     replication_method=_text("`LOG_BASED`: of a new version only what changed", enum=["FULL_TABLE", "LOG_BASED"]),
     variables=_texts("Read only these variables"),
     max_rows=_count("Read at most this many rows"),
+    file_variable=_text("Variable with ids of files, whose contents are copied to `files.root`"),
 )
 
 _SETTINGS = {
@@ -142,7 +144,7 @@ _SETTINGS = {
     "table_options": _value(
         "object",
         "Map of table name, `*` and `?` allowed, to {`key_properties`, `replication_key`, `replication_method`, "
-        "`variables`, `max_rows`}",
+        "`variables`, `max_rows`, `file_variable`}",
         "Table options",
         properties={},
         additionalProperties={"type": "object", **_TABLE_OPTIONS},
@@ -223,6 +225,18 @@ _SETTINGS = {
         "Seconds of retrying before a table fails; starts again whenever rows arrive", "Retry budget", minimum=0
     ),
     "batch_config": _BATCH_CONFIG,
+    "files": _map(
+        "Copy the contents of file-index tables too: {`root`, `tables`, `name`}; their rows get the column "
+        "`_redivis_file_uri`",
+        "Files",
+        root=_text("Where the contents go: a folder or a bucket, as in `batch_config.storage.root`", "Files storage"),
+        tables=_texts("Names of file-index tables, `*` and `?` allowed; without it, all", "Files tables"),
+        name=_text(
+            f"Name of each file below the root; `{DEFAULT_FILE_NAME}` by default. `{{owner}}`, `{{dataset}}`, "
+            "`{table}`, `{version}`, `{file_id}` and `{file_name}` are filled in, and made safe",
+            "File name",
+        ),
+    ),
 }
 
 

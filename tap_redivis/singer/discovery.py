@@ -154,7 +154,10 @@ class Discovery:
     def _table_stream(self, table: TableInfo, variables: Sequence[Variable]) -> TableStream:
         assert table.reference is not None  # noqa: S101 - only the result of a query has none
         options = self.run.settings.options_for(table.name)
-        variables = _wanted(table, variables, options)
+        file_variable = None
+        if table.upload is None and variables:
+            file_variable = self.run.settings.file_variable_of(table.name, is_index=table.is_file_index)
+        variables = _wanted(table, variables, options, file_variable)
         known = variables if options.variables is None else None
         source = TableSource(self.run, table.reference, table.upload, table=table, variables=known)
         name = name_of_table(table, self.run.settings)
@@ -170,7 +173,7 @@ class Discovery:
         stream.selected_by_default = table.unreadable is None
         if table.unreadable:
             logger.warning("%s is not selected: %s", table.pinned, table.unreadable)
-        return self._completed(stream, variables, table.pinned)
+        return self._completed(stream, variables, table.pinned, file_variable)
 
     def _query_streams(self, failures: Failures) -> list[TableStream]:
         """Make the streams of the queries; each is run without its rows, to know its columns, but not for a plan."""
@@ -200,7 +203,9 @@ class Discovery:
             stream.forced_replication_method = "INCREMENTAL"
         return self._completed(stream, variables, str(query))
 
-    def _completed(self, stream: TableStream, variables: Sequence[Variable], where: str) -> TableStream:
+    def _completed(
+        self, stream: TableStream, variables: Sequence[Variable], where: str, file_variable: str | None = None
+    ) -> TableStream:
         """Warn of names that targets cannot hold, and add the tap's own columns."""
         stream.ordered_columns = replication_keys(variables)
         for warning in name_warnings(variables):
@@ -211,10 +216,12 @@ class Discovery:
             properties,
             row_key=settings.row_key and needs_key,
             lineage=settings.lineage,
+            files=file_variable is not None,
             log_based=stream.replication_method == "LOG_BASED",
         )
         properties.update(new)
-        stream.automatic_columns = list(new)
+        file_variables = columns_named(filter(None, [file_variable]), properties, where)
+        stream.automatic_columns = [*new, *file_variables]
         if ROW_KEY in new:
             stream.primary_keys = [ROW_KEY]
         for name in taken:
@@ -237,10 +244,13 @@ def _method_of(options: TableOptions, where: str) -> str:
     )
 
 
-def _wanted(table: TableInfo, variables: Sequence[Variable], options: TableOptions) -> Sequence[Variable]:
+def _wanted(
+    table: TableInfo, variables: Sequence[Variable], options: TableOptions, file_variable: str | None
+) -> Sequence[Variable]:
     """Take the variables that ``table_options`` names; one that is not there is an error."""
     by_name = {variable.name.lower(): variable for variable in variables}
-    named = [*(options.variables or ()), *options.key_properties, *filter(None, [options.replication_key])]
+    others = filter(None, [options.replication_key, file_variable])
+    named = [*(options.variables or ()), *options.key_properties, *others]
     missing = [name for name in named if name.lower() not in by_name]
     if missing and variables:
         raise ConfigError(

@@ -32,7 +32,7 @@ from tap_redivis.reading.read_stream import ReadProgress, SessionGone
 from tap_redivis.runtime.logs import logger
 from tap_redivis.runtime.progress import Outcome, Result, bytes_in_words, display
 from tap_redivis.runtime.shutdown import SHUTDOWN, Termination
-from tap_redivis.singer.outputs import Writing, open_writing, server_of
+from tap_redivis.singer.outputs import Writing, file_contents, open_writing, server_of
 from tap_redivis.singer.prefetch import Prefetched
 from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.sdk import SdkStream
@@ -156,7 +156,7 @@ class TableLoad:
                     self._write(message, writing)
                     if isinstance(message, Chunk):
                         self.counter.increment(message.count)
-                        bar.show(progress.received, progress.bytes, progress.resumes)
+                        bar.show(progress.received, progress.bytes + progress.file_bytes, progress.resumes)
                     del message  # it may be large, and must not be kept while the next one is awaited
             self._prove_changes()
         except RedivisError as error:
@@ -313,6 +313,8 @@ class _Measure:
             reason=self.plan.decision.reason,
             rows=partial.rows,
             bytes=self.progress.bytes,
+            files=self.progress.files,
+            file_bytes=self.progress.file_bytes,
             seconds=self.seconds,
             resumes=self.progress.resumes,
             proof=proof,
@@ -334,11 +336,13 @@ def probe_table(run: RunContext, source: Source, plan: TablePlan) -> None:
     progress = ReadProgress()
     spec = JobSpec(server_of(run.settings), request, plan.columns, plan.rules)
     worker = LocalWorker(RowBudget(1), progress, run.api, spec.codec(ValueIssues()))
+    contents = file_contents(run, plan, "test")
     # No number of rows is expected: one row of many proves nothing but that rows can be read.
     reader = SessionReader(worker, spec, {stream: StreamPosition() for stream in session.streams}, None)
     try:
-        for _ in reader.read():
-            pass
+        for message in reader.read():
+            if contents is not None and isinstance(message, Chunk):
+                contents.probe(message.content, run.api)
     except SessionGone as gone:
         raise Unavailable(str(gone), where=request.table, hint="Try again later") from gone
     logger.info("%s: readable (%d row read for the test)", request.table, progress.received)

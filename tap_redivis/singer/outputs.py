@@ -1,7 +1,7 @@
 """What becomes of the rows of one load: RECORD lines, or files and BATCH messages."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -9,7 +9,8 @@ import msgspec
 from requests import Response
 
 from tap_redivis.model.batch_settings import BatchSettings
-from tap_redivis.model.columns import DELETED_AT, LOAD, ROW_KEY, TABLE, VERSION, Column
+from tap_redivis.model.columns import DELETED_AT, FILE_URI, LOAD, ROW_KEY, TABLE, VERSION, Column
+from tap_redivis.model.file_settings import FILE_MD5, FILE_NAME, FILE_SIZE
 from tap_redivis.model.reads import ROWS_STREAM, ChangeCounts
 from tap_redivis.model.settings import Settings
 from tap_redivis.planning.bookmarks import PartialLoad
@@ -24,6 +25,7 @@ from tap_redivis.wire.json_lines import DeletionMarker, column_appender
 from tap_redivis.wire.rows import JsonRows, ValueIssues
 
 if TYPE_CHECKING:  # Parquet takes a moment to import, and RECORD messages do not need it
+    from tap_redivis.batch.contents import FileContents
     from tap_redivis.batch.output import FileOutput
 
 
@@ -44,9 +46,14 @@ class Writing:
         """
         raise NotImplementedError
 
-    def room(self) -> AbstractContextManager[None]:
-        """Make room for what is written, and clean up at the end."""
-        return nullcontext()
+    @contextmanager
+    def room(self) -> Iterator[None]:
+        """Make room for files; at the end those are removed that are not complete, or that no message names."""
+        with ExitStack() as places:
+            for place in (self.spec.contents, self.spec.output):
+                if place is not None:
+                    places.enter_context(place.writing())
+            yield
 
 
 def open_writing(  # noqa: PLR0913, PLR0917 - what a load consists of
@@ -67,6 +74,7 @@ def open_writing(  # noqa: PLR0913, PLR0917 - what a load consists of
     limit = plan.request.max_rows
     budget = RowBudget(None if limit is None else limit - partial.rows)
     spec = JobSpec(server_of(run.settings), plan.request, columns, plan.rules, plan.all_must_come, plan.key)
+    spec = replace(spec, contents=file_contents(run, plan, partial.key))
     local = LocalWorker(budget, progress, run.api, spec.codec(issues), bodies)
     batch = run.settings.batch_config
     if batch is None:
@@ -139,10 +147,6 @@ class FileWriting(Writing):
     output: "FileOutput"
     table_version: int
 
-    def room(self) -> AbstractContextManager[None]:
-        """Make room for files; at the end those are removed that are not complete, or that no message names."""
-        return self.output.writing()
-
     def write(self, chunk: Chunk, offset: int) -> None:  # noqa: ARG002 - as in ``Writing``
         """Let the file of a chunk appear, and write its BATCH message."""
         output = self.output
@@ -165,14 +169,39 @@ def _file_output(
     from tap_redivis.batch.storage.common import absolute  # noqa: PLC0415 - the same
 
     kept = columns_in_files(stream)
-    load, constants = _added_values([name for name in plan.selection.added_columns if name in kept], plan, partial)
+    added = [name for name in plan.selection.added_columns if name in kept]
+    load, constants = _added_values(added, plan, partial)
     if batch.version_columns:
         constants |= {LOAD: partial.table_version, VERSION: partial.version_tag}
     # A worker of a cluster has another working directory.
     settings = replace(batch, root=absolute(batch.root))
-    output = FileOutput(settings, alias_in_files(stream), spec, partial, FileColumns(load, constants))
+    output = FileOutput(
+        settings, alias_in_files(stream), spec, partial, FileColumns(load, constants, file_uri=FILE_URI in added)
+    )
     _ = output.storage  # what is missing for it is an error before the first row
     return output
+
+
+def file_contents(run: RunContext, plan: TablePlan, load: str) -> "FileContents | None":
+    """Make what copies the files that a table's rows name; None if they name none, or those are not wanted."""
+    variable, files, table = plan.selection.file_variable, run.settings.files, plan.table
+    if variable is None or files is None:
+        return None
+    from tap_redivis.batch.contents import FileContents, FileVariables  # noqa: PLC0415 - few tables name files
+    from tap_redivis.batch.storage.common import absolute  # noqa: PLC0415 - the same
+
+    names = {column.name.lower(): column.name for column in plan.columns}
+    known = [names.get(name) if table.is_file_index else None for name in (FILE_NAME, FILE_SIZE, FILE_MD5)]
+    version = table.version_tag or "current"
+    return FileContents(
+        settings=replace(files, root=absolute(files.root)),
+        table=table.pinned,
+        load=load,
+        places={"owner": table.owner, "dataset": table.container, "table": table.name, "version": version},
+        variables=FileVariables(variable, _change_column(plan).name if plan.base else None, *known),
+        most=run.settings.max_requests,
+        timeout=plan.request.timeout,
+    )
 
 
 def _dask_worker(run: RunContext, local: LocalWorker, output: "FileOutput", issues: ValueIssues) -> Worker:

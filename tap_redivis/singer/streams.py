@@ -7,19 +7,19 @@ from typing import Any
 from singer_sdk import Tap, metrics
 
 from tap_redivis.errors import ConfigError
-from tap_redivis.model.columns import Column
+from tap_redivis.model.columns import FILE_URI, Column
 from tap_redivis.model.json_schema import columns_of, without_times
 from tap_redivis.model.tables import TableInfo
 from tap_redivis.planning.bookmarks import Bookmark
 from tap_redivis.planning.table_plan import Selection, TablePlan, plan_table
 from tap_redivis.runtime.logs import logger
 from tap_redivis.runtime.progress import Result
-from tap_redivis.singer.added_columns import added, with_version_columns
+from tap_redivis.singer.added_columns import added, columns_named, with_version_columns
 from tap_redivis.singer.loader import TableLoad, probe_table
 from tap_redivis.singer.prefetch import PrefetchRequest, Preview, is_short
 from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.sdk import SdkStream
-from tap_redivis.singer.sources import Source
+from tap_redivis.singer.sources import Source, TableSource
 from tap_redivis.singer.stream_maps import alias_in_files, columns_in_files
 
 
@@ -70,6 +70,7 @@ class TableStream(SdkStream):
             replication_key=self.replication_key,
             key_properties=tuple(self.primary_keys),
             max_rows=min((limit for limit in limits if limit is not None), default=None),
+            file_variable=self._file_variable(table),
             known_names=self._known_names(table),
         )
 
@@ -85,6 +86,19 @@ class TableStream(SdkStream):
                 "no variable is selected", where=self.name, hint="Select at least one, or deselect the stream"
             )
         return columns
+
+    def _file_variable(self, table: TableInfo) -> str | None:
+        """Find the variable with the ids of the files to copy."""
+        is_table = isinstance(self.source, TableSource) and self.source.upload is None
+        named = self.run.settings.file_variable_of(table.name, is_index=table.is_file_index) if is_table else None
+        if (named is not None) != (FILE_URI in self.added_columns):
+            raise ConfigError(
+                f"settings, catalog and server differ in whether rows name files ({FILE_URI})",
+                where=self.name,
+                hint="Discover again, with the settings of the run",
+            )
+        names = [column.name for column in self._columns()]
+        return columns_named([named], names, f"stream {self.name}, files")[0] if named else None
 
     def _known_names(self, table: TableInfo) -> tuple[str, ...] | None:
         """Give the names that are not new; None where no catalog could lack some, or they were left out on purpose."""

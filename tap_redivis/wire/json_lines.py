@@ -8,13 +8,15 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timezone
+from itertools import chain
 from typing import Any
 
 import msgspec
 
 from tap_redivis.errors import DataError
-from tap_redivis.model.columns import DELETED_AT, ROW_KEY, Column, KeyValue
+from tap_redivis.model.columns import DELETED_AT, FILE_URI, ROW_KEY, Column, KeyValue
 from tap_redivis.model.reads import ChangeCounts
 from tap_redivis.wire.rows import JsonRows, Parts
 
@@ -64,7 +66,7 @@ RecordLines = Callable[[JsonRows], Parts]
 
 
 def column_appender(load: str | None, constants: Mapping[str, str | int | None]) -> ColumnAppender:
-    """Make what adds columns to the rows of one load.
+    """Make what adds columns to the rows of one load; the URIs of files are added where rows have them.
 
     Args:
         load: What the row keys of the load begin with; None: rows get no row key.
@@ -74,32 +76,37 @@ def column_appender(load: str | None, constants: Mapping[str, str | int | None])
     constant = b"".join(cells).replace(b"%", b"%%") + b"}\n"
 
     def extend(rows: JsonRows, ordinal: int, offset: int) -> JsonRows:
-        if load is None:
-            return _with_ends(rows, constant, ()) if constants else rows
-        key = b',"%b":"%b-%d-%%d"' % (ROW_KEY.encode(), load.encode(), ordinal)
-        return _with_ends(rows, key + constant, range(offset, offset + rows.count))
+        end, values = constant, list[Sequence[object]]()
+        if load is not None:
+            end = b',"%b":"%b-%d-%%d"' % (ROW_KEY.encode(), load.encode(), ordinal) + end
+            values.append(range(offset, offset + rows.count))
+        if rows.uris:
+            end = b',"%b":%%b' % FILE_URI.encode() + end
+            values.insert(0, list(map(msgspec.json.encode, rows.uris)))
+        return rows if end == b"}\n" else _with_ends(rows, end, values)
 
     return extend
 
 
-def _with_ends(rows: JsonRows, end: bytes, numbers: Sequence[int]) -> JsonRows:
-    """Replace ``}`` and the line end of each row; ``end`` is a format for the row's number, or for nothing."""
+def _with_ends(rows: JsonRows, end: bytes, values: Sequence[Sequence[object]]) -> JsonRows:
+    """Replace ``}`` and the line end of each row; ``end`` is a format for one of each of the values, if any."""
+    filled = tuple(values[0]) if len(values) == 1 else tuple(chain.from_iterable(zip(*values, strict=True)))
     if len(rows.lines) > rows.count * _LONG_ROW_BYTES:
-        return JsonRows(rows.count, _with_ends_one_by_one(rows, end, numbers))
+        return JsonRows(rows.count, _with_ends_one_by_one(rows, end, filled))
     # One call each of C for all rows: several times as fast as a join of lines and ends.
     lines = rows.lines.replace(b"%", b"%%")
     ended = lines.replace(b"}", end.removesuffix(b"\n"))  # one byte is found ten times faster than two
     if len(ended) != len(lines) + rows.count * (len(end) - len(b"}\n")):  # a value has such a brace too
         ended = lines.replace(b"}\n", end)
-    return JsonRows(rows.count, ended % tuple(numbers))
+    return JsonRows(rows.count, ended % filled)
 
 
-def _with_ends_one_by_one(rows: JsonRows, end: bytes, numbers: Sequence[int]) -> bytes:
-    lines, begin = memoryview(rows.lines), 0
+def _with_ends_one_by_one(rows: JsonRows, end: bytes, filled: tuple[object, ...]) -> bytes:
+    lines, begin, each = memoryview(rows.lines), 0, len(filled) // rows.count
     parts: list[bytes | memoryview] = []
     for index in range(rows.count):
         line_end = rows.lines.index(b"\n", begin)
-        parts += (lines[begin : line_end - 1], end % tuple(numbers[index : index + 1]))
+        parts += (lines[begin : line_end - 1], end % filled[index * each : (index + 1) * each])
         begin = line_end + 1
     return b"".join(parts)
 
@@ -131,7 +138,7 @@ class DeletionMarker:
         if sum(counts) != rows.count:
             raise DataError("the query does not say of each row what became of it", where="LOG_BASED", hint="Run again")
         inserted, changed, deleted, *repeated = counts
-        return JsonRows(rows.count, lines), ChangeCounts(inserted, changed, deleted, sum(repeated))
+        return replace(rows, lines=lines), ChangeCounts(inserted, changed, deleted, sum(repeated))
 
 
 def _last_pair(name: str, value: str | None) -> bytes:

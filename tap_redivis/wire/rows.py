@@ -26,15 +26,22 @@ MAX_ROW_BYTES = 16 * 1024 * 1024
 LARGE_ROW_BYTES = 1024 * 1024
 _TRIMMED_ROW_BYTES = 256 * 1024  # on average: what decoding them frees is given back, else each thread keeps some
 
+Uris = tuple[str | None, ...]
 Parts = tuple[bytes | memoryview, ...]  # bytes that follow one another: a join would copy large rows
 
 
 @dataclass(frozen=True)
 class JsonRows:
-    """Some rows of a read stream, in its order: ``lines`` has JSON objects, each followed by one line end."""
+    """Some rows of a read stream, in its order.
+
+    Attributes:
+        lines: JSON objects, each followed by one line end.
+        uris: Where the file of each row is, where contents of files are copied; else empty.
+    """
 
     count: int
     lines: bytes
+    uris: Uris = ()
 
     @property
     def size(self) -> int:
@@ -51,11 +58,12 @@ class JsonRows:
         """Take the first ``count`` rows."""
         if self.count <= count:
             return self
-        return JsonRows(count, b"".join(self.lines.splitlines(keepends=True)[:count]))
+        return JsonRows(count, b"".join(self.lines.splitlines(keepends=True)[:count]), self.uris[:count])
 
     def without_first(self, count: int) -> "JsonRows":
         """Leave out the first ``count`` rows."""
-        return JsonRows(self.count - count, b"".join(self.lines.splitlines(keepends=True)[count:]))
+        lines = self.lines.splitlines(keepends=True)[count:]
+        return JsonRows(len(lines), b"".join(lines), self.uris[count:])
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,7 @@ class ArrowRows:
     """Some rows of a read stream, in its order, as a record batch with the schema of ``arrays.arrow_schema``."""
 
     batch: "pa.RecordBatch"
+    uris: Uris = ()  # as in ``JsonRows``
 
     @property
     def count(self) -> int:
@@ -91,11 +100,11 @@ class ArrowRows:
 
     def first(self, count: int) -> "ArrowRows":
         """Take the first ``count`` rows."""
-        return self if self.count <= count else ArrowRows(self.batch.slice(0, count))
+        return self if self.count <= count else ArrowRows(self.batch.slice(0, count), self.uris[:count])
 
     def without_first(self, count: int) -> "ArrowRows":
         """Leave out the first ``count`` rows."""
-        return ArrowRows(self.batch.slice(count))
+        return ArrowRows(self.batch.slice(count), self.uris[count:])
 
 
 Rows = JsonRows | ArrowRows

@@ -5,26 +5,31 @@ from urllib.parse import unquote, urlsplit
 
 from tap_redivis.batch.storage.common import Closed, FinishedFile, PendingFile, Storage
 
-__all__ = ["Closed", "FinishedFile", "PendingFile", "Storage", "storage_at"]
+__all__ = ["Closed", "FinishedFile", "PendingFile", "Storage", "is_folder", "storage_at"]
 
 
-def storage_at(root: str, prefix: str, file_bytes: int) -> Storage:
+def is_folder(root: str) -> bool:
+    """Whether a root is a folder, and not a bucket."""
+    return "://" not in root or urlsplit(root).scheme == "file"
+
+
+def storage_at(root: str, prefix: str, file_bytes: int, *, owns_root: bool = False) -> Storage:
     """Find the storage that a root means.
 
     Args:
         root: Folder or URL.
         prefix: What the names of the load's files begin with, and no others.
         file_bytes: Bytes that a file has about, at most.
+        owns_root: Whether all files below the root are the tap's, so that it may end old uploads of any name.
 
     Raises:
         ConfigError: There is none, or it needs something that is not installed.
     """
-    parts = urlsplit(root)
     # Each kind imports what the others do without: locks of Unix, or fsspec.
-    if parts.scheme == "file" or "://" not in root:
+    if is_folder(root):
         from tap_redivis.batch.storage.folder import Folder  # noqa: PLC0415 - see above
 
-        return Folder(Path(unquote(parts.path) if parts.scheme == "file" else root), prefix)
+        return Folder(Path(unquote(urlsplit(root).path) if "://" in root else root), prefix)
     from tap_redivis.batch.storage.buckets import bucket_at  # noqa: PLC0415 - see above
 
-    return bucket_at(root, prefix, file_bytes)
+    return bucket_at(root, prefix, file_bytes, owns_root=owns_root)

@@ -4,10 +4,12 @@ fsspec's file objects hold all that a transaction needs in a few attributes, whi
 object of its own: so a file that a worker wrote is published by the tap.
 """
 
+import base64
+import hashlib
 import logging
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -121,9 +123,10 @@ class Bucket(Storage):
 
     errors = staticmethod(bucket_errors)
 
-    def __init__(self, root: str, prefix: str, file_bytes: int) -> None:
+    def __init__(self, root: str, prefix: str, file_bytes: int, *, owns_root: bool) -> None:
         super().__init__(prefix)
         self._root = root
+        self._owns_root = owns_root
         self._bucket = urlsplit(root).netloc
         self._part_bytes = part_bytes(file_bytes)
         self._fs: Any = self._connect()
@@ -138,6 +141,25 @@ class Bucket(Storage):
             if error.__cause__ is None or _said(error.__cause__)[0] != _DENIED:
                 raise
             logger.debug("%s: unfinished uploads cannot be listed", self._root, exc_info=True)
+
+    def holds(self, name: str, size: int, md5: str | None) -> bool:
+        """Whether a file is there with so many bytes; and with this MD5, where the store tells it."""
+        with self.errors(self.where(name)):
+            try:
+                info = self._fs.info(self._path(name), refresh=True)
+            except FileNotFoundError:
+                return False
+        told = self._md5_of(info)
+        return info["size"] == size and (md5 is None or told is None or told == self._told_for(md5))
+
+    def _md5_of(self, info: Mapping[str, Any]) -> str | None:
+        """Read what a store tells of a file's MD5."""
+        told: str | None = info.get("md5Hash")  # Google's
+        return told
+
+    def _told_for(self, md5: str) -> str:
+        """Make what the store would tell for a file of this MD5."""
+        return md5
 
     def url(self, name: str) -> str:
         """Return where a file is once it is published."""
@@ -184,6 +206,14 @@ class S3(Bucket):
 
     kept = ("mpu", "parts", "loc")
 
+    def _md5_of(self, info: Mapping[str, Any]) -> str | None:
+        # Of an upload in more than one part, the tag is made of the MD5s of the parts.
+        tag = str(info.get("ETag", "")).strip('"')
+        return tag if tag.endswith("-1") else None
+
+    def _told_for(self, md5: str) -> str:
+        return hashlib.md5(base64.b64decode(md5), usedforsecurity=False).hexdigest() + "-1"
+
     def _connect(self) -> Any:  # noqa: ANN401 - a file system of fsspec
         # By default the parts differ in size, which not all servers with S3's protocol take.
         return fsspec.filesystem("s3", skip_instance_cache=True, fixed_upload_size=True)
@@ -193,9 +223,12 @@ class S3(Bucket):
         own = self._path(self.prefix).removeprefix(f"{self._bucket}/")
         for each in self._unfinished():
             key: str = each["Key"]
-            if key.startswith(own) or (of_others and each["Initiated"] < old and is_a_file_of_ours(key)):
+            if key.startswith(own) or (of_others and each["Initiated"] < old and self._is_ours(key)):
                 with suppress(FileNotFoundError):  # it has been completed or aborted meanwhile
                     self._fs.abort_mpu(self._bucket, key, each["UploadId"])
+
+    def _is_ours(self, key: str) -> bool:
+        return self._owns_root or is_a_file_of_ours(key)
 
     def _unfinished(self) -> Iterator[dict[str, Any]]:
         # s3fs itself lists no more than a thousand, of the whole bucket.
@@ -276,7 +309,7 @@ def _call(azure: Any, client: Any, method: str, *arguments: object) -> None:  # 
 _KINDS = {"s3": S3, "gs": GoogleStorage, "az": Azure}
 
 
-def bucket_at(root: str, prefix: str, file_bytes: int) -> Bucket:
+def bucket_at(root: str, prefix: str, file_bytes: int, *, owns_root: bool = False) -> Bucket:
     """Find the bucket that a URL means (see ``storage_at``)."""
     parts = urlsplit(root)
     if parts.scheme not in _KINDS:
@@ -294,7 +327,7 @@ def bucket_at(root: str, prefix: str, file_bytes: int) -> Bucket:
     for name in _TALKATIVE:  # their lines about requests may hold credentials; gcsfs also logs what it raises
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with bucket_errors(root):
-        return _KINDS[parts.scheme](root, prefix, file_bytes)
+        return _KINDS[parts.scheme](root, prefix, file_bytes, owns_root=owns_root)
 
 
 def part_bytes(file_bytes: int) -> int:

@@ -171,6 +171,10 @@ class Storage(ABC):
         self._remove_rest(others=others)
 
     @abstractmethod
+    def holds(self, name: str, size: int, md5: str | None) -> bool:
+        """Whether a file is there with so many bytes and, as far as can be told, this MD5 in base64."""
+
+    @abstractmethod
     def url(self, name: str) -> str:
         """Return where a file is once it is published."""
 

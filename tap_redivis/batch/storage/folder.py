@@ -4,6 +4,7 @@ Files of a load that are being written lie in a folder of their own, below ``.pa
 lock in it for as long as the load goes on. What a killed run left has no such lock, and the next run removes it.
 """
 
+import base64
 import errno
 import fcntl
 import hashlib
@@ -116,6 +117,20 @@ class Folder(Storage):
                     shutil.rmtree(path, ignore_errors=True)
                 else:
                     _remove_if_abandoned(path)
+
+    def holds(self, name: str, size: int, md5: str | None) -> bool:
+        """Whether a file is there with so many bytes and this MD5 in base64."""
+        path = self._place(name)
+        try:
+            if not path.is_file() or path.stat().st_size != size:
+                return False
+            digest = hashlib.md5(usedforsecurity=False)
+            with path.open("rb") as file:
+                while md5 and (piece := file.read(_BUFFER_BYTES)):
+                    digest.update(piece)
+        except OSError:  # it will be written anew, and what is wrong then told
+            return False
+        return md5 is None or base64.b64encode(digest.digest()).decode() == md5
 
     def url(self, name: str) -> str:
         """Return where a file is once it is published."""
