@@ -59,7 +59,7 @@ def _is_added(name: str, schema: Mapping[str, Any]) -> bool:
 
 
 def properties_to_add(
-    variables: Iterable[str], *, row_key: bool, lineage: bool, files: bool, log_based: bool
+    variables: Iterable[str], *, row_key: bool, lineage: bool, log_based: bool, files: bool = False
 ) -> tuple[dict[str, Any], list[str]]:
     """Describe the columns to add, in JSON Schema.
 

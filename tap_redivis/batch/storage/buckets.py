@@ -123,7 +123,7 @@ class Bucket(Storage):
 
     errors = staticmethod(bucket_errors)
 
-    def __init__(self, root: str, prefix: str, file_bytes: int, *, owns_root: bool) -> None:
+    def __init__(self, root: str, prefix: str, file_bytes: int, *, owns_root: bool = False) -> None:
         super().__init__(prefix)
         self._root = root
         self._owns_root = owns_root

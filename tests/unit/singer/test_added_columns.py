@@ -14,6 +14,7 @@ from singer_sdk.singerlib import CatalogEntry
 
 from tap_redivis.errors import ConfigError
 from tap_redivis.model.columns import DELETED_AT, ROW_KEY, TABLE, VERSION
+from tap_redivis.model.settings import Settings
 from tap_redivis.singer.added_columns import added, properties_to_add, reconcile_columns
 from tap_redivis.singer.stream_maps import with_row_key
 from tap_redivis.wire.json_lines import column_appender
@@ -127,7 +128,7 @@ def _entry(
 
 def _settled(entry: CatalogEntry, *, row_key: bool = True, lineage: bool = False) -> tuple[list[str], Any]:
     """Return columns and key properties, which must be the same wherever they stand."""
-    reconcile_columns(entry, row_key=row_key, lineage=lineage)
+    reconcile_columns(entry, Settings(row_key=row_key, lineage=lineage))
     settled = entry.to_dict()
     [root] = [node["metadata"] for node in settled["metadata"] if not node["breadcrumb"]]
     assert settled["key_properties"] == root["table-key-properties"]
@@ -184,7 +185,7 @@ def test_a_catalog_without_metadata_selects_all_as_before() -> None:
     entry = _entry()
     entry.metadata.clear()
 
-    reconcile_columns(entry, row_key=True, lineage=True)
+    reconcile_columns(entry, Settings(row_key=True, lineage=True))
 
     assert not entry.metadata
     assert entry.key_properties == [ROW_KEY]
@@ -195,7 +196,7 @@ def test_a_table_that_is_not_known_gets_nothing() -> None:
     entry = _entry()
     entry.schema.properties = {}
 
-    reconcile_columns(entry, row_key=True, lineage=True)
+    reconcile_columns(entry, Settings(row_key=True, lineage=True))
 
     assert (entry.schema.properties, entry.key_properties) == ({}, [])
 
@@ -203,7 +204,7 @@ def test_a_table_that_is_not_known_gets_nothing() -> None:
 @pytest.mark.parametrize("keys", ["id", 5, [5], {"id": "id"}])
 def test_keys_that_are_no_names_are_an_error(keys: Any) -> None:
     with pytest.raises(ConfigError, match="no list of names"):
-        reconcile_columns(_entry(keys=keys), row_key=True, lineage=False)
+        reconcile_columns(_entry(keys=keys), Settings(row_key=True, lineage=False))
 
 
 def test_what_was_added_is_known_again() -> None:
