@@ -251,6 +251,7 @@ class _Copy:
         if source.size is not None and source.md5 and source.name:
             name = self.contents.name(source)
             if storage.holds(name, source.size, source.md5):
+                self.progress.add(files_there=1)
                 return storage.url(name)
         budget = RetryBudget(self.api.max_retry_seconds)
         self._begin_anew()
@@ -291,6 +292,7 @@ class _Copy:
             if self._file is None:
                 self._name, self._size, self._md5s = self._expect(head)
                 if self.contents.storage.holds(self._name, self._size, next(iter(self._md5s), None)):
+                    self.progress.add(files_there=1)
                     return self.contents.storage.url(self._name)
                 self._file = self.contents.storage.create(self._name)
             if head.begin > self._received:

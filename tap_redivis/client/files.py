@@ -42,6 +42,11 @@ def open_file(api: Api, file_id: str, begin: int = 0, last: int | None = None) -
     return api.open(f"/rawFiles/{quote(file_id, safe='')}", {}, byte_range)
 
 
+def open_index(api: Api, table_uri: str, variable: str) -> Response:
+    """Open the index of a table's files, in Arrow; raises what ``Api.open`` does."""
+    return api.open(f"{table_uri}/rawFiles", {"format": "arrow", "fileIdVariable": variable})
+
+
 def head_of(answer: Response) -> FileHead:
     """Read the head of an answer with the content of a file; a ``BrokenAnswer`` says that it makes no sense."""
     headers = answer.headers

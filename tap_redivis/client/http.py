@@ -3,10 +3,11 @@
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from copy import copy
+from typing import TypeVar
 from urllib.parse import unquote
 
 import requests
@@ -29,6 +30,8 @@ from tap_redivis.errors import (
 from tap_redivis.model.settings import MOST_PARALLEL_REQUESTS, PARALLEL_REQUESTS
 from tap_redivis.model.tables import Json
 from tap_redivis.runtime.logs import logger
+
+T = TypeVar("T")
 
 _FIRST_CONTACT_SECONDS = 20.0  # a wrong address is likelier than an outage
 _OUTAGE_SECONDS = 2.0  # an outage that outlasted the patience of one request is not waited for by each of the others
@@ -120,18 +123,22 @@ class Api:
 
     def _json(self, request: requests.Request) -> tuple[Json, int]:
         """Get a JSON object, and its bytes; the address is below the endpoint."""
+        return self.retried(str(request.url), lambda: self._decoded(self._send(request, _JSON_ANSWERS)))
+
+    def retried(self, path: str, attempt: Callable[[], T]) -> T:
+        """Repeat what may raise a ``TransientError``; an ``Unavailable`` says that the retries are used up."""
         budget: RetryBudget | None = None
         while True:
             try:
-                return self._decoded(self._send(request, _JSON_ANSWERS))
+                return attempt()
             except TransientError as error:
                 failure = error
             budget = budget or RetryBudget(self.patience)
             delay = budget.delay_after(failure)
             if delay is None:
                 self._is_away = not isinstance(failure, BrokenAnswer)
-                raise self.unavailable(str(request.url), failure)
-            logger.warning("%s: %s; next try in %.1f s", unquote(str(request.url)), failure, delay)
+                raise self.unavailable(path, failure)
+            logger.warning("%s: %s; next try in %.1f s", unquote(path), failure, delay)
             time.sleep(delay)
 
     @property

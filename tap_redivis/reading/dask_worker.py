@@ -258,8 +258,7 @@ def run_job(job: ReadJob, max_rows: int | None, token: str | None, is_cancelled:
                     spec.output.discard(chunk)  # the tap does not know of it
             raise
     cause = error and error.__cause__
-    done = worker.progress
-    counts = {"size": done.bytes, "resumes": done.resumes, "files": done.files, "file_bytes": done.file_bytes}
+    counts = worker.progress.counts
     return JobResult(tuple(chunks), end, counts, issues.counts, tuple(lines), error, cause)
 
 

@@ -31,15 +31,25 @@ class ReadProgress:
     resumes: int = 0  # how often a broken read stream was resumed in this run
     files: int = 0  # whose contents were fetched in this run
     file_bytes: int = 0
+    files_there: int = 0  # that were in the storage already
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def add(self, *, size: int = 0, resumes: int = 0, files: int = 0, file_bytes: int = 0) -> None:
+    @property
+    def counts(self) -> dict[str, int]:
+        """What ``add`` would have to be given."""
+        copied = {"files": self.files, "file_bytes": self.file_bytes, "files_there": self.files_there}
+        return {"size": self.bytes, "resumes": self.resumes, **copied}
+
+    def add(
+        self, *, size: int = 0, resumes: int = 0, files: int = 0, file_bytes: int = 0, files_there: int = 0
+    ) -> None:
         """Count more; called by several threads."""
         with self._lock:
             self.bytes += size
             self.resumes += resumes
             self.files += files
             self.file_bytes += file_bytes
+            self.files_there += files_there
 
 
 @dataclass

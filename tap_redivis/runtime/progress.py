@@ -37,15 +37,16 @@ class Display:
         self._expected = expected
         self._started = self._shown = time.monotonic()
 
-    def show(self, received: int, size: int, resumes: int) -> None:
-        """Show rows so far, earlier runs included, and bytes of this run, if the last time is long enough ago."""
+    def show(self, received: int, size: int, resumes: int, files: int = 0) -> None:
+        """Show rows so far, earlier runs included, and bytes and files of this run, if it is time again."""
         now = time.monotonic()
         if now - self._shown >= self._interval_seconds:
             self._shown = now
-            self._show(received, size / 1e6 / (now - self._started), resumes)
+            self._show(received, size / 1e6 / (now - self._started), resumes, files)
 
-    def _show(self, received: int, rate: float, resumes: int) -> None:  # noqa: ARG002 - bars show the resumes
+    def _show(self, received: int, rate: float, resumes: int, files: int) -> None:  # noqa: ARG002 - bars show resumes
         share = f" ({100 * received / self._expected:.0f} %)" if self._expected else ""
+        share += f", {_counted(files, 'file')}" if files else ""
         logger.info("%s: %s rows%s, %.1f MB/s", self._stream, self._of_all(received).lstrip(), share, rate)
 
     def _of_all(self, received: int) -> str:
@@ -62,14 +63,15 @@ class _Bar(Display):
         super().__init__(stream, expected)
         self._progress = progress
         self._streams = streams
-        self._task = progress.add_task(stream, total=expected, **self._fields(0, 0, 0))
+        self._task = progress.add_task(stream, total=expected, **self._fields(0, 0, 0, 0))
 
-    def _show(self, received: int, rate: float, resumes: int) -> None:
-        self._progress.update(self._task, completed=received, **self._fields(received, rate, resumes))
+    def _show(self, received: int, rate: float, resumes: int, files: int) -> None:
+        self._progress.update(self._task, completed=received, **self._fields(received, rate, resumes, files))
 
-    def _fields(self, received: int, rate: float, resumes: int) -> dict[str, Any]:
+    def _fields(self, received: int, rate: float, resumes: int, files: int) -> dict[str, Any]:
         reading = f"{_counted(self._streams, 'read stream')}, {_counted(resumes, 'resume')}"
-        return {"rows": f"{self._of_all(received)} rows", "rate": f"{rate:.1f} MB/s", "reading": reading}
+        copied = f", {_counted(files, 'file')}" if files else ""
+        return {"rows": f"{self._of_all(received)} rows{copied}", "rate": f"{rate:.1f} MB/s", "reading": reading}
 
 
 @contextmanager
@@ -146,7 +148,7 @@ class Result:
         mode: What was done, in a word or two.
         reason: Why, in words.
         rows: Rows in the target, as far as this tap has written them.
-        files: Files whose contents were fetched, and their bytes.
+        files: Files whose contents were fetched, with ``file_bytes`` in them; ``files_there`` were there already.
         proof: What proves that all of them came, in words.
     """
 
@@ -161,6 +163,7 @@ class Result:
     resumes: int = 0
     files: int = 0
     file_bytes: int = 0
+    files_there: int = 0
     proof: str = ""
 
     @property
@@ -172,7 +175,9 @@ class Result:
         of = f" of {self.version}" if self.version else ""
         size = f"{bytes_in_words(self.bytes)}, " if self.bytes else ""
         if self.files:
-            size += f"{_counted(self.files, 'file')} of {bytes_in_words(self.file_bytes)}, "
+            size += f"{_counted(self.files, 'file')} fetched ({bytes_in_words(self.file_bytes)}), "
+        if self.files_there:
+            size += f"{_counted(self.files_there, 'file')} there already, "
         resumes = f", {_counted(self.resumes, 'resume')}" if self.resumes else ""
         proof = f"; {self.proof}" if self.proof else ""
         reason = f" ({self.reason})" if self.reason else ""

@@ -156,7 +156,8 @@ class TableLoad:
                     self._write(message, writing)
                     if isinstance(message, Chunk):
                         self.counter.increment(message.count)
-                        bar.show(progress.received, progress.bytes + progress.file_bytes, progress.resumes)
+                        size = progress.bytes + progress.file_bytes
+                        bar.show(progress.received, size, progress.resumes, progress.files)
                     del message  # it may be large, and must not be kept while the next one is awaited
             self._prove_changes()
         except RedivisError as error:
@@ -315,6 +316,7 @@ class _Measure:
             bytes=self.progress.bytes,
             files=self.progress.files,
             file_bytes=self.progress.file_bytes,
+            files_there=self.progress.files_there,
             seconds=self.seconds,
             resumes=self.progress.resumes,
             proof=proof,

@@ -8,13 +8,15 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, Literal
 
-from tap_redivis.errors import ConfigError, Forbidden, RedivisError, SchemaChanged, escaped
+from tap_redivis.errors import ApiError, ConfigError, Forbidden, RedivisError, SchemaChanged, escaped
 from tap_redivis.model.tables import TableInfo
 from tap_redivis.planning.drift import Drift
 from tap_redivis.planning.table_plan import TablePlan
-from tap_redivis.runtime.progress import print_table
+from tap_redivis.runtime.logs import logger
+from tap_redivis.runtime.progress import bytes_in_words, print_table
 from tap_redivis.singer.dictionary.stream import DictionaryStream
 from tap_redivis.singer.dictionary.topics import TABLES
+from tap_redivis.singer.outputs import file_contents
 from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.streams import TableStream
 
@@ -58,6 +60,8 @@ class PlanRow:
     access: str = "readable"  # or why it is not
     rate: Rate | None = None
     minutes: float | None = 0.0
+    files: int | None = 0  # to fetch, at most, beside the rows; None: the server does not tell
+    file_bytes: int | None = 0
     changes: tuple[str, ...] = ()
     verdict: str = ""
 
@@ -113,7 +117,7 @@ def _of_table(stream: TableStream, given: Rate | None) -> PlanRow:
         if source.table is None:  # not even the table was found: there is nothing to show of it
             raise
         return _stopped(_with_table(row, source.table, drift), error)
-    return _of_plan(_with_table(row, plan.table, drift), plan, given)
+    return _with_files(_of_plan(_with_table(row, plan.table, drift), plan, given), plan, stream.run)
 
 
 def _with_table(row: PlanRow, table: TableInfo, drift: Drift | None) -> PlanRow:
@@ -141,6 +145,22 @@ def _of_plan(row: PlanRow, plan: TablePlan, given: Rate | None) -> PlanRow:
         rate=rate,
         minutes=rate.minutes(rows, size),
     )
+
+
+def _with_files(row: PlanRow, plan: TablePlan, run: RunContext) -> PlanRow:
+    """Add how many files would be fetched; of a part of the rows, what the server tells is of all of them."""
+    contents = file_contents(run, plan, "plan") if row.action == "read" else None
+    if contents is None:
+        return row
+    from tap_redivis.batch.file_index import count_missing  # noqa: PLC0415 - few tables name files
+
+    try:
+        missing = count_missing(contents, run.api, plan.table.uri)
+    except ApiError as error:
+        logger.warning("%s: how many files there are is not known: %s", row.stream, error)
+        return replace(row, files=None, file_bytes=None)
+    files = missing.files if row.rows is None else min(missing.files, row.rows)
+    return replace(row, files=files, file_bytes=missing.bytes)
 
 
 def _what(plan: TablePlan) -> str:
@@ -233,7 +253,7 @@ def show_plan(plans: Sequence[PlanRow], *, as_json: bool) -> None:
 def _show_text(plans: Sequence[PlanRow]) -> None:
     rows = [(plan.stream, plan.what, plan.reason, *_numbers(plan), plan.access) for plan in plans]
     print_table(["stream", "reads", "why", "rows", "MB", "minutes", "access"], rows, least=["access", "MB", "minutes"])
-    for line in (*_change_lines(plans), _total_line(plans), *_rate_lines(plans)):
+    for line in (*_change_lines(plans), *_file_lines(plans), _total_line(plans), *_rate_lines(plans)):
         sys.stdout.write(f"{escaped(line)}\n")
 
 
@@ -249,6 +269,13 @@ def _change_lines(plans: Iterable[PlanRow]) -> list[str]:
     for plan in plans:
         lines += [f"{plan.stream}: {words}" for words in (*plan.changes, *filter(None, [plan.verdict]))]
     return lines
+
+
+def _file_lines(plans: Iterable[PlanRow]) -> list[str]:
+    known = [plan for plan in plans if plan.files and plan.file_bytes is not None]
+    return [
+        f"{plan.stream}: up to {plan.files:,} files to fetch, {bytes_in_words(plan.file_bytes)}" for plan in known
+    ]
 
 
 def _total(plans: Sequence[PlanRow]) -> dict[str, Any]:
