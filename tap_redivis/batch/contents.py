@@ -25,6 +25,7 @@ from tap_redivis.runtime.logs import logger
 from tap_redivis.wire.rows import ArrowRows, Rows
 
 _SECONDS_FOR_THE_NEXT = 0.2  # rows whose files are there do not wait longer for those that come after them
+_MOST_ROWS = 1000  # whose files are asked for at once
 _MOST_COPIES = 3  # of a file that arrives whole, and is not what it should be
 _BUFFERS_BYTES = 32 * 1024 * 1024  # of all downloads under way
 _BUFFER_BYTES = 512 * 1024  # of one into a folder: a piece that is read, and what waits to be written
@@ -115,7 +116,7 @@ class FileContents:
             ApiError: A file cannot be had; the rows before it have been given.
             Unwanted: Nobody takes rows any more.
         """
-        for rows in blocks:
+        for rows in _limited(blocks):
             sources = list(self._sources(rows))
             copies = {
                 source: self._pool.submit(_Copy(self, api, source, progress, stop).run)
@@ -147,6 +148,16 @@ class FileContents:
             with _said_of(source, self.table), closing(open_file(api, source.id, last=0)) as answer:
                 head_of(answer)
             logger.info("%s: the file %s can be fetched", self.table, source.id)
+
+
+def _limited(blocks: Iterator[Rows]) -> Iterator[Rows]:
+    """Cut blocks, so that few downloads wait for their turn."""
+    for block in blocks:
+        rest = block
+        del block  # it may be large, and must not be kept while the next one is awaited
+        while rest.count:
+            yield rest.first(_MOST_ROWS)
+            rest = rest.without_first(_MOST_ROWS)
 
 
 def _columns(rows: Rows, names: tuple[str | None, ...]) -> list[list[Any]]:

@@ -3,7 +3,7 @@
 import threading
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO
 
 import msgspec
@@ -47,13 +47,14 @@ class JsonlEncoder:
     def __init__(self, file: _Target, columns: FileColumns, *, gzip: bool) -> None:
         self._file = file
         self._extend = column_appender(columns.load, columns.constants)
+        self._file_uri = columns.file_uri
         self._compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP) if gzip else None
         self.size = 0
 
     def write(self, rows: Rows, ordinal: int, offset: int) -> None:
         """Write rows of the read stream with this ordinal, from this offset on."""
         assert isinstance(rows, JsonRows)  # noqa: S101 - the wire format follows from the encoding
-        lines = self._extend(rows, ordinal, offset).lines
+        lines = self._extend(rows if self._file_uri else replace(rows, uris=()), ordinal, offset).lines
         self._write(self._compressor.compress(lines) if self._compressor else lines)
 
     def close(self) -> None:

@@ -75,6 +75,13 @@ def warn_of_unmatched_options(settings: Settings, tables: Sequence[str]) -> None
             logger.warning("table_options: %r matches no table%s", pattern, did_you_mean(escape_name(pattern), tables))
 
 
+def _warn_of_unmatched_files(settings: Settings, tables: Sequence[TableInfo]) -> None:
+    indexes = [table.name for table in tables if table.is_file_index]
+    for pattern in (settings.files.tables or ["*"]) if settings.files else ():
+        if not any(name_matches(pattern, name) for name in indexes):
+            logger.warning("files.tables: %r matches no file-index table", pattern)
+
+
 def name_of_table(table: TableInfo, settings: Settings) -> str:
     """Give the name of a table's stream; a sample is another version, so that both can be loaded."""
     sample = " sample" if table.reference and table.reference.container.sample else ""
@@ -112,6 +119,7 @@ class Discovery:
         tables = [*find_named(run.metadata, run.settings, failures)[1], *self._uploads(failures)]
         if not failures:
             warn_of_unmatched_options(run.settings, [table.name for table in tables])
+            _warn_of_unmatched_files(run.settings, tables)
         streams = [*self._table_streams(tables, failures), *self._query_streams(failures)]
         if failures and not streams:
             raise next(iter(failures.values()))
