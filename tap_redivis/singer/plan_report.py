@@ -272,8 +272,11 @@ def _change_lines(plans: Iterable[PlanRow]) -> list[str]:
 
 
 def _file_lines(plans: Iterable[PlanRow]) -> list[str]:
-    known = [plan for plan in plans if plan.files and plan.file_bytes is not None]
-    return [f"{plan.stream}: up to {plan.files:,} files to fetch, {bytes_in_words(plan.file_bytes)}" for plan in known]
+    return [
+        f"{plan.stream}: up to {plan.files:,} files to fetch, {bytes_in_words(plan.file_bytes or 0)}"
+        for plan in plans
+        if plan.files
+    ]
 
 
 def _total(plans: Sequence[PlanRow]) -> dict[str, Any]:
