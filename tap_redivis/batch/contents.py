@@ -258,21 +258,19 @@ class _Copy:
                 self._file.discard()
 
     def _run(self) -> str:
-        source, storage = self.source, self.contents.storage
-        if source.size is not None and source.md5 and source.name:
-            name = self.contents.name(source)
-            if storage.holds(name, source.size, source.md5):
-                self.progress.add(files_there=1)
-                return storage.url(name)
+        self._storage = self.contents.storage
+        self._looked_for = ""
+        source = self.source
+        if source.name and source.size is not None and source.md5 and self._is_there(source.size, {source.md5}):
+            return self._storage.url(self._name)
         budget = RetryBudget(self.api.max_retry_seconds)
         self._begin_anew()
         copies = 0
         while not self.stop.is_set():
             before = self._received
             try:
-                uri = self._read()
-                if uri is not None:
-                    return uri
+                if self._read():
+                    return self._storage.url(self._name)
                 copies += 1  # it came whole, and damaged
                 self._begin_anew()
                 failure: TransientError = BrokenAnswer(self._damage)
@@ -294,18 +292,26 @@ class _Copy:
         self._file = None
         self._digest = hashlib.md5(usedforsecurity=False)
         self._received = 0
-        self._md5s: set[str] = set()
 
-    def _read(self) -> str | None:
-        """Read what has not arrived yet; gives the URI when the file is there, None when it came damaged."""
+    def _is_there(self, size: int, md5s: set[str]) -> bool:
+        """Look once for each name whether a file is there that needs no copy."""
+        self._name = self.contents.name(self.source)
+        is_new, self._looked_for = self._name != self._looked_for, self._name
+        is_there = is_new and self._storage.holds(self._name, size, next(iter(md5s), None))
+        self.progress.add(files_there=int(is_there))
+        return is_there
+
+    def _read(self) -> bool:
+        """Read what has not arrived yet, and say whether the file is there; if it is not, it came damaged."""
+        if self._file is not None and self._received == self._size:  # only the end of the body was lost
+            return self._is_published()
         with closing(open_file(self.api, self.source.id, self._received)) as answer:
             head = head_of(answer)
             if self._file is None:
-                self._name, self._size, self._md5s = self._expect(head)
-                if self.contents.storage.holds(self._name, self._size, next(iter(self._md5s), None)):
-                    self.progress.add(files_there=1)
-                    return self.contents.storage.url(self._name)
-                self._file = self.contents.storage.create(self._name)
+                self._expect(head)
+                if self._is_there(self._size, self._md5s):
+                    return True
+                self._file = self._storage.create(self._name)
             if head.begin > self._received:
                 raise BrokenAnswer("the server sends another part of the file than was asked for")
             skip = self._received - head.begin
@@ -318,15 +324,15 @@ class _Copy:
                         raise Unwanted
                     if self._received > self._size:
                         break
-                return self._finished()
+                return self._is_published()
 
-    def _expect(self, head: FileHead) -> tuple[str, int, set[str]]:
-        """Say what the file must be: its name below the root, its size, and its MD5, as far as they are known."""
-        size = head.size if self.source.size is None else self.source.size
+    def _expect(self, head: FileHead) -> None:
+        """Note what the file must be: its name, its size, and its MD5, as far as they are known."""
+        source = self.source = replace(self.source, name=self.source.name or head.name)
+        size = head.size if source.size is None else source.size
         if size is None:
             raise BrokenAnswer("neither its row nor the server says how large it is")
-        name = self.contents.name(replace(self.source, name=self.source.name or head.name))
-        return name, size, {md5 for md5 in (self.source.md5, head.md5) if md5}
+        self._size, self._md5s = size, {md5 for md5 in (source.md5, head.md5) if md5}
 
     def _take(self, data: bytes) -> None:
         assert self._file is not None  # noqa: S101 - it is made before
@@ -334,15 +340,14 @@ class _Copy:
         self._digest.update(data)
         self._received += len(data)
 
-    def _finished(self) -> str | None:
+    def _is_published(self) -> bool:
         assert self._file is not None  # noqa: S101 - the same
         md5 = base64.b64encode(self._digest.digest()).decode()
         self._damage = f"it has {self._received:,} bytes with the MD5 {md5}, and should have {self._size:,}"
         self._damage += f" with {' and '.join(sorted(self._md5s))}" if self._md5s else ""
         if self._received != self._size or self._md5s - {md5}:
-            return None
-        storage, finished = self.contents.storage, self._file.finish()
-        self._file = None
-        storage.publish(finished)
+            return False
+        finished, self._file = self._file.finish(), None
+        self._storage.publish(finished)
         self.progress.add(files=1, file_bytes=self._received)
-        return storage.url(self._name)
+        return True
