@@ -264,9 +264,10 @@ class TapRedivis(SdkTap):
             with SHUTDOWN.signals_win():
                 self.sync_all()
         except BaseException as end:
-            # There may be room for it in a file that was full; a second signal changes nothing, and ``end`` is raised.
+            # A second signal changes nothing, and ``end`` is raised. A file that is full ends with its last STATE.
             with suppress(Termination, OutputClosed):
-                self.write_state()
+                if not isinstance(end, OutputClosed):
+                    self.write_state()
             summarize(self.run.results)
             if isinstance(end, Termination):
                 end.words += "; run again with the last STATE"

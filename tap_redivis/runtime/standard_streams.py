@@ -17,7 +17,7 @@ class OutputClosed(BaseException):  # no error, and nothing that catches errors 
 
 
 class Output(io.FileIO):
-    """Takes all that is written, or raises ``OutputClosed``; ``flush`` ends what belongs together, such as a line."""
+    """Takes all that is written, or raises ``OutputClosed``; ``flush`` ends what belongs together, as STATE does."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "w", closefd=False)
@@ -78,4 +78,4 @@ def take_over() -> None:
 def text_output(output: Output, before: TextIO | None = None) -> TextIO:
     """Make a stream for text, in the encoding of the one before it; what that cannot spell is escaped."""
     encoding = before.encoding if before else "utf-8"
-    return io.TextIOWrapper(output, encoding, errors="backslashreplace", line_buffering=output.isatty())
+    return io.TextIOWrapper(output, encoding, errors="backslashreplace", write_through=True)
