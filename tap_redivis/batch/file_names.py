@@ -7,9 +7,9 @@ from collections.abc import Mapping
 _LONGEST_PART = 255  # bytes; of most file systems
 _LONGEST_NAME = 900  # bytes; object stores take 1,024, and the root has some
 _LONGEST_SUFFIX = 20  # bytes of what follows the last dot, which is kept when a name is cut
-_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"\\|?*\ud800-\udfff]')
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"\\|?*\ud800-\udfff]')
 # Names of devices on Windows, and the folder in which files are written.
-_RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d|\.partial)(?:\.|$)", re.IGNORECASE)
+_RESERVED = re.compile(r"(?:con(?:in\$|out\$)?|prn|aux|nul|(?:com|lpt)[\d¹²³]|\.partial) *(?:\.|$)", re.IGNORECASE)
 
 
 def name_below_root(template: str, places: Mapping[str, str], file_id: str, file_name: str) -> str:
@@ -18,7 +18,7 @@ def name_below_root(template: str, places: Mapping[str, str], file_id: str, file
     Args:
         template: As in ``files.name``, checked.
         places: The values of all fields but those of the file.
-        file_id: What tells files apart; where the template lacks it, it is hashed into the name.
+        file_id: What tells files apart; unless a part of the template is it, it is hashed into the name.
         file_name: May have folders, separated by slashes.
     """
     values = {place: _part(value.replace("/", "_")) for place, value in places.items()}
@@ -28,10 +28,15 @@ def name_below_root(template: str, places: Mapping[str, str], file_id: str, file
     name = "/".join(map(_part, filter(None, file_name.split("/")))) or own_id
     filled = template.format(**values, file_id=own_id, file_name=name)
     *folders, last = map(_part, filter(None, filled.split("/")))
-    if "{file_id}" not in template:
+    if not any(_tells_files_apart(part) for part in template.split("/")):
         last = _with_digest(last, file_id)
     whole = "/".join([*folders, last])
     return whole if len(whole.encode()) <= _LONGEST_NAME else f"{_digest(whole)}/{last}"
+
+
+def _tells_files_apart(part: str) -> bool:
+    # Beside a file's name, an id may seem to be another one: of ab and c, and of a and bc, abc is made.
+    return re.search(r"(?<!\{)\{file_id\}", part) is not None and "{file_name" not in part
 
 
 def _part(text: str) -> str:

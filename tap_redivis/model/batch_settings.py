@@ -1,7 +1,7 @@
 """The setting ``batch_config``: files instead of RECORD lines, in which encoding, how large, and where."""
 
 import string
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
@@ -22,7 +22,7 @@ COMPRESSIONS: dict[str, tuple[str, ...]] = {
 DEFAULT_ROWS: dict[str, int] = {"jsonl": 100_000, "parquet": 1_000_000, "arrow": 1_000_000}
 DEFAULT_PREFIX = "{stream}/{table_version}/"
 DEFAULT_BYTES = 128 * 1024 * 1024
-_PLACES = ("stream", "version", "table_version", "date")
+_PLACES: dict[str, str | int] = {"stream": "x", "version": "x", "table_version": 0, "date": "x"}
 # Of this package, with the module that each brings, by the scheme of a storage or the name of an executor.
 _EXTRAS = {
     "s3://": ("s3", "s3fs"),
@@ -115,12 +115,14 @@ def _executor(parts: Mapping[str, Any]) -> Executor:
     return executor
 
 
-def checked_template(template: str, places: Collection[str], where: str) -> str:
-    """Check a template of names below a root; a ``ConfigError`` says what is wrong with it."""
+def checked_template(template: str, places: Mapping[str, str | int], where: str) -> str:
+    """Check a template of names below a root with a value for each place; a ``ConfigError`` says what is wrong."""
     hint = f"Use {', '.join(f'{{{name}}}' for name in places)}"
     try:
         fields = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
-    except ValueError as error:
+        if fields <= set(places):
+            template.format(**places)
+    except (ValueError, LookupError) as error:
         raise ConfigError(f"{template!r} is no template ({error})", where=where, hint=hint) from None
     if not fields <= set(places):
         raise ConfigError(f"{template!r} has other names than those known", where=where, hint=hint)

@@ -10,7 +10,7 @@ from tap_redivis.model.batch_settings import checked_template, require_extra_of_
 DEFAULT_FILE_NAME = "{table}/{file_id}/{file_name}"
 # Variables of a file-index table (redivis-api §6.3).
 FILE_ID, FILE_NAME, FILE_SIZE, FILE_MD5 = "file_id", "file_name", "size", "md5_hash"
-_PLACES = ("owner", "dataset", "table", "version", "file_id", "file_name")
+_PLACES = dict.fromkeys(("owner", "dataset", "table", "version", "file_id", "file_name"), "x")
 _WHERE = "files.root"
 
 

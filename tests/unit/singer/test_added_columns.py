@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from singer_sdk.singerlib import CatalogEntry
 
 from tap_redivis.errors import ConfigError
-from tap_redivis.model.columns import DELETED_AT, ROW_KEY, TABLE, VERSION
+from tap_redivis.model.columns import DELETED_AT, FILE_URI, ROW_KEY, TABLE, VERSION
 from tap_redivis.model.settings import Settings
 from tap_redivis.singer.added_columns import added, properties_to_add, reconcile_columns
 from tap_redivis.singer.stream_maps import with_row_key
@@ -76,6 +77,32 @@ def test_the_version_of_what_has_none_is_null() -> None:
     extend = column_appender(None, {VERSION: None})
 
     assert [json.loads(line)[VERSION] for line in extend(_rows(2), 0, 0).lines.splitlines()] == [None, None]
+
+
+_URIS = ("file:///a%20b/%7D.txt", None, 's3://b/"x" {50%}\n')
+
+
+@pytest.mark.parametrize("text", ["", "}%d\n", "}%d\n" * 5000])
+@pytest.mark.parametrize(
+    ("load", "constants"), [("5-a", {VERSION: "v1.0"}), ("5-a", {}), (None, {TABLE: "50%"}), (None, {})]
+)
+def test_rows_say_where_their_files_are(text: str, load: str | None, constants: dict[str, str | int | None]) -> None:
+    """Short rows and long ones; null where a row names no file."""
+    rows = replace(_rows(3, text), uris=_URIS)
+
+    found = [json.loads(line) for line in column_appender(load, constants)(rows, 3, 7).lines.splitlines()]
+
+    keys = [{} if load is None else {ROW_KEY: f"5-a-3-{number}"} for number in (7, 8, 9)]
+    assert found == [
+        {"id": n, "text": text, FILE_URI: uri, **key, **constants}
+        for n, (uri, key) in enumerate(zip(_URIS, keys, strict=True))
+    ]
+
+
+def test_rows_that_are_cut_keep_their_files() -> None:
+    rows = replace(_rows(3), uris=_URIS)
+
+    assert (rows.first(2).uris, rows.without_first(2).uris) == (_URIS[:2], _URIS[2:])
 
 
 @given(st.integers(1, 40), st.lists(st.integers(0, 40)))
