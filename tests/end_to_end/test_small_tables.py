@@ -40,7 +40,7 @@ def _write(site: Site, dataset: str, tables: int, note: Json | None = None) -> N
 # --- growth ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["records", "sessions", "files", "failing"])
+@pytest.mark.parametrize("kind", ["records", "sessions", "files", pytest.param("failing", marks=pytest.mark.long)])
 def test_the_output_grows_with_the_tables(small: Site, kind: str) -> None:
     """Ten times the tables have at most twelve times the output."""
     sizes = {}
