@@ -30,7 +30,7 @@ from tap_redivis.runtime.standard_streams import OutputClosed
 from tap_redivis.singer.about import about_text
 from tap_redivis.singer.added_columns import reconcile_columns
 from tap_redivis.singer.catalog import streams_of
-from tap_redivis.singer.command_line import refuse_together, with_own_options
+from tap_redivis.singer.command_line import Rate, rate_of, refuse_together, with_own_options
 from tap_redivis.singer.config_schema import CONFIG_SCHEMA, warn_of_unread_variables
 from tap_redivis.singer.discovery import Discovery
 from tap_redivis.singer.messages import PIPE_BYTES, MessageWriter
@@ -46,7 +46,6 @@ _WIDTH = 100  # of what is read by people, at most
 
 if TYPE_CHECKING:  # what most runs do not need is imported where it is needed
     from tap_redivis.singer.dictionary.stream import DictionaryStream
-    from tap_redivis.singer.plan_report import Rate
 
 
 class TapRedivis(SdkTap):
@@ -198,7 +197,7 @@ class TapRedivis(SdkTap):
         refuse_together(discover=discover, plan=plan, test=test)
         config = config or ConfigInput()
         register_secret(config.config.get("api_token"))
-        given_rate = _given_rate(rate)
+        given_rate = rate_of(rate)
         if rate and not plan:
             raise ConfigError("--rate requires --plan", where="--rate", hint="Add --plan, or omit --rate")
         if not config.parse_env:
@@ -233,7 +232,7 @@ class TapRedivis(SdkTap):
         self._with_descriptions = True
         return super().run_discovery()
 
-    def run_plan(self, rate: "Rate | None", *, as_json: bool) -> None:
+    def run_plan(self, rate: Rate | None, *, as_json: bool) -> None:
         """Say what a run would do, as a table for people or as JSON; ``rate`` is what the estimates go by."""
         from tap_redivis.singer.plan_report import plans_of, show_plan  # noqa: PLC0415 - a run needs no plan
 
@@ -282,14 +281,6 @@ class TapRedivis(SdkTap):
                 failed = ", ".join(sorted(failures))
                 logger.error("%d of %d streams failed: %s", len(failures), all_streams, failed)
             sys.exit(1)
-
-
-def _given_rate(text: str | None) -> "Rate | None":
-    if text is None:
-        return None
-    from tap_redivis.singer.plan_report import rate_of  # noqa: PLC0415 - a run needs no plan
-
-    return rate_of(text)
 
 
 def _name_in_target(mapper: PluginMapper, stream: str) -> str:

@@ -95,11 +95,7 @@ class FileOutput:
                 file.pending.discard()
 
     def publish(self, chunk: Chunk) -> str:
-        """Let the file of a chunk appear under its name; returns its URL.
-
-        Raises:
-            StorageError: It cannot appear.
-        """
+        """Let the file of a chunk appear under its name; returns its URL. A ``StorageError`` says that it cannot."""
         self.storage.publish(chunk.content)
         return self.storage.url(chunk.content.name)
 

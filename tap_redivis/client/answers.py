@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tap_redivis.errors import one_line
+from tap_redivis.model.references import REFERENCE_ID
 from tap_redivis.model.tables import Json, Variable
 
 _MOST_LEVELS = 50  # of JSON in JSON
@@ -15,8 +16,8 @@ _MOST_ID_CHARACTERS = 1000
 _SIMPLE = (str, int, float, type(None))
 
 _NAME = re.compile(r".{1,1000}", re.DOTALL)  # all that is no description is shorter
+_DESCRIPTION = re.compile(r".+", re.DOTALL)
 _PATH = re.compile(r"/[!-~]{0,2000}")
-REFERENCE_ID = re.compile(r"[0-9a-z]{4}")
 TAG = re.compile(r"v\d{1,9}\.\d{1,9}|next")
 
 
@@ -67,8 +68,12 @@ def text_of(item: Mapping[str, Any], key: str, form: re.Pattern[str] = _NAME) ->
 
 def description_of(item: Mapping[str, Any], key: str = "description") -> str | None:
     """Read a text of any length; None if it is missing or empty."""
-    value = item.get(key)
-    return value if isinstance(value, str) and value else None
+    return text_of(item, key, _DESCRIPTION)
+
+
+def reference_id_of(item: Mapping[str, Any]) -> str | None:
+    """Read the id of a dataset, workflow or table in references."""
+    return text_of(item, "referenceId", REFERENCE_ID)
 
 
 def id_of(item: Any) -> str:  # noqa: ANN401 - any JSON value

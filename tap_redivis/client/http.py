@@ -209,7 +209,7 @@ class Api:
         return body
 
     def _refusal(self, status: int, where: str, words: str, body: Json) -> ApiError:
-        if "cannot export more than" in words.lower():  # redivis-api §1.7: an error like any other, but for its words
+        if "cannot export more than" in words.lower():  # redivis-api §1.7: only its words tell it from other errors
             return QuotaExceeded(
                 words, where=where, hint="Wait until the quota allows it (see `make live`), or ask Redivis"
             )

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from tap_redivis.client.answers import (
-    REFERENCE_ID,
     TAG,
     count_of,
     description_of,
@@ -16,6 +15,7 @@ from tap_redivis.client.answers import (
     misfit_of,
     object_of,
     path_of,
+    reference_id_of,
     text_of,
     variable_of,
 )
@@ -106,9 +106,9 @@ class MetadataClient:
         version = {"tag": tag[1].replace("_", ".")} if tag else {}
         levels = {key: item.get(key) for key in ("accessLevel", "publicAccessLevel")}
         body = {**base, **levels, "version": version}
-        reference_id = text_of(base, "referenceId", REFERENCE_ID)
-        followed = replace(asked, name=text_of(base, "name") or asked.name, reference_id=reference_id)
-        return _table(item, Container(followed, body, None if is_workflow else _checked_version(asked, body)))
+        return _table(
+            item, Container(_followed(asked, base), body, None if is_workflow else _checked_version(asked, body))
+        )
 
     def variables(self, table: TableInfo) -> list[Variable]:
         """List a table's variables in their order; a ``DataError`` says that the list changed whenever it was read."""
@@ -143,7 +143,7 @@ class MetadataClient:
                 hint="Check the pattern, and that the token's user may see the datasets",
             )
         for item in found:
-            yield replace(reference, name=item["name"], reference_id=text_of(item, "referenceId", REFERENCE_ID))
+            yield replace(reference, name=item["name"], reference_id=reference_id_of(item))
 
     def _owned(self, owner: str) -> list[Json]:
         if owner not in self._owners:
@@ -168,7 +168,7 @@ class MetadataClient:
             return self._load_workflow(reference)
         except NotFound:
             near = ""
-            with suppress(RedivisError):  # the list is only of help
+            with suppress(RedivisError):  # the list only makes the message better
                 names = [str(item["name"]) for item in self._owned(reference.owner)]
                 near = did_you_mean(reference.name, names)
             raise NotFound(
@@ -194,8 +194,7 @@ class MetadataClient:
         return self._with_tables(reference, self.api.get(path), None, path)
 
     def _with_tables(self, asked: ContainerRef, body: Json, version_tag: str | None, path: str) -> Container:
-        reference_id = text_of(body, "referenceId", REFERENCE_ID)
-        followed = replace(asked, name=text_of(body, "name") or asked.name, reference_id=reference_id)
+        followed = _followed(asked, body)
         container = Container(followed, body, version_tag)
         # The server's own uri is pinned to the version that it resolved: all tables are of that one (redivis-api §3.1).
         base = path_of(body) or path
@@ -253,6 +252,10 @@ def _key(reference: ContainerRef) -> ContainerRef:
     )
 
 
+def _followed(asked: ContainerRef, body: Mapping[str, Any]) -> ContainerRef:
+    return replace(asked, name=text_of(body, "name") or asked.name, reference_id=reference_id_of(body))
+
+
 def _checked_version(reference: ContainerRef, body: Mapping[str, Any]) -> str:
     tag = text_of(object_of(body, "version"), "tag", TAG)
     if tag is None:
@@ -270,7 +273,7 @@ def _checked_version(reference: ContainerRef, body: Mapping[str, Any]) -> str:
 def _table(item: Json, container: Container) -> TableInfo:
     body, followed = container.body, container.reference
     name: str = item["name"]
-    reference = TableRef(followed, name, text_of(item, "referenceId", REFERENCE_ID))
+    reference = TableRef(followed, name, reference_id_of(item))
     exact, uri = text_of(item, "qualifiedReference") or f"{followed}.{name}", path_of(item)
     if followed.sample and container.version_tag:
         if item.get("isSample") is False:

@@ -1,4 +1,4 @@
-"""Which failures are worth another try, how long to wait before it, and when to give up. Pure but for clocks.
+"""Which failures are worth another try, how long to wait before it, and when to give up. Pure, apart from clocks.
 
 The waits are those of the package ``backoff`` (exponential, full jitter). Its decorators are not used: they cannot
 start the budget again when rows arrive, and cannot obey ``Retry-After``.

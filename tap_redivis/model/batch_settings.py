@@ -47,11 +47,7 @@ class BatchSettings:
     scheduler: str | None = None  # address of the Dask cluster
 
     def require_extras(self) -> None:
-        """Check that the extras are installed which the storage and the executor need.
-
-        Raises:
-            ConfigError: One is not.
-        """
+        """Check that the extras for storage and executor are installed; a ``ConfigError`` names one that is not."""
         require_extra_of_storage(self.root, "batch_config.storage.root")
         _require_extra(self.executor, "batch_config.executor")
 

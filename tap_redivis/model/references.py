@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 from tap_redivis.errors import ConfigError
 
 _OWNER = re.compile(r"[A-Za-z0-9_]+")
-_REFERENCE_ID = re.compile(r"[0-9a-z]{4}")
+REFERENCE_ID = re.compile(r"[0-9a-z]{4}")
 _VERSION = re.compile(r"v?(\d+)[._](\d+)|current|next")
 _VERSION_DOT = re.compile(r":(?!\w{4}$)v?\d+$")  # four characters are a reference id
 _SEPARATORS = re.compile(r"[.:`]")
@@ -87,7 +87,7 @@ def parse_table(text: str, setting: str) -> TableRef:
     if not table or "." in table:
         raise _malformed(text, setting, "it does not name one table", "owner.dataset.table")
     name, *suffixes = table.split(":")
-    reference_id = next(filter(_REFERENCE_ID.fullmatch, suffixes), None)
+    reference_id = next(filter(REFERENCE_ID.fullmatch, suffixes), None)
     if not (name or reference_id) or set(suffixes) - {reference_id, "sample"}:
         raise _malformed(text, setting, f"{table!r} is not a table", "owner.dataset.table or owner.dataset.table:refid")
     container = _container(owner, segment, text, setting)
@@ -197,7 +197,7 @@ def _container(owner: str, segment: str, text: str, setting: str) -> ContainerRe
             container = replace(container, sample=True)
         elif version := _VERSION.fullmatch(suffix):
             container = replace(container, version=f"v{version[1]}_{version[2]}" if version[1] else suffix)
-        elif _REFERENCE_ID.fullmatch(suffix):
+        elif REFERENCE_ID.fullmatch(suffix):
             container = replace(container, reference_id=suffix)
         else:
             raise _malformed(text, setting, f"{suffix!r} is no reference id and no version", "owner.dataset:ab12:v1_0")

@@ -22,7 +22,7 @@ from tap_redivis.model.references import (
 )
 
 DEFAULT_ENDPOINT = "https://redivis.com/api/v1"
-PARALLEL_REQUESTS = 4  # at first, and after a 429: some were met above four (redivis-api §1.7)
+PARALLEL_REQUESTS = 4  # at first, and after a 429, which some users got above four (redivis-api §1.7)
 MOST_PARALLEL_REQUESTS = 16
 SOURCES = ("datasets", "workflows", "tables", "queries", "uploads")
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}

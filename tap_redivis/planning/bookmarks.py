@@ -185,11 +185,7 @@ def is_of_dictionary(state: Any) -> bool:  # noqa: ANN401 - anything may stand i
 
 
 def readable(state: Any) -> dict[str, Any]:  # noqa: ANN401 - anything may stand in a state file
-    """Give a bookmark of STATE without what this version of the tap does not know, and without a stale load.
-
-    Raises:
-        ValueError: It is damaged; the message says where.
-    """
+    """Give what this tap knows of a bookmark, without a stale load; a ``ValueError`` says where it is damaged."""
     if not is_of_dictionary(state):
         return to_state(without_stale_load(from_state(state)))
     bookmark: dict[str, Any] = msgspec.to_builtins(msgspec.convert(state, DictionaryBookmark))

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -15,6 +15,8 @@ SESSION_LIFE = timedelta(hours=5.5)  # redivis-api §8.1.9: Redivis ends it afte
 MOST_VERSIONS_BETWEEN = 8  # the query that compares two versions reads one more table for each version between
 
 _VERSION_TAG = re.compile(r"v(\d{1,9})\.(\d{1,9})")
+_OTHER_KEYS = "the last load had other key properties, or they are not known"
+_OTHER_NAME = "the table has another name"
 
 
 @dataclass(frozen=True)
@@ -124,30 +126,24 @@ def known_key_value(bookmark: Bookmark, snapshot: TableSnapshot) -> KeyValue | N
     return bookmark.replication_key_value if continues else None
 
 
-def why_all_rows(bookmark: Bookmark, snapshot: TableSnapshot) -> str | None:  # noqa: PLR0911 - a line for each reason
+def why_all_rows(bookmark: Bookmark, snapshot: TableSnapshot) -> str | None:
     """Say why a LOG_BASED load must read all rows; None if it may ask for the changes since the last load.
 
     Whether the earlier version can still be read, and has the same variables, only the server can tell.
     """
-    if bookmark.completed_at is None:
-        return "there was no complete load before"
-    if snapshot.version_tag == "next":
-        return "a draft may change at any time"
-    if snapshot.is_limited:
-        return "there is a row limit"
-    if bookmark.replication_key is not None:
-        return "the replication method changed"
-    if bookmark.selection != snapshot.selection:
-        return "the selected variables or the row limit changed"
-    if bookmark.key_properties != snapshot.key_properties:
-        return "the last load had other key properties, or they are not known"
-    if not bookmark.table or _unpinned(bookmark.table) != _unpinned(snapshot.table):
-        return "the table has another name"
-    if bookmark.version_tag == snapshot.version_tag:
-        return "the version is the same"
-    if None in {bookmark.rows, snapshot.rows}:
-        return "nobody says how many rows there are"
-    return _why_not_comparable(version_numbers(bookmark.version_tag), version_numbers(snapshot.version_tag))
+    reasons = {
+        "there was no complete load before": bookmark.completed_at is None,
+        "a draft may change at any time": snapshot.version_tag == "next",
+        "there is a row limit": snapshot.is_limited,
+        "the replication method changed": bookmark.replication_key is not None,
+        "the selected variables or the row limit changed": bookmark.selection != snapshot.selection,
+        _OTHER_KEYS: bookmark.key_properties != snapshot.key_properties,
+        _OTHER_NAME: not bookmark.table or _unpinned(bookmark.table) != _unpinned(snapshot.table),
+        "the version is the same": bookmark.version_tag == snapshot.version_tag,
+        "nobody says how many rows there are": None in {bookmark.rows, snapshot.rows},
+    }
+    before, now = version_numbers(bookmark.version_tag), version_numbers(snapshot.version_tag)
+    return _first_true(reasons) or _why_not_comparable(before, now)
 
 
 def can_have_vanished(bookmark: Bookmark, snapshot: TableSnapshot) -> bool:
@@ -160,17 +156,18 @@ def can_have_vanished(bookmark: Bookmark, snapshot: TableSnapshot) -> bool:
 
 def why_deletions_are_unknown(bookmark: Bookmark, snapshot: TableSnapshot) -> str | None:
     """Say why the keys that vanished since the last load cannot be found; None if the server may know them."""
-    if bookmark.key_properties != snapshot.key_properties:
-        return "the last load had other key properties, or they are not known"
-    if bookmark.replication_key is not None:
-        return "the last loads were INCREMENTAL"
-    if "next" in {bookmark.version_tag, snapshot.version_tag}:
-        return "a draft may change at any time"
-    if is_of_another_server(bookmark, snapshot):
-        return "the last load was from another server"
-    if not bookmark.table or _unpinned(bookmark.table) != _unpinned(snapshot.table):
-        return "the table has another name"
-    return None
+    reasons = {
+        _OTHER_KEYS: bookmark.key_properties != snapshot.key_properties,
+        "the last loads were INCREMENTAL": bookmark.replication_key is not None,
+        "a draft may change at any time": "next" in {bookmark.version_tag, snapshot.version_tag},
+        "the last load was from another server": is_of_another_server(bookmark, snapshot),
+        _OTHER_NAME: not bookmark.table or _unpinned(bookmark.table) != _unpinned(snapshot.table),
+    }
+    return _first_true(reasons)
+
+
+def _first_true(reasons: Mapping[str, bool]) -> str | None:
+    return next((reason for reason, is_so in reasons.items() if is_so), None)
 
 
 def _why_not_comparable(before: tuple[int, int] | None, now: tuple[int, int] | None) -> str | None:

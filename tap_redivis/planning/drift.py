@@ -1,6 +1,6 @@
 """Drift: how the catalog and the server's variables differ, and whether the version tags announce it. Pure."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tap_redivis.errors import SchemaChanged
@@ -67,7 +67,6 @@ def drift_of(
 
 def fitted_columns(columns: Iterable[Column], variables: Sequence[Variable]) -> tuple[Column, ...]:
     """Note of each column whether it is gone, and the type in which it arrives if it is not the catalog's."""
-    find = _finder(variables)
     return tuple(
         replace(
             column,
@@ -75,21 +74,18 @@ def fitted_columns(columns: Iterable[Column], variables: Sequence[Variable]) -> 
             arrives_as=_other_type(column, variable) if variable else None,
             is_geography=variable is not None and variable.type == "geography",
         )
-        for column, variable in ((column, find(column.name)) for column in columns)
+        for column, variable in _paired(columns, variables)
     )
 
 
 def names_to_transfer(columns: Iterable[Column], variables: Sequence[Variable]) -> list[str] | None:
     """Name the variables to ask for, as the server spells them; None means all of them, in the server's order."""
-    find = _finder(variables)
-    names = [variable.name for variable in (find(column.name) for column in columns) if variable]
+    names = [variable.name for _, variable in _paired(columns, variables) if variable]
     return None if names == [variable.name for variable in variables] else names
 
 
 def _breaking(columns: Iterable[Column], variables: Sequence[Variable]) -> Iterator[str]:
-    find = _finder(variables)
-    for column in columns:
-        variable = find(column.name)
+    for column, variable in _paired(columns, variables):
         if variable is None:
             yield f"variable {column.name!r} is gone"
             continue
@@ -106,8 +102,8 @@ def _other_type(column: Column, variable: Variable) -> ColumnType | None:
     return None if kind == ("string" if column.type == "geography" else column.type) else kind
 
 
-def _finder(variables: Sequence[Variable]) -> Callable[[str], Variable | None]:
+def _paired(columns: Iterable[Column], variables: Sequence[Variable]) -> Iterator[tuple[Column, Variable | None]]:
     # redivis-api §4.6: names of variables are matched without case.
     exact = {variable.name: variable for variable in variables}
     folded = {variable.name.lower(): variable for variable in variables}
-    return lambda name: exact.get(name) or folded.get(name.lower())
+    return ((column, exact.get(column.name) or folded.get(column.name.lower())) for column in columns)

@@ -20,7 +20,7 @@ from tap_redivis.planning.decision import (
     why_all_rows,
 )
 from tap_redivis.planning.drift import Drift, drift_of, fitted_columns, names_to_transfer
-from tap_redivis.planning.replication import Since
+from tap_redivis.planning.sql import Since
 
 ONE_ANSWER_BYTES = 64 * 1024
 """Size of a table (as Redivis counts it) below which starting over costs no more than resuming."""
@@ -295,17 +295,14 @@ def _since(key: Column | None, value: KeyValue | None, stream: str) -> tuple[Sin
 
 
 def _digest_parts(table: TableInfo, key: Column | None, since: Since | None, settings: Settings) -> tuple[object, ...]:
-    parts = (key.name, since.value if since else None) if key else _content_signs(table)
-    batch = settings.batch_config
-    return parts if batch is None else (*parts, "batch", batch.encoding, batch.version_columns)
-
-
-def _content_signs(table: TableInfo) -> tuple[object, ...]:
+    signs, batch = (table.hash, table.rows, table.updated_at), settings.batch_config
+    parts: tuple[object, ...] = ()
+    if key:
+        parts = (key.name, since.value if since else None)
     # No version fixes the content of an upload or a workflow's table: a load must not resume on other content.
-    if table.version_tag is not None and table.upload is None:
-        return ()
-    signs = (table.hash, table.rows, table.updated_at)
-    return () if set(signs) == {None} else signs
+    elif (table.version_tag is None or table.upload is not None) and set(signs) != {None}:
+        parts = signs
+    return parts if batch is None else (*parts, "batch", batch.encoding, batch.version_columns)
 
 
 def _base(

@@ -40,17 +40,17 @@ class Secret:
     text: str = field(repr=False)
 
 
-@dataclass(frozen=True)
+@dataclass
 class JobResult:
     """What came of a job."""
 
-    chunks: tuple[Chunk, ...]  # its files, in the stream's order, complete and not published
-    end: StreamEnd | None  # of the read stream; None where there are more rows
-    counts: Mapping[str, int]  # what it adds to the tap's ``ReadProgress``
-    issues: Counter[str]  # how many values had to be changed, by the kind of change
-    logged: tuple[tuple[int, str], ...]  # lines for the tap's log, with their levels
-    error: Exception | None  # what ended the job after these files
-    cause: BaseException | None  # of the error, since pickle would lose it
+    chunks: list[Chunk] = field(default_factory=list)  # its files, in the stream's order, complete and not published
+    end: StreamEnd | None = None  # of the read stream; None where there are more rows
+    counts: Mapping[str, int] = field(default_factory=dict)  # what it adds to the tap's ``ReadProgress``
+    issues: Counter[str] = field(default_factory=Counter)  # how many values had to be changed, by the kind of change
+    logged: list[tuple[int, str]] = field(default_factory=list)  # lines for the tap's log, with their levels
+    error: Exception | None = None  # what ended the job after these files
+    cause: BaseException | None = None  # of the error, since pickle would lose it
 
 
 # --- in the tap ------------------------------------------------------------------------------------------------------
@@ -77,11 +77,7 @@ class Cluster:
 
 @functools.cache
 def cluster_at(address: str, max_retry_seconds: float) -> Cluster:
-    """Connect to the cluster of a scheduler, once in a run.
-
-    Raises:
-        ClusterError: The scheduler cannot be reached.
-    """
+    """Connect to the cluster of a scheduler, once in a run; a ``ClusterError`` says that it cannot be reached."""
     from distributed import Client  # noqa: PLC0415 - takes a second, and few users have a cluster
 
     # Dask logs lost connections and failed jobs with tracebacks; the tap reports them as errors of its own.
@@ -118,11 +114,7 @@ class DaskWorker(Worker):
             logger.warning("%s: the cluster has no workers yet; waiting for some", self.cluster.address)
 
     def run(self, job: ReadJob) -> Iterator[Chunk | StreamEnd]:
-        """Run a job; a job of the cluster writes files for some seconds, then the next one goes on.
-
-        Raises:
-            ClusterError: The cluster has lost a job, or could not run it.
-        """
+        """Run a job, some seconds of it at a time; a ``ClusterError`` says that the cluster lost or cannot run it."""
         position = job.position
         while True:
             result = self._run_some(ReadJob(job.spec, job.stream, position))
@@ -195,12 +187,7 @@ class DaskWorker(Worker):
 
 
 def run_on_worker(job: ReadJob, max_rows: int | None, secret: Secret | None) -> JobResult:
-    """Run a job on a worker of the cluster.
-
-    Raises:
-        ConfigError: There is no token, or the worker has another version of the tap.
-        Unwanted: The tap has cancelled the job.
-    """
+    """Run a job on a worker of the cluster (see ``run_job``); a ``ConfigError`` says that it has no token."""
     from distributed import get_worker  # noqa: PLC0415 - installed where this runs
 
     token = secret.text if secret else os.environ.get(_TOKEN)
@@ -237,29 +224,26 @@ def run_job(job: ReadJob, max_rows: int | None, token: str | None, is_cancelled:
         )
     api = Api(server.endpoint, token, timeout=server.timeout, max_retry_seconds=server.max_retry_seconds)
     worker = LocalWorker(RowBudget(max_rows), ReadProgress(), api, spec.codec(issues))
-    chunks: list[Chunk] = []
-    end: StreamEnd | None = None
-    error: Exception | None = None
-    with _logged() as lines, _set_when(worker.stop, is_cancelled):
+    result = JobResult(issues=issues.counts)
+    with _collected(result.logged), _set_when(worker.stop, is_cancelled):
         try:
             until = time.monotonic() + _SECONDS_A_JOB
             for message in worker.run(job):
                 if isinstance(message, StreamEnd):
-                    end = message
+                    result.end = message
                     break
-                chunks.append(message)
+                result.chunks.append(message)
                 if time.monotonic() >= until:
                     break  # the generator is closed when it is forgotten: it removes the file under way
-        except (RedivisError, SessionGone) as caught:
-            error = caught  # the files before it are good
+        except (RedivisError, SessionGone) as error:
+            result.error, result.cause = error, error.__cause__  # the files before it are good
         except BaseException:
-            for chunk in chunks:
+            for chunk in result.chunks:
                 if spec.output:
                     spec.output.discard(chunk)  # the tap does not know of it
             raise
-    cause = error and error.__cause__
-    counts = worker.progress.counts
-    return JobResult(tuple(chunks), end, counts, issues.counts, tuple(lines), error, cause)
+    result.counts = worker.progress.counts
+    return result
 
 
 @contextmanager
@@ -281,9 +265,8 @@ def _set_when(stop: threading.Event, condition: Callable[[], bool]) -> Iterator[
 
 
 @contextmanager
-def _logged() -> Iterator[list[tuple[int, str]]]:
+def _collected(lines: list[tuple[int, str]]) -> Iterator[None]:
     # A worker may run other jobs in other threads: only this one's lines are for the tap.
-    lines: list[tuple[int, str]] = []
     thread = threading.get_ident()
 
     def keep(record: logging.LogRecord) -> bool:
@@ -293,6 +276,6 @@ def _logged() -> Iterator[list[tuple[int, str]]]:
 
     logger.addFilter(keep)
     try:
-        yield lines
+        yield
     finally:
         logger.removeFilter(keep)

@@ -51,10 +51,6 @@ class SessionReader:
         return f"proved by the count: {self._expected:,} rows"
 
     @property
-    def _sentinels(self) -> str:
-        return f"{sum(self._ends.values())} of {len(self._ends)} streams ended with a sentinel"
-
-    @property
     def _all_ended(self) -> bool:
         return bool(self._positions) and all(self._ends.get(stream) for stream in self._positions)
 
@@ -117,8 +113,9 @@ class SessionReader:
         logger.warning(text, self._spec.request.table, received, expected)
 
     def _incomplete(self, received: int) -> Incomplete:
+        sentinels = f"{sum(self._ends.values())} of {len(self._ends)} streams ended with a sentinel"
         return Incomplete(
-            f"{received:,} rows arrived of {self._expected:,} ({self._sentinels})",
+            f"{received:,} rows arrived of {self._expected:,} ({sentinels})",
             where=self._spec.request.table,
             hint="Run again: all is read anew, what was loaded before stays; `make live` shows how the server counts",
         )

@@ -109,7 +109,7 @@ class StreamReader:
         self.stop.wait(delay)
 
     def _go_on(self, offset: int, last: str | None) -> Iterator[Rows]:
-        """Read from an offset on, by way of the row before it, which must be the one that was read last.
+        """Read from an offset on, beginning with the row before it, which must be the one that was read last.
 
         Bytes that were lost or came twice may have made one row of two, or left out a batch: no format shows it, but
         then rows are no longer at their offsets.

@@ -26,7 +26,7 @@ def redacted(text: str) -> str:
 
 
 def error_of(failure: Exception) -> RedivisError:
-    """Make the error that a failure is: what the system refuses in its words, and a mistake of ours as such."""
+    """Turn any failure into a ``RedivisError``: what the system refused, or else a mistake of the tap."""
     if isinstance(failure, RedivisError):
         return failure
     more = "Raise the limits of the process (ulimit -n, -u, -v), or set max_streams and max_requests to 1"
@@ -50,7 +50,7 @@ def set_up_handlers() -> None:
     # A formatter sees the whole text, tracebacks too; a filter would see only the message.
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_RedactingFormatter(handler.formatter or logging.Formatter()))
-        if "SINGER_SDK_LOG_CONFIG" not in os.environ:  # whoever writes one says there what is to be seen
+        if "SINGER_SDK_LOG_CONFIG" not in os.environ:  # who writes one chooses there what to see
             handler.addFilter(_is_no_chatter)
 
 

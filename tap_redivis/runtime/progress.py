@@ -24,9 +24,6 @@ Outcome = Literal["loaded", "unchanged", "left out", "failed", "stopped"]
 """How the load of one table ended."""
 
 
-# --- while a table is read -------------------------------------------------------------------------------------------
-
-
 class Display:
     """Shows how far one table is: a log line every five seconds."""
 
@@ -136,35 +133,23 @@ def _logging_above() -> Iterator[None]:
                 handler.setStream(stream)
 
 
-# --- tables for people -----------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Result:
-    """How one table ended.
-
-    Attributes:
-        version: Version tag; empty for a workflow, or if it was not found out.
-        mode: What was done, in a word or two.
-        reason: Why, in words.
-        rows: Rows in the target, as far as this tap has written them.
-        files: Files whose contents were fetched, with ``file_bytes`` in them; ``files_there`` were there already.
-        proof: What proves that all of them came, in words.
-    """
+    """How one table ended."""
 
     stream: str
-    version: str = ""
-    mode: str = ""
+    version: str = ""  # tag; empty for a workflow, or if it was not found out
+    mode: str = ""  # what was done, in a word or two
     outcome: Outcome = "failed"
-    reason: str = ""
-    rows: int = 0
+    reason: str = ""  # in words
+    rows: int = 0  # in the target, as far as this tap has written them
     bytes: int = 0
     seconds: float = 0.0
     resumes: int = 0
-    files: int = 0
-    file_bytes: int = 0
-    files_there: int = 0
-    proof: str = ""
+    files: int = 0  # whose contents were fetched
+    file_bytes: int = 0  # in them
+    files_there: int = 0  # were there already
+    proof: str = ""  # what proves that all rows came, in words
 
     @property
     def words(self) -> str:
@@ -200,7 +185,7 @@ def show_tables(rows: Iterable[Sequence[str]]) -> None:
 
 
 def show_result(result: Result) -> None:
-    """Say how one table ended; why it failed or was stopped is told by whoever raised it."""
+    """Log how one table ended; failures and stops are logged where they are raised."""
     if result.outcome not in {"failed", "stopped"}:
         logger.info("%s", result.words)
 
@@ -212,7 +197,11 @@ def summarize(results: Sequence[Result]) -> None:
     if _on_terminal():
         heads = ["table", "version", "mode", "rows", "MB", "seconds", "resumes", "result", "proof"]
         least = ["proof", "resumes", "mode", "MB", "version", "seconds", "rows", "result"]
-        print_table(heads, map(_cells, results), least=least, stderr=True)
+        rows = []
+        for each in results:
+            numbers = (f"{each.rows:,}", f"{each.bytes / 1e6:.1f}", f"{each.seconds:.1f}", str(each.resumes))
+            rows.append([each.stream, each.version, each.mode, *numbers, each.outcome, each.proof])
+        print_table(heads, rows, least=least, stderr=True)
         return
     counts = Counter(result.outcome for result in results)
     logger.info(
@@ -225,17 +214,8 @@ def summarize(results: Sequence[Result]) -> None:
     )
 
 
-def _cells(result: Result) -> list[str]:
-    numbers = (f"{result.rows:,}", f"{result.bytes / 1e6:.1f}", f"{result.seconds:.1f}", str(result.resumes))
-    return [result.stream, result.version, result.mode, *numbers, result.outcome, result.proof]
-
-
 def print_table(
-    heads: Sequence[str],
-    rows: Iterable[Sequence[str]],
-    *,
-    least: Sequence[str],
-    stderr: bool = False,
+    heads: Sequence[str], rows: Iterable[Sequence[str]], *, least: Sequence[str], stderr: bool = False
 ) -> None:
     """Print a table; of the columns in ``least`` the first ones are left out where the terminal is too narrow."""
     from rich.console import Console  # noqa: PLC0415 - only people need it

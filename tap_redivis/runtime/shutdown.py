@@ -45,7 +45,7 @@ class Shutdown:
         self._is_watched = False
 
     def install(self) -> None:
-        """Handle the signals from now on, but for those that are ignored, as under nohup; only the main thread can."""
+        """Handle signals from now on, except those already ignored, as under nohup; only the main thread can."""
         if threading.current_thread() is not threading.main_thread():
             return
         if not self._is_watched:

@@ -51,11 +51,12 @@ def added(properties: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
     A variable is nullable, and described in other words.
     """
-    return [name for name in _PROPERTIES if name in properties and _is_added(name, properties[name])]
-
-
-def _is_added(name: str, schema: Mapping[str, Any]) -> bool:
-    return "null" not in (schema.get("type") or ()) or schema.get("description") == _PROPERTIES[name]["description"]
+    known = {name: properties[name] for name in _PROPERTIES if name in properties}
+    return [
+        name
+        for name, schema in known.items()
+        if "null" not in (schema.get("type") or ()) or schema.get("description") == _PROPERTIES[name]["description"]
+    ]
 
 
 def properties_to_add(
@@ -77,7 +78,7 @@ def properties_to_add(
 
 
 def reconcile_columns(entry: CatalogEntry, settings: Settings) -> None:
-    """Give a catalog's stream the columns that are to be added, and no others, whoever wrote or edited it.
+    """Give a catalog's stream exactly the columns that the tap adds now, whoever wrote or edited the catalog.
 
     The key properties that it names beside the row key are the table's own, and are always selected; a table that has
     none gets the row key, where all rows are read.
@@ -132,11 +133,7 @@ def _respell_keys(entry: CatalogEntry, variables: Mapping[str, Schema]) -> None:
 
 
 def columns_named(names: Iterable[str], columns: Collection[str], where: str) -> list[str]:
-    """Find columns by their names, in whatever case, in their own spelling.
-
-    Raises:
-        ConfigError: There is no such column.
-    """
+    """Find columns by their names, in whatever case, in their own spelling; a ``ConfigError`` names those not there."""
     spelled = {**{column.lower(): column for column in columns}, **{column: column for column in columns}}
     found = {name: spelled.get(name) or spelled.get(name.lower()) for name in names}
     if missing := [name for name, column in found.items() if column is None]:

@@ -9,13 +9,7 @@ from tap_redivis.errors import ConfigError
 from tap_redivis.model.json_schema import DICTIONARY, UPLOAD
 from tap_redivis.model.references import TableRef, parse_table, parse_upload
 from tap_redivis.runtime.logs import logger
-from tap_redivis.singer.discovery import (
-    Failures,
-    find_named,
-    name_of_query,
-    name_of_table,
-    warn_of_unmatched_options,
-)
+from tap_redivis.singer import discovery
 from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.sdk import SdkStream
 from tap_redivis.singer.sources import QuerySource, Source, TableSource
@@ -30,7 +24,8 @@ def streams_of(catalog: Catalog, tap: Tap, run: RunContext, dictionary: Mapping[
     streams: list[SdkStream] = []
     for entry in chosen:
         try:
-            streams.append(dictionary.get(entry.tap_stream_id) or _stream_of(entry, tap, run))
+            name, schema = entry.tap_stream_id, entry.schema.to_dict()
+            streams.append(dictionary.get(name) or TableStream(tap, run, name, schema, _source_of(entry, run)))
         except ConfigError:
             raise
         except Exception as failure:  # noqa: BLE001 - of this stream, whatever it is; the others go on
@@ -38,12 +33,10 @@ def streams_of(catalog: Catalog, tap: Tap, run: RunContext, dictionary: Mapping[
     # Options of tables that are not selected are no mistake.
     names = [entry.table or "" for entry in catalog.streams]
     if all(names):  # catalogs of other programs do not say which table a stream is
-        warn_of_unmatched_options(run.settings, [part.split(":")[0] for each in names for part in each.split(".")[2:]])
+        discovery.warn_of_unmatched_options(
+            run.settings, [part.split(":")[0] for each in names for part in each.split(".")[2:]]
+        )
     return streams
-
-
-def _stream_of(entry: CatalogEntry, tap: Tap, run: RunContext) -> TableStream:
-    return TableStream(tap, run, entry.tap_stream_id, entry.schema.to_dict(), _source_of(entry, run))
 
 
 def _source_of(entry: CatalogEntry, run: RunContext) -> Source:
@@ -54,7 +47,7 @@ def _source_of(entry: CatalogEntry, run: RunContext) -> Source:
             where=where,
             hint="Set include_dictionary to true, or deselect the stream",
         )
-    query = next((each for each in run.settings.queries if name_of_query(each) == name), None)
+    query = next((each for each in run.settings.queries if discovery.name_of_query(each) == name), None)
     if query and entry.table in {None, str(query)}:
         return QuerySource(run, query)
     if entry.table and entry.table.startswith(UPLOAD):
@@ -69,9 +62,9 @@ def _reference_of(entry: CatalogEntry, run: RunContext) -> TableRef:
     if entry.table and not entry.table.startswith("query "):
         return parse_table(entry.table, f"{where}, table_name")
     # This asks for all tables of the settings; catalogs of the tap have a table_name instead.
-    failures: Failures = {}
-    for table in find_named(run.metadata, run.settings, failures)[1]:
-        if table.reference and name_of_table(table, run.settings) == entry.tap_stream_id:
+    failures: discovery.Failures = {}
+    for table in discovery.find_named(run.metadata, run.settings, failures)[1]:
+        if table.reference and discovery.name_of_table(table, run.settings) == entry.tap_stream_id:
             return table.reference
     if failures:  # it may be one of what could not be found out
         raise next(iter(failures.values()))

@@ -1,9 +1,13 @@
 """The options of the command line that the SDK does not have, or has in another form."""
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
+
+from tap_redivis.errors import ConfigError
 
 _HELP = """Load tables of Redivis: rows go to stdout, as messages for a Singer target.
 
@@ -30,6 +34,32 @@ _BEGIN = {
     "state": "in a first run leave --state out: the last STATE message of a run has the state of the next",
     "catalog": "`tap-redivis --config … --discover > catalog.json` writes one",
 }
+_RATE = re.compile(r"(\d+(?:\.\d+)?) ?(MB)?(?:/s)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How fast a stream is loaded."""
+
+    amount: float  # a second
+    unit: Literal["rows", "MB"]  # megabytes as Redivis counts them
+    origin: Literal["given", "measured", "assumed"]
+
+    def minutes(self, rows: int | None, size: int | None) -> float | None:
+        """Estimate how long some rows take; None if what the rate goes by is not known."""
+        megabytes = None if size is None else size / 1e6
+        amount = rows if self.unit == "rows" else megabytes
+        return None if amount is None else round(amount / self.amount / 60, 2)
+
+
+def rate_of(text: str | None) -> Rate | None:
+    """Read the option ``--rate``: rows a second, or megabytes with ``MB``; a ``ConfigError`` says it is neither."""
+    if text is None:
+        return None
+    match = _RATE.fullmatch(text.strip())
+    if not match or not float(match[1]):
+        raise ConfigError(f"{text!r} is no rate", where="--rate", hint="Write rows a second, as 20000, or 12MB")
+    return Rate(float(match[1]), "MB" if match[2] else "rows", "given")
 
 
 class _UserFile(click.Path):

@@ -291,11 +291,7 @@ _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "
 
 
 def settings_of_environment(schemas: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Read the settings that environment variables have; an empty variable counts as unset.
-
-    Raises:
-        ConfigError: A variable has no value of its setting's type.
-    """
+    """Read the settings of the environment, empty ones aside; a ``ConfigError`` names a variable of another type."""
     found = {}
     for name, schema in schemas.items():
         variable = f"TAP_REDIVIS_{name.upper()}"

@@ -60,9 +60,7 @@ def find_named(
     for reference in settings.tables:
         with _noting(failures, str(reference)):
             tables.extend(metadata.find(reference))
-            with suppress(
-                Unauthorized
-            ):  # of a public table's dataset: without a token the table may be all that is told
+            with suppress(Unauthorized):  # without a token, a table may be public and its dataset not
                 containers.append(metadata.container(reference.container))
     unique = {str(container.reference): container for container in containers}
     return list(unique.values()), list({table.pinned: table for table in tables}.values())
@@ -185,31 +183,25 @@ class Discovery:
 
     def _query_streams(self, failures: Failures) -> list[TableStream]:
         """Make the streams of the queries; each is run without its rows, to know its columns, but not for a plan."""
-        run, queries = self.run, list(self.run.settings.queries)
-        if not self.runs_queries:
-            empty = schema_of([], None)
-            return [
-                TableStream(self.tap, run, name_of_query(query), empty, QuerySource(run, query)) for query in queries
-            ]
-        few = min(PARALLEL_REQUESTS, run.settings.max_requests)  # Redivis runs five at once (redivis-api §1.7)
-        found = ThreadPoolExecutor(few).map(partial(self._query_stream, failures), queries)
-        return list(filter(None, list(found)))
+        settings = self.run.settings
+        few = min(PARALLEL_REQUESTS, settings.max_requests)  # Redivis runs five at once (redivis-api §1.7)
+        return list(filter(None, ThreadPoolExecutor(few).map(partial(self._query_stream, failures), settings.queries)))
 
     def _query_stream(self, failures: Failures, query: QueryOptions) -> TableStream | None:
-        with _noting(failures, name_of_query(query)):
-            source = QuerySource(self.run, query)
-            return self._stream_of_query(query, source, source.columns())
+        name, source = name_of_query(query), QuerySource(self.run, query)
+        with _noting(failures, name):
+            variables = source.columns() if self.runs_queries else []
+            stream = TableStream(self.tap, self.run, name, schema_of(variables, None), source)
+            if not self.runs_queries:
+                return stream
+            names, where = [variable.name for variable in variables], f"queries, {query.name}"
+            stream.primary_keys = columns_named(query.key_properties, names, where)
+            stream.forced_replication_method = "FULL_TABLE"
+            if query.replication_key:
+                [stream.replication_key] = columns_named([query.replication_key], names, where)
+                stream.forced_replication_method = "INCREMENTAL"
+            return self._completed(stream, variables, str(query))
         return None
-
-    def _stream_of_query(self, query: QueryOptions, source: QuerySource, variables: Sequence[Variable]) -> TableStream:
-        stream = TableStream(self.tap, self.run, name_of_query(query), schema_of(variables, None), source)
-        names, where = [variable.name for variable in variables], f"queries, {query.name}"
-        stream.primary_keys = columns_named(query.key_properties, names, where)
-        stream.forced_replication_method = "FULL_TABLE"
-        if query.replication_key:
-            [stream.replication_key] = columns_named([query.replication_key], names, where)
-            stream.forced_replication_method = "INCREMENTAL"
-        return self._completed(stream, variables, str(query))
 
     def _completed(
         self, stream: TableStream, variables: Sequence[Variable], where: str, file_variable: str | None = None

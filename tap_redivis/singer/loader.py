@@ -324,11 +324,7 @@ class _Measure:
 
 
 def probe_table(run: RunContext, source: Source, plan: TablePlan) -> None:
-    """Check token, scope and access of one stream by reading one row at most.
-
-    Raises:
-        RedivisError: The rows cannot be read.
-    """
+    """Check token, scope and access of a stream by reading one row at most; the error says why it cannot be read."""
     require_access(plan.table, run.settings)
     if not source.probe(plan):
         return

@@ -42,11 +42,7 @@ class MessageWriter(GenericSingerWriter[bytes, Any]):
         self.write_parts((lines,), message_type)
 
     def write_parts(self, parts: Parts, message_type: str) -> None:
-        """Write whole lines of one message type, which come in parts.
-
-        Raises:
-            OutputClosed: Nothing more can be written.
-        """
+        """Write whole lines of one message type, in parts; an ``OutputClosed`` says that no more can be written."""
         with SHUTDOWN.defer_signals():
             # The SDK's test runner replaces sys.stdout: it is looked up when writing (singer-sdk.md).
             for part in parts:

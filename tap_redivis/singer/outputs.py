@@ -14,8 +14,8 @@ from tap_redivis.model.file_settings import FILE_MD5, FILE_NAME, FILE_SIZE
 from tap_redivis.model.reads import ROWS_STREAM, ChangeCounts
 from tap_redivis.model.settings import Settings
 from tap_redivis.planning.bookmarks import PartialLoad
+from tap_redivis.planning.sql import change_column
 from tap_redivis.planning.table_plan import TablePlan
-from tap_redivis.planning.version_diff import change_column
 from tap_redivis.reading.jobs import Chunk, JobSpec, LocalWorker, RowBudget, Server, Worker
 from tap_redivis.reading.read_stream import ReadProgress
 from tap_redivis.singer.run import RunContext
@@ -62,13 +62,9 @@ def open_writing(  # noqa: PLR0913, PLR0917 - what a load consists of
     plan: TablePlan,
     partial: PartialLoad,
     progress: ReadProgress,
-    bodies: dict[str, Response],
+    bodies: dict[str, Response],  # answers that were opened ahead, by read stream
 ) -> Writing:
-    """Prepare the reading and writing of one load; ``bodies`` are answers that were opened ahead, by read stream.
-
-    Raises:
-        ClusterError: The cluster cannot be reached.
-    """
+    """Prepare the reading and writing of one load; a ``ClusterError`` says that the cluster cannot be reached."""
     issues = ValueIssues()
     columns = (*plan.columns, _change_column(plan)) if plan.base else plan.columns
     limit = plan.request.max_rows

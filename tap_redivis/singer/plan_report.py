@@ -1,42 +1,24 @@
 """What a run would do with each stream, and why, found out without asking for a row: a table for people, or JSON."""
 
 import json
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, Literal
 
-from tap_redivis.errors import ApiError, ConfigError, Forbidden, RedivisError, SchemaChanged, escaped
+from tap_redivis.errors import ApiError, Forbidden, RedivisError, SchemaChanged, escaped
 from tap_redivis.model.tables import TableInfo
 from tap_redivis.planning.drift import Drift
 from tap_redivis.planning.table_plan import TablePlan
 from tap_redivis.runtime.logs import logger
 from tap_redivis.runtime.progress import bytes_in_words, print_table
+from tap_redivis.singer.command_line import Rate
 from tap_redivis.singer.dictionary.stream import DictionaryStream
 from tap_redivis.singer.dictionary.topics import TABLES
 from tap_redivis.singer.outputs import file_contents
 from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.streams import TableStream
-
-_RATE = re.compile(r"(\d+(?:\.\d+)?) ?(MB)?(?:/s)?", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Rate:
-    """How fast a stream is loaded."""
-
-    amount: float  # a second
-    unit: Literal["rows", "MB"]  # megabytes as Redivis counts them
-    origin: Literal["given", "measured", "assumed"]
-
-    def minutes(self, rows: int | None, size: int | None) -> float | None:
-        """Estimate how long some rows take; None if what the rate goes by is not known."""
-        megabytes = None if size is None else size / 1e6
-        amount = rows if self.unit == "rows" else megabytes
-        return None if amount is None else round(amount / self.amount / 60, 2)
-
 
 ASSUMED_RATE = Rate(5000.0, "rows", "assumed")
 """What target-postgres takes (docs/tuning.md): targets are nearly always slower than the tap."""
@@ -64,20 +46,6 @@ class PlanRow:
     file_bytes: int | None = 0
     changes: tuple[str, ...] = ()
     verdict: str = ""
-
-
-def rate_of(text: str | None) -> Rate | None:
-    """Read the option ``--rate``: rows a second, or megabytes a second with ``MB``.
-
-    Raises:
-        ConfigError: It is neither.
-    """
-    if text is None:
-        return None
-    match = _RATE.fullmatch(text.strip())
-    if not match or not float(match[1]):
-        raise ConfigError(f"{text!r} is no rate", where="--rate", hint="Write rows a second, as 20000, or 12MB")
-    return Rate(float(match[1]), "MB" if match[2] else "rows", "given")
 
 
 def plans_of(streams: Iterable[TableStream | DictionaryStream], run: RunContext, given: Rate | None) -> list[PlanRow]:
@@ -132,13 +100,14 @@ def _of_plan(row: PlanRow, plan: TablePlan, given: Rate | None) -> PlanRow:
         return row
     rows = _rows(plan)
     size = _bytes(plan, rows)
+    resumed = f", from row {plan.partial.rows:,} on; all if the read session is gone" if plan.partial else ""
     measured = plan.bookmark.rows_per_second
     rate = given or (Rate(measured, "rows", "measured") if measured else ASSUMED_RATE)
     return replace(
         row,
         action="read",
         mode="resumed" if plan.partial else plan.mode,
-        what=_what(plan),
+        what=f"{plan.rows_in_words}{resumed}",
         rows=rows,
         rows_are="unverified" if plan.table.is_draft else "exact" if plan.mode == "full" else "at most",
         bytes=size,
@@ -163,12 +132,6 @@ def _with_files(row: PlanRow, plan: TablePlan, run: RunContext) -> PlanRow:
     return replace(row, files=files, file_bytes=missing.bytes)
 
 
-def _what(plan: TablePlan) -> str:
-    if plan.partial is None:
-        return plan.rows_in_words
-    return f"{plan.rows_in_words}, from row {plan.partial.rows:,} on; all if the read session is gone"
-
-
 def _rows(plan: TablePlan) -> int | None:
     limit, partial = plan.request.max_rows, plan.partial
     if partial is not None and partial.expected_rows is not None:
@@ -177,7 +140,7 @@ def _rows(plan: TablePlan) -> int | None:
     if rows is None:
         return None
     if plan.base is not None:
-        rows += plan.bookmark.rows or 0  # rows that are gone are told too
+        rows += plan.bookmark.rows or 0  # deleted rows are read too
     return rows if limit is None else min(rows, limit)
 
 
@@ -253,7 +216,8 @@ def show_plan(plans: Sequence[PlanRow], *, as_json: bool) -> None:
 def _show_text(plans: Sequence[PlanRow]) -> None:
     rows = [(plan.stream, plan.what, plan.reason, *_numbers(plan), plan.access) for plan in plans]
     print_table(["stream", "reads", "why", "rows", "MB", "minutes", "access"], rows, least=["access", "MB", "minutes"])
-    for line in (*_change_lines(plans), *_file_lines(plans), _total_line(plans), *_rate_lines(plans)):
+    changes = [f"{plan.stream}: {words}" for plan in plans for words in (*plan.changes, plan.verdict) if words]
+    for line in (*changes, *_file_lines(plans), _total_line(plans), *_rate_lines(plans)):
         sys.stdout.write(f"{escaped(line)}\n")
 
 
@@ -262,13 +226,6 @@ def _numbers(plan: PlanRow) -> tuple[str, str, str]:
     rows = "?" if plan.rows is None else f"{sign}{plan.rows:,}"
     size = "?" if plan.bytes is None else f"{sign}{plan.bytes / 1e6:,.1f}"
     return rows, size, "?" if plan.minutes is None else f"{sign}{plan.minutes:,.1f}"
-
-
-def _change_lines(plans: Iterable[PlanRow]) -> list[str]:
-    lines = []
-    for plan in plans:
-        lines += [f"{plan.stream}: {words}" for words in (*plan.changes, *filter(None, [plan.verdict]))]
-    return lines
 
 
 def _file_lines(plans: Iterable[PlanRow]) -> list[str]:

@@ -115,25 +115,20 @@ def _is_small(plan: TablePlan) -> bool:
     return (size * min(limit / rows, 1) if rows and limit else size) <= SMALL_BYTES
 
 
+@dataclass
 class Prefetcher:
-    """Opens tables ahead, in the order of their turns: ``most`` of them at once, 0 for none."""
+    """Opens tables ahead, in the order of their turns."""
 
-    def __init__(
-        self,
-        begin: Callable[[PrefetchRequest], Future[Prefetched]],
-        previews: Callable[[], Mapping[str, Callable[[], Preview]]],  # of all streams by name, without a request
-        most: int,
-    ) -> None:
-        self._begin = begin
-        self._given = previews
-        self._most = most
-        self._begun: dict[str, Future[Prefetched]] = {}
-        self._next = 0
-        self._barrier = -1  # place of the last stream that takes long: nothing after it is opened before its turn
+    begin: Callable[[PrefetchRequest], Future[Prefetched]]
+    previews: Callable[[], Mapping[str, Callable[[], Preview]]]  # of all streams by name, without a request
+    most: int  # tables at once; 0 for none
+    _begun: dict[str, Future[Prefetched]] = field(default_factory=dict)
+    _next: int = 0
+    _barrier: int = -1  # place of the last stream that takes long: nothing after it is opened before its turn
 
     @cached_property
     def _previews(self) -> list[tuple[str, Callable[[], Preview]]]:
-        return list(self._given().items())
+        return list(self.previews().items())
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -147,12 +142,12 @@ class Prefetcher:
         """Open some tables whose turn is after a stream's, up to one that takes long."""
         place = self._places[stream]
         self._next = max(self._next, place + 1)
-        end = min(place + 1 + _STREAMS_SEARCHED * self._most, len(self._previews))
-        while self._next < end and self._barrier <= place and len(self._begun) < self._most:
+        end = min(place + 1 + _STREAMS_SEARCHED * self.most, len(self._previews))
+        while self._next < end and self._barrier <= place and len(self._begun) < self.most:
             name, find_out = self._previews[self._next]
             preview = find_out()
             if not preview.is_short:
                 self._barrier = self._next
             if preview.request is not None:
-                self._begun[name] = self._begin(preview.request)
+                self._begun[name] = self.begin(preview.request)
             self._next += 1

@@ -4,20 +4,11 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from singer_sdk import Stream, Tap, metrics
+from singer_sdk import Stream, Tap, metrics, singerlib
 from singer_sdk.configuration._dict_config import parse_environment_config  # to read a .env file where the SDK does
 from singer_sdk.helpers._state import StateWriter  # to write STATE without a copy of all bookmarks
 from singer_sdk.mapper import RemoveRecordTransform
 from singer_sdk.plugin_base import _ConfigInput as ConfigInput  # the type of what --config gives
-from singer_sdk.singerlib import (
-    Catalog,
-    CatalogEntry,
-    Metadata,
-    MetadataMapping,
-    RecordMessage,
-    SchemaMessage,
-    StateMessage,
-)
 from singer_sdk.singerlib.catalog import StreamMetadata
 
 from tap_redivis.errors import ConfigError, one_line
@@ -47,7 +38,7 @@ class ChangedStateWriter(StateWriter):
 
     def write(self, state: Any) -> None:  # noqa: ANN401 - as above
         """Write one STATE message, if there is something new in it, or something was written since."""
-        line = self._messages.format_message(StateMessage(value=state))
+        line = self._messages.format_message(singerlib.StateMessage(value=state))
         if line != self._last_line or self._messages.last_type != "STATE":
             self._messages.write_lines(line, "STATE")
             self._last_line = line
@@ -78,7 +69,7 @@ class SdkStream(Stream):
         self.unreadable: str | None = None  # why the rows cannot be read
         self._has_schema = True
 
-    def apply_catalog(self, catalog: Catalog) -> None:
+    def apply_catalog(self, catalog: singerlib.Catalog) -> None:
         """Apply a catalog; one with a replication method that the stream does not have is an error."""
         super().apply_catalog(catalog)
         if self.selected and self.replication_method not in self.replication_methods:
@@ -120,7 +111,7 @@ class SdkStream(Stream):
         """Write ACTIVATE_VERSION for the stream, under each name that stream maps give it."""
         self._write_activate_version_message(version)  # knows the names
 
-    def record_messages(self, record: dict[str, Any]) -> Iterator[RecordMessage]:
+    def record_messages(self, record: dict[str, Any]) -> Iterator[singerlib.RecordMessage]:
         """Make the RECORD messages of one record through the stream maps."""
         try:
             yield from self._generate_record_messages(record)  # the only place where stream maps are applied
@@ -167,7 +158,7 @@ class SdkStream(Stream):
         """Set no limit to the key: a version is a limit already."""
 
     @property
-    def metadata(self) -> MetadataMapping:
+    def metadata(self) -> singerlib.MetadataMapping:
         """The catalog's metadata, or the standard one with what Redivis adds."""
         if self._metadata is None:  # the SDK makes it once, here
             mapping = super().metadata
@@ -175,11 +166,11 @@ class SdkStream(Stream):
                 mapping[()] = TableMetadata(**asdict(mapping.root), unreadable=self.unreadable)
                 mapping.root.valid_replication_keys = self.ordered_columns or None
                 for name in self.automatic_columns:
-                    mapping["properties", name].inclusion = Metadata.InclusionType.AUTOMATIC
+                    mapping["properties", name].inclusion = singerlib.Metadata.InclusionType.AUTOMATIC
         return super().metadata
 
     @property
-    def _singer_catalog_entry(self) -> CatalogEntry:
+    def _singer_catalog_entry(self) -> singerlib.CatalogEntry:
         """Add source and row count to the catalog; the SDK has no hook for them."""
         entry = super()._singer_catalog_entry
         entry.table = self.source_name
@@ -194,7 +185,7 @@ class SdkStream(Stream):
             self._has_schema = False
             self.fail(failure)
 
-    def _generate_schema_messages(self) -> Generator[SchemaMessage, None, None]:
+    def _generate_schema_messages(self) -> Generator[singerlib.SchemaMessage, None, None]:
         """Change the schema between stream maps and messages; the SDK has no hook there."""
         for message in super()._generate_schema_messages():
             message.schema = self.message_schema(message.schema)

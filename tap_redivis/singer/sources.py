@@ -4,16 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tap_redivis.client.queries import (
-    Query,
-    QueryResult,
-    check_versions,
-    completed_query,
-    query_columns,
-    result_columns,
-    run_query,
-    selection_from,
-)
+from tap_redivis.client import queries
 from tap_redivis.client.uploads import find_uploads
 from tap_redivis.errors import Forbidden, NotFound, QueryFailed, RedivisError, Refused, Unauthorized
 from tap_redivis.model.json_schema import UPLOAD
@@ -22,9 +13,8 @@ from tap_redivis.model.settings import QueryOptions
 from tap_redivis.model.tables import TableInfo, Variable
 from tap_redivis.planning.decision import can_have_vanished
 from tap_redivis.planning.drift import Drift
-from tap_redivis.planning.replication import rows_since
+from tap_redivis.planning.sql import AMBIGUOUS, rows_since
 from tap_redivis.planning.table_plan import TablePlan, apply_drift, plan_drift
-from tap_redivis.planning.version_diff import AMBIGUOUS
 from tap_redivis.runtime.logs import logger
 from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.version_changes import NotComparable, compare, vanished_keys
@@ -87,7 +77,7 @@ class TableSource:
         if plan.is_whole:
             return plan
         try:
-            return _through_query(plan, Query(plan.table.pinned, sql), self._run)[0]
+            return _through_query(plan, queries.Query(plan.table.pinned, sql), self._run)[0]
         except (Unauthorized, Forbidden, Refused, QueryFailed) as error:
             hint = "Use replication method FULL_TABLE for it, which needs no query, or try again later"
             if AMBIGUOUS in error.what:
@@ -107,7 +97,7 @@ class TableSource:
             return None
         try:
             plan, sql = vanished_keys(plan, self._listed(plan), self._run.metadata)
-            return _through_query(plan, Query(plan.table.pinned, sql), self._run)[0]
+            return _through_query(plan, queries.Query(plan.table.pinned, sql), self._run)[0]
         except (NotComparable, Unauthorized, Forbidden, NotFound, Refused, QueryFailed) as error:
             logger.warning(
                 "%s: which rows were deleted since %s is not known (%s); if the target ignores ACTIVATE_VERSION, empty "
@@ -155,33 +145,36 @@ class QuerySource:
     def __init__(self, run: RunContext, options: QueryOptions) -> None:
         self._run = run
         self.name = str(options)
-        self.query = Query(self.name, options.sql, options.default_dataset, options.default_workflow)
+        self.query = queries.Query(self.name, options.sql, options.default_dataset, options.default_workflow)
         self.variables: Sequence[Variable] | None = None
-        self.table = _result_table(options)
+        # Its SQL is part of the table's name, so that another SQL is another table.
+        text = "\n".join([options.sql, options.default_dataset or "", options.default_workflow or ""])
+        pinned = f"{options} ({hashlib.sha256(text.encode()).hexdigest()[:8]})"
+        self.table = TableInfo(reference=None, pinned=pinned, uri="", owner="", container="", name=options.name)
 
     def describe(self) -> TableInfo:
         """Check the versions that the query names; describe its result as a table without a version."""
-        check_versions(self._run.metadata, self.query)
+        queries.check_versions(self._run.metadata, self.query)
         return self.table
 
     def columns(self) -> list[Variable]:
         """Find the columns for discovery, by running the query without its rows."""
         self.describe()
-        return query_columns(self._run.api, self.query, timeout=self._run.settings.request_timeout_seconds)
+        return queries.query_columns(self._run.api, self.query, timeout=self._run.settings.request_timeout_seconds)
 
     def locate(self, plan: TablePlan) -> TablePlan:
         """Run the query."""
         query = self.query
         if plan.since is not None:
-            query = replace(query, sql=selection_from(query.sql, plan.since.condition()))
+            query = replace(query, sql=queries.selection_from(query.sql, plan.since.condition()))
         plan, result = _through_query(plan, query, self._run)
-        return _fit(plan, result_columns(self._run.api, result), self._run)
+        return _fit(plan, queries.result_columns(self._run.api, result), self._run)
 
     def relocate(self, plan: TablePlan) -> TablePlan:
         """Find out for an interrupted load which values arrive in another type than the catalog says."""
         query = plan.bookmark.reading.query if plan.bookmark.reading else None
-        result = completed_query(self._run.api, self.query, query or "")
-        return plan if result is None else _fit(plan, result_columns(self._run.api, result), self._run)
+        result = queries.completed_query(self._run.api, self.query, query or "")
+        return plan if result is None else _fit(plan, queries.result_columns(self._run.api, result), self._run)
 
     def locate_vanished(self, plan: TablePlan) -> None:
         """Find nothing: the results of a query have no versions."""
@@ -196,7 +189,7 @@ class QuerySource:
 
     def probe(self, plan: TablePlan) -> bool:
         """Check token, scope and SQL; no row is read."""
-        query_columns(self._run.api, self.query, timeout=plan.request.timeout)
+        queries.query_columns(self._run.api, self.query, timeout=plan.request.timeout)
         logger.info("%s: can be run", self.query.name)
         return False
 
@@ -205,19 +198,8 @@ Source = TableSource | QuerySource
 """Where the rows of a stream come from: a name for the catalog, how it can be loaded, and what is known of it."""
 
 
-def _result_table(query: QueryOptions) -> TableInfo:
-    """Describe a query as a table; its SQL is part of its name, so that another SQL is another table."""
-    text = "\n".join([query.sql, query.default_dataset or "", query.default_workflow or ""])
-    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return TableInfo(reference=None, pinned=f"{query} ({digest})", uri="", owner="", container="", name=query.name)
-
-
 def _fit(plan: TablePlan, variables: Sequence[Variable], run: RunContext) -> TablePlan:
-    """Apply drift, and log it.
-
-    Raises:
-        SchemaChanged: The catalog does not fit, and ``on_schema_change`` is ``fail``.
-    """
+    """Apply drift, and log it; a ``SchemaChanged`` says that the catalog does not fit, where that is to fail."""
     drift = plan_drift(plan, variables)
     if run.settings.on_schema_change == "fail":
         drift.require_fit(plan.table.pinned)
@@ -230,14 +212,14 @@ def _fit(plan: TablePlan, variables: Sequence[Variable], run: RunContext) -> Tab
     return apply_drift(plan, variables)
 
 
-def _through_query(plan: TablePlan, query: Query, run: RunContext) -> tuple[TablePlan, QueryResult]:
+def _through_query(plan: TablePlan, query: queries.Query, run: RunContext) -> tuple[TablePlan, queries.QueryResult]:
     """Read the result of a query instead of the table; a query that was run for the same reading is not run again."""
     before, result = plan.bookmark.reading, None
     # After an interruption: running a query again costs the user minutes.
     if before and before.query and before.fingerprint == plan.snapshot.fingerprint:
-        result = completed_query(run.api, query, before.query)
+        result = queries.completed_query(run.api, query, before.query)
     if result is None:
-        result = run_query(run.api, query, timeout=plan.request.timeout)
+        result = queries.run_query(run.api, query, timeout=plan.request.timeout)
     plan = replace(
         plan,
         query=result.id,

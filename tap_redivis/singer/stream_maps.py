@@ -32,15 +32,10 @@ def by_sdk(messages: Callable[[dict[str, Any]], Iterable[Any]], serialize: Calla
 
     def lines(rows: JsonRows) -> Parts:
         # Stream maps are expressions over Python values, so each row is parsed.
-        records = map(_record, rows.lines.splitlines())
+        records = map(json.loads, rows.lines.splitlines())
         return (b"".join(serialize(message) for record in records for message in messages(record)),)
 
     return lines
-
-
-def _record(line: bytes) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads(line)
-    return record
 
 
 def columns_in_files(stream: SdkStream) -> set[str]:

@@ -32,27 +32,21 @@ class TableStream(SdkStream):
         self.source = source
         self.replication_methods = source.replication_methods
 
-    # --- what the catalog says ---------------------------------------------------------------------------------------
-
     @property
     def added_columns(self) -> list[str]:
         """Names of the columns that the tap adds to the variables."""
         return added(self.effective_schema.get("properties", {}))
 
     def message_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
-        """Add what BATCH adds to the columns, and leave out what targets shall not check."""
+        """Add the columns that BATCH adds, and leave out formats that targets should not check."""
         settings = self.run.settings
         if settings.time_format == "string":
             schema = without_times(schema)
         return schema if settings.batch_config is None else with_version_columns(settings.batch_config, schema)
 
-    # --- what to read ------------------------------------------------------------------------------------------------
-
-    def plan(self) -> TablePlan:
-        """Decide what to read now; costs nothing if the dataset was asked for already."""
-        return self._plan(self.run.states.bookmark(self.name))
-
-    def _plan(self, bookmark: Bookmark) -> TablePlan:
+    def plan(self, bookmark: Bookmark | None = None) -> TablePlan:
+        """Decide what to read now, by STATE's bookmark or another; costs nothing if the dataset is known already."""
+        bookmark = bookmark or self.run.states.bookmark(self.name)
         table, now = self.source.describe(), datetime.now(timezone.utc)
         return plan_table(table, self._selection(table), bookmark, self.run.settings, now)
 
@@ -106,8 +100,6 @@ class TableStream(SdkStream):
             return None
         return tuple(self.schema["properties"])
 
-    # --- what is written ---------------------------------------------------------------------------------------------
-
     def load(self, counter: metrics.Counter) -> None:
         """Load the table."""
         self.run.note_result(self._load(counter))
@@ -134,8 +126,6 @@ class TableStream(SdkStream):
         version = self.source.table.version_tag if self.source.table else None
         self.run.note_result(Result(self.name, version=version or "", outcome="failed"))
 
-    # --- before and beside a load ------------------------------------------------------------------------------------
-
     def preview(self) -> Preview:
         """Find out before this stream's turn what can be opened ahead; errors are raised at its turn."""
         if not self.selected or self.is_left_out:
@@ -144,7 +134,7 @@ class TableStream(SdkStream):
             return Preview(None, is_short=False)
         try:
             plan = self.plan()
-        except Exception:  # noqa: BLE001 - it is met again at its turn
+        except Exception:  # noqa: BLE001 - it is raised again at the stream's turn
             return Preview(None, is_short=False)
         if plan.decision.action != "start" or not plan.is_whole:
             return Preview(None, is_short(plan))
@@ -153,4 +143,4 @@ class TableStream(SdkStream):
 
     def probe(self) -> None:
         """Check token, scope and access by reading one row at most."""
-        probe_table(self.run, self.source, self._plan(Bookmark()))
+        probe_table(self.run, self.source, self.plan(Bookmark()))

@@ -9,8 +9,8 @@ from tap_redivis.model.columns import DELETED_AT, Column
 from tap_redivis.model.references import parse_table, pinned
 from tap_redivis.model.tables import TableInfo, Variable
 from tap_redivis.planning.decision import MOST_VERSIONS_BETWEEN, same_table, versions_between, why_deletions_are_unknown
+from tap_redivis.planning.sql import Comparison, change_column, why_not_comparable
 from tap_redivis.planning.table_plan import TablePlan
-from tap_redivis.planning.version_diff import Comparison, change_column, why_not_comparable
 from tap_redivis.runtime.logs import logger
 
 
@@ -45,11 +45,7 @@ def compare(plan: TablePlan, variables: Sequence[Variable], metadata: MetadataCl
 
 
 def vanished_keys(plan: TablePlan, variables: Sequence[Variable], metadata: MetadataClient) -> tuple[TablePlan, str]:
-    """Write the query for the keys that the last load had, or one in between, and that the current version has not.
-
-    Raises:
-        NotComparable: They cannot be found.
-    """
+    """Write the query for keys of the last load, or one in between, that are gone; ``NotComparable`` says why not."""
     before, now = plan.bookmark, plan.snapshot
     if reason := why_deletions_are_unknown(before, now):
         raise NotComparable(reason)

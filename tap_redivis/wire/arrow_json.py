@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from tap_redivis.wire.scalars import number, text, text_array
 
-# Between these Arrow writes floats like msgspec, but for the fraction of whole numbers.
+# Between these, Arrow writes floats as msgspec does, except that whole numbers have no fraction.
 _SMALLEST_FLOAT, _LARGEST_FLOAT = 1e-4, 1e10
 
 LINES_BYTES = 128 * 1024  # of the lines that are given at once: larger blocks take more memory, and are not faster
@@ -43,10 +43,7 @@ class JsonColumn:
 def encode_rows(keys: Sequence[str], columns: Sequence[JsonColumn | None], count: int) -> Iterator[tuple[int, bytes]]:
     """Write rows as JSON lines, in blocks of about ``LINES_BYTES`` with their number of rows.
 
-    Args:
-        keys: The key of each column, with its quotes and colon.
-        columns: The columns; None for one of nulls.
-        count: Number of rows.
+    A key has its quotes and colon; a column of nulls is None.
     """
     pieces: list[pa.StringArray | str] = []
     between = "{"
@@ -62,7 +59,7 @@ def encode_rows(keys: Sequence[str], columns: Sequence[JsonColumn | None], count
     if not pieces:
         return iter([(count, between.encode() * count)])
     pieces.append(between)
-    if count == 1:  # it may be large: it is copied once only
+    if count == 1:  # it may be large, so it is copied only once
         return iter([(1, b"".join(piece.encode() if isinstance(piece, str) else _only(piece) for piece in pieces))])
     parts = [text(piece) if isinstance(piece, str) else piece for piece in pieces]
     return _cut(pc.binary_join_element_wise(*parts, text(""), null_handling="replace", null_replacement="null"))

@@ -42,20 +42,12 @@ class Number(float):
 
 
 def cast(value: Any, column_type: ColumnType) -> Value:  # noqa: ANN401 - any JSON value
-    """Cast decoded JSON, with fractions as ``Number``, to what a RECORD has; a float may be NaN or infinite.
-
-    Raises:
-        ValueError: It cannot be read as that type.
-    """
+    """Cast decoded JSON, with fractions as ``Number``, to a type, NaN and infinity included; else a ``ValueError``."""
     return None if value is None else _CASTS[column_type](value)
 
 
 def recast(value: Value, column_type: ColumnType) -> Value:
-    """Cast a value of one type, as ``cast`` gave it, to another type where nothing is lost.
-
-    Raises:
-        ValueError: Something would be lost, or it cannot be read as that type.
-    """
+    """Cast a value that ``cast`` gave to another type where nothing is lost, or else raise a ``ValueError``."""
     if isinstance(value, bool) and column_type in {"integer", "float"}:
         value = int(value)
     if isinstance(value, float):

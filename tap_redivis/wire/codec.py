@@ -5,7 +5,7 @@ import datetime as dt
 import json
 import re
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -30,27 +30,16 @@ _NEEDS_ESCAPING = re.compile(r'["\\\x00-\x1f]')
 
 
 class RowCodec:
-    """Checks, casts and encodes the rows of one table.
-
-    Args:
-        table: Reference of the table, pinned to its version.
-        columns: The columns, in the order of RECORDs.
-        rules: How values are changed.
-        issues: Counts what was changed or left out.
-        all_must_come: Whether a body that lacks a column is an error.
-
-    Attributes:
-        left_out: Names of columns that come though they are not wanted.
-    """
+    """Checks, casts and encodes the rows of one table."""
 
     def __init__(
         self,
-        table: str,
-        columns: Sequence[Column],
+        table: str,  # reference, pinned to its version
+        columns: Sequence[Column],  # in the order of RECORDs
         rules: ValueRules,
-        issues: ValueIssues,
+        issues: ValueIssues,  # counts what was changed or left out
         *,
-        all_must_come: bool = False,
+        all_must_come: bool = False,  # whether a body that lacks a column is an error
     ) -> None:
         self.columns = tuple(columns)
         self.table = table
@@ -66,14 +55,10 @@ class RowCodec:
         self._append_zones = utc_appender(columns) if rules.append_utc else None
         self.large_rows = threading.Lock()  # held by the read stream that has a large row in memory
         self._all_must_come = all_must_come
-        self.left_out: frozenset[str] = frozenset()
+        self.left_out: frozenset[str] = frozenset()  # names of columns that come though they are not wanted
 
     def note_missing(self, names: Iterable[str]) -> None:
-        """Count columns that a body does not have.
-
-        Raises:
-            SchemaChanged: The body must have them.
-        """
+        """Count columns that a body does not have; a ``SchemaChanged`` says that it must have one."""
         for name in names:
             # All bodies of a released table have the same columns: with nulls, the tap would lose data silently.
             if self._all_must_come:
@@ -99,10 +84,12 @@ class RowCodec:
             return None
         return JsonRows(len(structs), self._append_zones(encoded) if self._append_zones else encoded)
 
-    def encode_row(self, values: Sequence[Value]) -> bytes:
-        """Write one cast row as a JSON line."""
-        cells = zip(self.keys, values, self.columns, strict=True)
-        return b"{" + b",".join(key.encode() + self._encode(value, column) for key, value, column in cells) + b"}\n"
+    def encode_row(self, row: Mapping[str, Any], names: Sequence[str], offset: int) -> bytes:
+        """Cast one decoded row, which has the columns under ``names``, to a JSON line, or raise ``InvalidValue``."""
+        cells = []
+        for key, name, column in zip(self.keys, names, self.columns, strict=True):
+            cells.append(key.encode() + self._encode(self._cast(row.get(name), column, offset), column))
+        return b"{" + b",".join(cells) + b"}\n"
 
     def note_unknown(self, names: Iterable[str]) -> None:
         """Count columns that arrive though the variable list does not have them."""
@@ -138,14 +125,10 @@ class RowCodec:
         """Count floats that are NaN or infinite."""
         self._issues.add(f"NaN or infinite values of {column.name!r} written as null", count)
 
-    def cast_row(self, row: dict[str, Any], names: Sequence[str], offset: int) -> list[Value]:
-        """Cast one decoded row, which has the columns under ``names``, or raise ``InvalidValue``."""
-        return [self._cast(row.get(name), column, offset) for name, column in zip(names, self.columns, strict=True)]
-
     def _cast(self, raw: Any, column: Column, offset: int) -> Value:  # noqa: ANN401 - any JSON value
         try:
             value = cast(raw, column.wire_type)
-            # A retyped value goes by way of the type that it has, so that all formats give the same.
+            # A retyped value is first cast to the type that it arrives as, so that all formats give the same.
             if column.arrives_as and value is not None and is_finite(value):
                 value = recast(value, column.type)
         except ValueError as error:

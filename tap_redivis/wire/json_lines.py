@@ -66,12 +66,7 @@ RecordLines = Callable[[JsonRows], Parts]
 
 
 def column_appender(load: str | None, constants: Mapping[str, str | int | None]) -> ColumnAppender:
-    """Make what adds columns to the rows of one load; the URIs of files are added where rows have them.
-
-    Args:
-        load: What the row keys of the load begin with; None: rows get no row key.
-        constants: Columns with one value in all rows, by name.
-    """
+    """Make what adds row keys that begin with ``load``, unless it is None, URIs of files, and columns of one value."""
     cells = (b"," + msgspec.json.encode(name) + b":" + msgspec.json.encode(value) for name, value in constants.items())
     constant = b"".join(cells).replace(b"%", b"%%") + b"}\n"
 
@@ -96,7 +91,7 @@ def _with_ends(rows: JsonRows, end: bytes, values: Sequence[Sequence[object]]) -
     # One call each of C for all rows: several times as fast as a join of lines and ends.
     lines = rows.lines.replace(b"%", b"%%")
     ended = lines.replace(b"}", end.removesuffix(b"\n"))  # one byte is found ten times faster than two
-    if len(ended) != len(lines) + rows.count * (len(end) - len(b"}\n")):  # a value has such a brace too
+    if len(ended) != len(lines) + rows.count * (len(end) - len(b"}\n")):  # some value has such a brace too
         ended = lines.replace(b"}\n", end)
     return JsonRows(rows.count, ended % filled)
 
@@ -125,11 +120,7 @@ class DeletionMarker:
         self._name = change_column.name
 
     def of(self, rows: JsonRows) -> tuple[JsonRows, ChangeCounts]:
-        """Mark the deleted rows among some rows, and count the changes.
-
-        Raises:
-            DataError: The change column of a row has none of the letters.
-        """
+        """Mark the deleted rows, and count the changes; a ``DataError`` says that a row has none of the letters."""
         lines, counts = rows.lines, []
         for letter, end in self._ends.items():
             pair = _last_pair(self._name, letter)  # quotes in a value are escaped: only the change column looks so

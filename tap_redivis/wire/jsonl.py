@@ -91,7 +91,7 @@ class JsonlDecoder:
         row = _parsed(line)
         if not isinstance(row, dict):
             raise DamagedRow(f"row {offset} is damaged")
-        return self._codec.encode_row(self._codec.cast_row(row, self._names or self._expected, offset))
+        return self._codec.encode_row(row, self._names or self._expected, offset)
 
     def _keys_of_first_row(self, lines: bytes) -> list[str]:
         # The server may write names in another case than the variable list does (redivis-api §8.1.13).

@@ -13,18 +13,14 @@ def is_folder(root: str) -> bool:
     return "://" not in root or urlsplit(root).scheme == "file"
 
 
-def storage_at(root: str, prefix: str, file_bytes: int, *, owns_root: bool = False) -> Storage:
-    """Find the storage that a root means.
-
-    Args:
-        root: Folder or URL.
-        prefix: What the names of the load's files begin with, and no others.
-        file_bytes: Bytes that a file has about, at most.
-        owns_root: Whether all files below the root are the tap's, so that it may end old uploads of any name.
-
-    Raises:
-        ConfigError: There is none, or it needs something that is not installed.
-    """
+def storage_at(
+    root: str,  # folder or URL
+    prefix: str,  # what the names of the load's files begin with, and no others
+    file_bytes: int,  # most bytes of a file, about
+    *,
+    owns_root: bool = False,  # whether all files there are the tap's, so that it may end old uploads of any name
+) -> Storage:
+    """Find the storage that a root means; a ``ConfigError`` says that there is none, or what it needs is missing."""
     # Each kind imports what the others do without: locks of Unix, or fsspec.
     if is_folder(root):
         from tap_redivis.batch.storage.folder import Folder  # noqa: PLC0415 - see above

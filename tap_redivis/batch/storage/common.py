@@ -21,18 +21,12 @@ class Closed(Exception):
 
 @dataclass(frozen=True)
 class FinishedFile:
-    """A complete file that readers do not see yet; any process of the load can publish it.
+    """A complete file that readers do not see yet; any process of the load can publish it."""
 
-    Attributes:
-        name: Its name below the root.
-        size: Its bytes.
-        id: Tells it from other attempts at the same file.
-        state: What its storage needs to publish or discard it, which lets its holder write the file: it is not shown.
-    """
-
-    name: str
-    size: int
-    id: str
+    name: str  # below the root
+    size: int  # bytes
+    id: str  # tells it from other attempts at the same file
+    # What its storage needs to publish or discard it. Whoever has it could write the file, so it is not shown.
     state: Mapping[str, Any] = field(repr=False)
 
 
@@ -40,13 +34,9 @@ class PendingFile(io.RawIOBase):
     """A file that is being written, and that readers do not see; ``close``, which pyarrow calls, does not complete it.
 
     Writing raises ``StorageError`` where it fails, and ``Closed`` when the storage has been closed.
-
-    Args:
-        storage: Its storage.
-        name: Its name below the root.
-        file: The file as fsspec opens it with ``autocommit=False``.
     """
 
+    # The file is one as fsspec opens it with ``autocommit=False``.
     def __init__(self, storage: "Storage", name: str, file: Any) -> None:  # noqa: ANN401 - of fsspec, or like one of it
         self.id = uuid.uuid4().hex
         self.name = name
@@ -56,7 +46,7 @@ class PendingFile(io.RawIOBase):
         # fsspec begins an upload while it writes: a file that is discarded at that moment would leave it behind.
         self._lock = threading.Lock()
         self._is_wanted = True
-        self._is_mute = False
+        self._ignores_writes = False
 
     def writable(self) -> bool:
         """Say yes to pyarrow."""
@@ -64,7 +54,7 @@ class PendingFile(io.RawIOBase):
 
     def write(self, data: Any) -> None:  # noqa: ANN401 - what has bytes
         """Write bytes."""
-        if self._is_mute:
+        if self._ignores_writes:
             return
         view = memoryview(data).cast("B")
         for start in range(0, len(view), _WRITE_BYTES):
@@ -82,7 +72,7 @@ class PendingFile(io.RawIOBase):
     def discard(self) -> None:
         """Remove what was written, as far as possible; called by the thread that writes it."""
         # pyarrow writes what it holds when it forgets the file, and prints errors of that.
-        self._is_mute = True
+        self._ignores_writes = True
         self.abort()
 
     def abort(self) -> None:
@@ -102,15 +92,12 @@ class PendingFile(io.RawIOBase):
 
 
 class Storage(ABC):
-    """A place for the files of one load, whose names begin with a prefix that no others have.
+    """A place for the files of one load, whose names begin with a prefix that no others have."""
 
-    Attributes:
-        kept: Attributes of a file object that another process needs to commit or discard it.
-        errors: Turns errors of the storage, at some place, into one ``StorageError``.
-    """
-
-    kept: ClassVar[tuple[str, ...]]
-    errors: Callable[[str], AbstractContextManager[None]]
+    kept: ClassVar[tuple[str, ...]]  # attributes of a file object that another process needs to commit or discard it
+    errors: Callable[
+        [str], AbstractContextManager[None]
+    ]  # turn those of the storage, at a place, into ``StorageError``
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
@@ -142,11 +129,7 @@ class Storage(ABC):
         return file
 
     def publish(self, file: FinishedFile) -> None:
-        """Let a file appear under its name, in the place of one that is there already.
-
-        Raises:
-            StorageError: It cannot.
-        """
+        """Let a file appear under its name, in place of one that is there; a ``StorageError`` says that it cannot."""
         _check_inside(file.name)  # a worker of a cluster sent it
         with self.errors(self.where(file.name)):
             self._commit(file)

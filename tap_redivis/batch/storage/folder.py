@@ -56,18 +56,13 @@ class PartialFile:
     fsspec's own file for folders lies in the system's temporary folder: another machine could not publish it, its move
     to the root is a copy where that is another disk, which readers see half done, it is not synced to the disk, and
     nobody would find what a killed run left.
-
-    Args:
-        partial: Its path until it is committed.
-        path: Its path then.
-        sink: What to write to; None: it is complete.
     """
 
     def __init__(self, partial: Path, path: Path, sink: IO[bytes] | None = None) -> None:
-        self.partial = partial
+        self.partial = partial  # its path until it is committed
         self.closed = sink is None
-        self._path = path
-        self._sink: Any = sink
+        self._path = path  # then
+        self._sink: Any = sink  # None: the file is complete
 
     def write(self, data: bytes) -> None:
         """Write bytes."""
@@ -150,7 +145,7 @@ class Folder(Storage):
 
     def _place(self, name: str) -> Path:
         path = self._root / name
-        if not path.resolve().is_relative_to(self._root.resolve()):  # by way of a link
+        if not path.resolve().is_relative_to(self._root.resolve()):  # a link leads out
             raise outside(name)
         return path
 

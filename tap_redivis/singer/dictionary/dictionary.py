@@ -29,15 +29,10 @@ _SPOOLED_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of a topic that are made together: those of one dataset, or of one stream.
+    """Rows of a topic that are made together: those of one dataset, or of one stream."""
 
-    Attributes:
-        name: The dataset's reference or the stream's name.
-        signal: Digest that differs when the rows may have changed; None if they may change without a sign.
-    """
-
-    name: str
-    signal: str | None
+    name: str  # the dataset's reference or the stream's name
+    signal: str | None  # digest that differs when the rows may have changed; None if they may change without a sign
     source: Entry | Container
 
 
@@ -140,9 +135,6 @@ class Dictionary:
         return rows
 
 
-# --- what the dictionary describes -----------------------------------------------------------------------------------
-
-
 def describe(run: RunContext, streams: Sequence[TableStream], name_in_target: Callable[[str], str]) -> Dictionary:
     """Make the dictionary of all that the settings name, selected or not; stream maps may rename a stream."""
     metadata = run.metadata
@@ -185,9 +177,6 @@ def _leaving_out(what: str) -> Iterator[None]:
         yield
     except (Unauthorized, Forbidden, NotFound) as error:
         logger.info("data dictionary: %s left out, which this token may not see (%s)", what, error.what)
-
-
-# --- when rows may have changed --------------------------------------------------------------------------------------
 
 
 def digest(value: Any) -> str:  # noqa: ANN401 - any JSON value

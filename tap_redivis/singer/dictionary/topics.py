@@ -189,26 +189,15 @@ TOPICS = (DATASETS, VERSIONS, TABLES, VARIABLES, VALUE_LABELS)
 
 @dataclass(frozen=True)
 class Entry:
-    """A stream of the tap that the dictionary describes.
+    """A stream of the tap that the dictionary describes."""
 
-    Attributes:
-        stream: The name that its rows have in the target.
-        table: The table; for an upload or a query, its description in the same form.
-        container: Its dataset or workflow; None for a query.
-        variables: Its columns if they are known without a request, else None.
-        loaded: Its bookmark.
-    """
-
-    stream: str
+    stream: str  # the name that its rows have in the target
     kind: Literal["table", "upload", "query"]
-    table: TableInfo
-    container: Container | None = None
-    variables: Sequence[Variable] | None = None
+    table: TableInfo  # for an upload or a query, its description in the same form
+    container: Container | None = None  # None for a query
+    variables: Sequence[Variable] | None = None  # None if they are not known without a request
     sql: str | None = None
     loaded: Bookmark = field(default_factory=Bookmark)
-
-
-# --- rows ------------------------------------------------------------------------------------------------------------
 
 
 def dataset_row(container: Container) -> Row:

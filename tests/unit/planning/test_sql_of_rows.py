@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlglot import exp
 
 from tap_redivis.model.columns import Column, ColumnType, is_higher
-from tap_redivis.planning.replication import Since, rows_since
+from tap_redivis.planning.sql import Since, rows_since
 from tap_redivis.wire.json_lines import HighestKey
 
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00\ufffd"))

@@ -15,7 +15,7 @@ from tap_redivis.errors import DataError
 from tap_redivis.model.columns import COLUMN_TYPES, DELETED_AT, Column, ValueRules
 from tap_redivis.model.reads import ChangeCounts
 from tap_redivis.model.tables import Variable
-from tap_redivis.planning.version_diff import Comparison, change_column, why_not_comparable
+from tap_redivis.planning.sql import Comparison, change_column, why_not_comparable
 from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.json_lines import DeletionMarker
 from tap_redivis.wire.rows import JsonRows, ValueIssues
@@ -80,8 +80,11 @@ def test_rows_are_marked_and_counted(rows: list[tuple[str, str | None, object]])
     """Whatever stands in them: also what looks like a mark or a line's end."""
     columns = [Column("id", "string"), Column("name", "string")]
     mark = change_column(column.name for column in columns)
-    codec = RowCodec("t", [*columns, mark], ValueRules(), ValueIssues())
-    lines = b"".join(codec.encode_row([str(key), name, kind]) for kind, name, key in rows)
+    codec, names = (
+        RowCodec("t", [*columns, mark], ValueRules(replace_characters=False), ValueIssues()),
+        ["id", "name", "m"],
+    )
+    lines = b"".join(codec.encode_row({"id": str(key), "name": name, "m": kind}, names, 0) for kind, name, key in rows)
 
     has_sentinel, changes = DeletionMarker(mark, _FOUND_AT, "+00:00").of(JsonRows(len(rows), lines))
 
