@@ -28,7 +28,8 @@ _SECONDS_FOR_THE_NEXT = 0.2  # rows whose files are there do not wait longer for
 _MOST_ROWS = 1000  # whose files are asked for at once
 _MOST_COPIES = 3  # of a file that arrives whole, and is not what it should be
 _BUFFERS_BYTES = 32 * 1024 * 1024  # of all downloads under way
-_BUFFER_BYTES = 512 * 1024  # of one into a folder: a piece that is read, and what waits to be written
+_PIECE_BYTES = 512 * 1024  # twice those of rows, which takes an eighth less time: threads take turns for each piece
+_BUFFER_BYTES = 2 * _PIECE_BYTES  # of one into a folder: a piece that is read, and what waits to be written
 _UPLOAD_BYTES = 16 * 1024 * 1024  # of one into a bucket: a part, and the same while it is sent
 
 
@@ -317,7 +318,7 @@ class _Copy:
             skip = self._received - head.begin
             watch = Watch(self.contents.timeout, bytes_for_a_row=self._size + skip + 1)
             with self.contents.buffers.taken(self._size):
-                for piece in watch.over(pieces_of(answer)):
+                for piece in watch.over(pieces_of(answer, _PIECE_BYTES)):
                     self._take(piece[skip:])
                     skip = max(skip - len(piece), 0)
                     if self.stop.is_set():

@@ -102,13 +102,13 @@ class Transport:
         return request
 
 
-def pieces_of(response: requests.Response) -> Iterator[bytes]:
-    """Give a body in pieces of at most ``PIECE_BYTES``; a ``TransientError`` says that it broke off, or is none."""
+def pieces_of(response: requests.Response, most: int | None = None) -> Iterator[bytes]:
+    """Give a body in pieces of at most so many bytes; a ``TransientError`` says that it broke off, or is none."""
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding.strip().lower() != "identity":  # a few bytes may become gigabytes
         raise BrokenAnswer(f"the body is encoded as {one_line(encoding, 50)!r}, which was not asked for")
     try:
-        while piece := response.raw.read1(PIECE_BYTES, decode_content=False):
+        while piece := response.raw.read1(most or PIECE_BYTES, decode_content=False):
             yield piece
     except _FAILURES as error:
         raise TransientError(network_words(error)) from error
