@@ -1,6 +1,7 @@
 """The SDK's target: messages → sinks, and STATE after the commit that it speaks of."""
 
 import json
+import logging
 import sys
 from typing import IO, Any, ClassVar, cast
 
@@ -78,6 +79,8 @@ class TargetAdbc(Target):
 
     def __init__(self, **arguments: Any) -> None:  # noqa: ANN401 - the SDK's
         super().__init__(**arguments)
+        if self.logger.getEffectiveLevel() > logging.DEBUG:  # the SDK's counts say nothing that our lines do not
+            self.metrics_logger.setLevel(logging.WARNING)
         self.max_parallelism = 1  # there is one connection
         settings = self.config  # each look at it copies it
         self._block_rows = settings["batch_size_rows"]
