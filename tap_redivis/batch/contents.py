@@ -17,7 +17,7 @@ from tap_redivis.client.files import FileHead, head_of, open_file
 from tap_redivis.client.http import Api
 from tap_redivis.client.retry import BrokenAnswer, RetryBudget, TransientError, Watch
 from tap_redivis.client.transport import pieces_of
-from tap_redivis.errors import ApiError, NotFound, RedivisError, StorageError
+from tap_redivis.errors import ApiError, ConfigError, NotFound, RedivisError, StorageError
 from tap_redivis.model.file_settings import FileSettings
 from tap_redivis.reading.jobs import Unwanted
 from tap_redivis.reading.read_stream import ReadProgress
@@ -146,8 +146,9 @@ class FileContents:
         """Ask for the first byte of the first file that rows name; raises what ``copied`` does."""
         source = next(filter(None, self._sources(rows)), None)
         if source is not None:
-            with _said_of(source, self.table), closing(open_file(api, source.id, last=0)) as answer:
-                head_of(answer)
+            with _said_of(source, self.table):
+                answer = api.retried("", lambda: open_file(api, source.id, last=0))
+            answer.close()  # an empty file has no first byte, which is told by another status only
             logger.info("%s: the file %s can be fetched", self.table, source.id)
 
 
@@ -207,10 +208,12 @@ def _said_of_files() -> Iterator[None]:
     """Let an error of the storage name the setting ``files``."""
     try:
         yield
-    except StorageError as error:
-        what = error.what.replace("a BATCH file", "a file")
-        hint = error.hint.replace("batch_config.storage.root", "files.root")
-        raise StorageError(what, where=error.where, hint=hint) from error
+    except (StorageError, ConfigError) as error:
+        what, where, hint = (
+            text.replace("a BATCH file", "a file").replace("batch_config.storage.root", "files.root")
+            for text in (error.what, error.where, error.hint)
+        )
+        raise type(error)(what, where=where, hint=hint) from error
 
 
 class _Buffers:
@@ -266,17 +269,19 @@ class _Copy:
             return self._storage.url(self._name)
         budget = RetryBudget(self.api.max_retry_seconds)
         self._begin_anew()
+        failure: TransientError
         copies = 0
         while not self.stop.is_set():
             before = self._received
             try:
-                if self._read():
-                    return self._storage.url(self._name)
-                copies += 1  # it came whole, and damaged
+                self._read()
+            except BrokenAnswer as error:  # it came whole, and damaged, or does not fit what is there of it
+                copies, failure = copies + 1, error
                 self._begin_anew()
-                failure: TransientError = BrokenAnswer(self._damage)
             except TransientError as error:
                 failure = error
+            else:
+                return self._storage.url(self._name)
             if self._received > before:
                 budget.progress()
             delay = None if copies == _MOST_COPIES else budget.delay_after(failure)
@@ -302,19 +307,24 @@ class _Copy:
         self.progress.add(files_there=int(is_there))
         return is_there
 
-    def _read(self) -> bool:
-        """Read what has not arrived yet, and say whether the file is there; if it is not, it came damaged."""
+    def _read(self) -> None:
+        """Read what has not arrived yet, and let the file appear; a ``BrokenAnswer`` says that it came damaged."""
         if self._file is not None and self._received == self._size:  # only the end of the body was lost
-            return self._is_published()
+            self._publish()
+            return
         with closing(open_file(self.api, self.source.id, self._received)) as answer:
             head = head_of(answer)
             if self._file is None:
                 self._expect(head)
                 if self._is_there(self._size, self._md5s):
-                    return True
+                    return
                 self._file = self._storage.create(self._name)
-            if head.begin > self._received:
-                raise BrokenAnswer("the server sends another part of the file than was asked for")
+            elif (
+                head.begin > self._received
+                or head.size not in {self._size, None}
+                or head.md5 not in {*self._md5s, None}
+            ):
+                raise BrokenAnswer("the server goes on with another part, or another file, than was asked for")
             skip = self._received - head.begin
             watch = Watch(self.contents.timeout, bytes_for_a_row=self._size + skip + 1)
             with self.contents.buffers.taken(self._size):
@@ -325,7 +335,7 @@ class _Copy:
                         raise Unwanted
                     if self._received > self._size:
                         break
-                return self._is_published()
+                self._publish()
 
     def _expect(self, head: FileHead) -> None:
         """Note what the file must be: its name, its size, and its MD5, as far as they are known."""
@@ -341,14 +351,12 @@ class _Copy:
         self._digest.update(data)
         self._received += len(data)
 
-    def _is_published(self) -> bool:
+    def _publish(self) -> None:
         assert self._file is not None  # noqa: S101 - the same
         md5 = base64.b64encode(self._digest.digest()).decode()
-        self._damage = f"it has {self._received:,} bytes with the MD5 {md5}, and should have {self._size:,}"
-        self._damage += f" with {' and '.join(sorted(self._md5s))}" if self._md5s else ""
         if self._received != self._size or self._md5s - {md5}:
-            return False
+            damage = f"it has {self._received:,} bytes with the MD5 {md5}, and should have {self._size:,}"
+            raise BrokenAnswer(f"{damage} with {' and '.join(sorted(self._md5s))}" if self._md5s else damage)
         finished, self._file = self._file.finish(), None
         self._storage.publish(finished)
         self.progress.add(files=1, file_bytes=self._received)
-        return True

@@ -36,7 +36,7 @@ class FileHead:
 def open_file(api: Api, file_id: str, begin: int = 0, last: int | None = None) -> Response:
     """Open the content of a file from a byte on, or to the ``last`` one; raises what ``Api.open`` does.
 
-    A server may ignore which bytes are asked for, and send all: ``head_of`` tells.
+    A server may ignore which bytes are asked for, and send all, or have no such part (416): ``head_of`` tells.
     """
     byte_range = f"{begin}-{'' if last is None else last}" if begin or last is not None else None
     return api.open(f"/rawFiles/{quote(file_id, safe='')}", {}, byte_range)
@@ -50,6 +50,8 @@ def open_index(api: Api, table_uri: str, variable: str) -> Response:
 def head_of(answer: Response) -> FileHead:
     """Read the head of an answer with the content of a file; a ``BrokenAnswer`` says that it makes no sense."""
     headers = answer.headers
+    if answer.status_code == codes.requested_range_not_satisfiable:
+        raise BrokenAnswer("the server says that the file ends before that byte")
     # A content digest is of what is sent, which may be a part; Google's hash is of the file (RFC 9530, 2).
     hashes = [headers.get("x-goog-hash", "")]
     begin, size = 0, count_of(headers.get("Content-Length"))

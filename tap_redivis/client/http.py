@@ -45,6 +45,7 @@ _OPEN_BODIES = 8  # bodies open at once for each request under way: a read sessi
 _ERRORS = range(400, 600)
 _JSON_ANSWERS = frozenset({200, 201, 202})  # a session or job may be created, or accepted
 _BODIES = frozenset({200})  # all else would be a table with too few rows
+_PARTS = frozenset({206, 416})  # 416: there is no such part
 
 
 class Api:
@@ -118,7 +119,7 @@ class Api:
         Only its head is read: what has arrived of the rest waits in the system's buffers for ``pieces_of``.
         """
         headers = {"Range": f"bytes={byte_range}"} if byte_range else {}
-        successes = _BODIES | {requests.codes.partial_content} if byte_range else _BODIES
+        successes = _BODIES | _PARTS if byte_range else _BODIES
         return self._send(requests.Request("GET", path, params=params, headers=headers), successes)
 
     def _json(self, request: requests.Request) -> tuple[Json, int]:

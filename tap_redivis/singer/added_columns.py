@@ -13,6 +13,7 @@ from singer_sdk.singerlib.catalog import StreamMetadata
 from tap_redivis.errors import ConfigError, did_you_mean
 from tap_redivis.model.batch_settings import BatchSettings
 from tap_redivis.model.columns import DELETED_AT, FILE_URI, ROW_KEY, TABLE, VERSION, VERSION_COLUMNS
+from tap_redivis.model.file_settings import FILE_ID
 from tap_redivis.model.settings import Settings
 
 _SAID = "Added by tap-redivis: "
@@ -96,7 +97,8 @@ def reconcile_columns(entry: CatalogEntry, settings: Settings) -> None:
     keys, method = _own_keys(entry, properties), _method(entry)
     needs_key = not keys and method == "FULL_TABLE"
     # Which tables are file indexes is known from discovery.
-    file_variable = settings.file_variable_of(table_named(entry.table), is_index=FILE_URI in before)
+    is_index = FILE_URI in before and FILE_ID in properties
+    file_variable = settings.file_variable_of(table_named(entry.table), is_index=is_index)
     file_variables = columns_named(filter(None, [file_variable]), properties, f"catalog, stream {entry.tap_stream_id}")
     new, _ = properties_to_add(
         properties,

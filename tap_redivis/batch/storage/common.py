@@ -201,6 +201,6 @@ def outside(name: str) -> StorageError:
     """Make the error for a name that leads out of the root."""
     return StorageError(
         f"the file name {name!r} leads out of the root",
-        where="batch_config.storage",
+        where="batch_config.storage.root",
         hint="Leave {version} out of the prefix, and keep links to other places out of the root",
     )
