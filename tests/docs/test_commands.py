@@ -28,6 +28,7 @@ _RUN_BY = {
     "docs/batch.md": "below",
     "docs/dictionary.md": "docs/test_dictionary.py",
     "docs/emulator.md": "emulator/test_docs.py",
+    "docs/files.md": "below",
     "docs/index.md": "package/test_quick_start.py",
     "docs/meltano.md": "package/test_meltano.py",
     "docs/plan.md": "below",
@@ -180,6 +181,13 @@ def test_the_files_of_a_table_are_read_with_duckdb(tmp_path: Path) -> None:
     [command] = _blocks(_ROOT / "docs/batch.md", "sh")
 
     assert "John F Kennedy Intl" in _run(command, tmp_path)
+
+
+def test_files_lie_beside_their_rows_and_are_joined_to_them(tmp_path: Path) -> None:
+    """As printed, with the output that is shown."""
+    commands, shown = (_blocks(_ROOT / "docs/files.md", language) for language in ("sh", "text"))
+
+    assert [_run(command, tmp_path).split() for command in commands] == [text.split() for text in shown]
 
 
 def test_flights_get_into_duckdb_by_target_adbc(tmp_path: Path) -> None:
