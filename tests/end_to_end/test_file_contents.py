@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from redivis_emulator import DEFAULT_TOKEN, Emulator, Fault, Settings
@@ -27,11 +26,12 @@ from tests.support.file_tables import (
     root_of,
     stored,
     write_files,
+    write_visits,
 )
 from tests.support.pipes import NO_BYTECODE, Json, Output, Program, run
 from tests.support.running import forked
 from tests.support.samples import sampled
-from tests.support.served import Site, write_note, write_table
+from tests.support.served import Site, write_note
 
 _SOURCE: Json = {"datasets": ["demo.scans"]}
 _BY_SESSION = {"num_bytes": 10**6}  # not small enough to be read without a session
@@ -282,24 +282,11 @@ def test_maps_that_change_rows_have_the_column(site: Site, more: Json) -> None:
 _VISITS = "scans__visits"
 
 
-def _add_visits(site: Site) -> list[Json]:
-    """Release a table whose variable ``Scan`` has ids of files, some twice, and some of which are null."""
-    ids = ids_of(site)
-    names = [*SOME, None, "two.txt", *SOME, None]
-    rows = [{"id": number, "Scan": ids.get(name or "")} for number, name in enumerate(names)]
-    write_table(site.folder, "demo/scans/v1.0/visits", pa.Table.from_pylist(rows))
-    write_note(
-        site.folder, "demo/scans/dataset.yml", {"tables": {"visits": {"variables": {"Scan": {"is_file_id": True}}}}}
-    )
-    site.emulator.reload()
-    return [{**row, "file_name": name} for row, name in zip(rows, names, strict=True)]
-
-
 @pytest.mark.parametrize("encoding", [None, *sampled(ENCODINGS, ["parquet"])])
 @pytest.mark.parametrize("digest", sampled(["x-goog-hash", "content-digest", "none"], ["x-goog-hash"]))
 def test_a_variable_may_name_files(site: Site, encoding: str | None, digest: Any) -> None:
     """Their names and sizes are those that the server tells; rows that name one file share it, null names none."""
-    rows = {row["id"]: row["file_name"] for row in _add_visits(site)}
+    rows = {row["id"]: row["file_name"] for row in write_visits(site)}
     options = {"table_options": {"visits": {"file_variable": "scan"}}, "tables": ["demo.scans.visits"], "datasets": []}
     more = {"batch_config": batch_config(encoding, site.files / "out", version_columns=False)} if encoding else {}
     with Emulator(site.folder, rate_limit=UNLIMITED, settings=Settings(file_digest=digest)) as emulator:
@@ -317,7 +304,7 @@ def test_a_variable_may_name_files(site: Site, encoding: str | None, digest: Any
 
 
 def test_a_variable_that_is_not_there_is_named(site: Site) -> None:
-    _add_visits(site)
+    write_visits(site)
 
     done = run(_tap(site, table_options={"visits": {"file_variable": "scans"}}))
 
@@ -326,7 +313,7 @@ def test_a_variable_that_is_not_there_is_named(site: Site) -> None:
 
 def test_another_variable_than_the_catalogs_is_taken(site: Site) -> None:
     """Where the settings of the run name none any more, there are no contents."""
-    _add_visits(site)
+    write_visits(site)
     only = {"tables": ["demo.scans.visits"], "datasets": []}
     before = {**only, "table_options": {"visits": {"file_variable": "Scan"}}}
     catalog = {"streams": list(site.discover(**before, files={"root": "out"}).values())}

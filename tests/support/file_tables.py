@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import pyarrow as pa
 import requests
 
 from redivis_emulator.log import Request
 from tap_redivis.model.columns import FILE_URI
 from tests.support.pipes import Json, Output
-from tests.support.served import Site
+from tests.support.served import Site, write_note, write_table
 
 STREAM = "scans__scans"
 SOME = {
@@ -48,6 +49,19 @@ def rows_of(site: Site, table: str = "demo.scans.scans") -> list[Json]:
 def ids_of(site: Site) -> dict[str, str]:
     """Give the ids of files by their names."""
     return {row["file_name"]: row["file_id"] for row in rows_of(site)}
+
+
+def write_visits(site: Site) -> list[Json]:
+    """Release a table whose variable ``Scan`` has ids of files, some twice, and some of which are null."""
+    ids = ids_of(site)
+    names = [*SOME, None, "two.txt", *SOME, None]
+    rows = [{"id": number, "Scan": ids.get(name or "")} for number, name in enumerate(names)]
+    write_table(site.folder, "demo/scans/v1.0/visits", pa.Table.from_pylist(rows))
+    write_note(
+        site.folder, "demo/scans/dataset.yml", {"tables": {"visits": {"variables": {"Scan": {"is_file_id": True}}}}}
+    )
+    site.emulator.reload()
+    return [{**row, "file_name": name} for row, name in zip(rows, names, strict=True)]
 
 
 def fetched(site: Site) -> list[Request]:
