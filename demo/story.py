@@ -14,7 +14,7 @@ from typing import Any
 from demo.figures import Figures, compare, read_database, read_lines, read_source
 from demo.progress import Progress, StopHalfWay
 from tests.support.environments import environment
-from tests.support.pipes import Piped, Process, Watch, pipe, pipe_watched, tap, target
+from tests.support.pipes import Piped, Process, Watch, pipe, pipe_watched, run, tap, target
 from tests.support.postgres import Postgres
 
 _DATASET = "demo.nycflights13"
@@ -59,8 +59,9 @@ def main() -> int:
     environment("meltanolabs-target-postgres")
     started_at = time.monotonic()
     figures = [_load_flights(places), *_load_small_tables(places)]
+    are_same = _copy_files(places)
     _show_figures(figures)
-    agree = all(each.agree for each in figures)
+    agree = are_same and all(each.agree for each in figures)
     _say(f"{'Every row arrived once' if agree else 'THE FIGURES DO NOT AGREE'}; {time.monotonic() - started_at:.0f} s")
     return 0 if agree else 1
 
@@ -121,6 +122,23 @@ def _compare_in_database(places: Places, database: Postgres, table: str) -> Figu
     source = read_source(places.source(table))
     loaded = read_database(database, f"redivis.nycflights13__{table}", source.schema)
     return compare(table, "target-postgres", source, loaded)
+
+
+def _copy_files(places: Places) -> bool:
+    """Copy the files that rows name; say whether each is the same as at the source."""
+    _say("5. tap-redivis with the setting files: what three of these tables were made of, each file beside its row")
+    config = {"tables": ["demo.sources.files"], "files": {"root": str(places.loaded / "originals")}}
+    done = run(tap(places.redivis, places.loaded, config))
+    source = places.served / "demo" / "sources" / "files.files"
+    copies = {
+        row["file_name"]: Path(row["_redivis_file_uri"].removeprefix("file://"))
+        for row in done.records("sources__files")
+    }
+    for name, path in copies.items():
+        _tell(f"{name:16} {path.stat().st_size:9,} bytes   {path.relative_to(places.loaded)}")
+    return {name: path.read_bytes() for name, path in copies.items()} == {
+        path.name: path.read_bytes() for path in source.iterdir()
+    }
 
 
 def _lines(path: Path) -> int:

@@ -69,17 +69,26 @@ def test_the_figures_of_each_table_are_shown(told: subprocess.CompletedProcess[s
     assert figures["planes"].split() == ["planes", "target-postgres", "3,325", "3,325", "0"]
 
 
+def test_files_lie_beside_their_rows(told: subprocess.CompletedProcess[str]) -> None:
+    """As large as they are, in a folder with their id."""
+    assert re.search(r"^ +airlines\.csv +386 bytes +originals/files/[\w.-]+/airlines\.csv$", told.stdout, re.MULTILINE)
+
+
 @pytest.mark.parametrize(
-    ("change", "code"),
+    ("change", "are_same", "code"),
     [
-        pytest.param({}, 0, id="they agree"),
-        pytest.param({"loaded": 1, "missing": 1}, 1, id="a row short"),
-        pytest.param({"loaded": 3, "twice": 1}, 1, id="a row too many"),
-        pytest.param({"missing": 1, "twice": 1}, 1, id="another value"),
+        pytest.param({}, True, 0, id="they agree"),
+        pytest.param({"loaded": 1, "missing": 1}, True, 1, id="a row short"),
+        pytest.param({"loaded": 3, "twice": 1}, True, 1, id="a row too many"),
+        pytest.param({"missing": 1, "twice": 1}, True, 1, id="another value"),
+        pytest.param({}, False, 1, id="another file"),
     ],
 )
 def test_the_exit_code_is_0_only_if_the_figures_agree(
-    monkeypatch: pytest.MonkeyPatch, change: dict[str, int], code: int
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, int],
+    are_same: bool,  # noqa: FBT001 - a case
+    code: int,
 ) -> None:
     """Of every table: here the last one of several differs."""
     variables = {"REDIVIS_API_ENDPOINT": "http://127.0.0.1:9/api/v1", "REDIVIS_API_TOKEN": "none"}
@@ -87,6 +96,7 @@ def test_the_exit_code_is_0_only_if_the_figures_agree(
     monkeypatch.setattr(sys, "argv", ["story", "served", "loaded"])
     monkeypatch.setattr(story, "environment", lambda _: None)
     monkeypatch.setattr(story, "_load_flights", lambda _: _FIGURES)
+    monkeypatch.setattr(story, "_copy_files", lambda _: are_same)
     monkeypatch.setattr(story, "_load_small_tables", lambda _: [_FIGURES, replace(_FIGURES, **change)])
 
     assert story.main() == code
