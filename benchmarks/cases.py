@@ -13,11 +13,14 @@ from pathlib import Path
 
 from benchmarks.served import LOOPBACK, Network, Server
 from benchmarks.shapes import Shape
-from benchmarks.sinks import CATALOG, FILES, LINES, NULL, RECORDS, SAID, Sink
+from benchmarks.sinks import CATALOG, COPIES, FILES, LINES, NULL, RECORDS, SAID, Sink
 from tests.support.environments import environment
 from tests.support.pipes import Program, tap
 
 TAP = "tap-redivis"
+CONTENTS = "bench.contents.files"
+AT_ONCE = 8
+"""So many files are copied at the same time."""
 _CLIENT = Path(__file__).with_name("client_script.py")
 _ROOT = Path(__file__).parents[1]
 
@@ -134,6 +137,39 @@ def curl_case(name: str, shape: Shape, wire_format: str, *, to_file: bool = Fals
         return Program((_found("curl"), *options, "--header", bearer, address), {})
 
     return Case(name, program, shape.rows, SAID, body=_body(shape, wire_format))
+
+
+def copies_case(name: str, files: int, **settings: object) -> Case:
+    """Make a case of the tap that copies the contents of files beside their rows."""
+
+    def program(place: Place) -> Program:
+        config = {"tables": [CONTENTS], "row_key": False, "files": {"root": str(place.out)}, **settings}
+        return _tap(config)(place)
+
+    return Case(name, program, files, COPIES)
+
+
+def rows_case(name: str, files: int) -> Case:
+    """Make a case of the tap that reads the same rows, and no files."""
+    return Case(name, _tap({"tables": [CONTENTS], "row_key": False}), files)
+
+
+def curl_copies_case(name: str, files: int, *, check: bool = False) -> Case:
+    """Make a case of curl that copies the same files to the same place, eight at once; md5sum may read them then."""
+
+    def program(place: Place) -> Program:
+        place.out.mkdir(exist_ok=True)
+        bearer = f"Authorization: Bearer {place.server.token}"
+        parallel = ("--parallel", "--parallel-immediate", "--parallel-max", str(AT_ONCE))
+        options = ("--silent", "--fail", *parallel, "--header", bearer)
+        said = ("--write-out", "file://%{filename_effective}\\n")
+        pairs = ((place.out / file, address) for file, address in place.server.files(CONTENTS).items())
+        outputs = (part for path, address in pairs for part in ("--output", str(path), address))
+        argv = (_found("curl"), *options, *said, *outputs)
+        then = f'"$0" "$@" && md5sum {place.out}/* > {place.folder}/md5' if check else 'exec "$0" "$@"'
+        return Program(("/bin/sh", "-c", then, *argv), {})
+
+    return Case(name, program, files, COPIES)
 
 
 def plain_case(shape: Shape, kind: str, rows: int, batch: Mapping[str, object] | None = None) -> Case:

@@ -9,7 +9,7 @@ from benchmarks import scenes
 from benchmarks.cases import TAP
 from benchmarks.measuring import Measured
 
-_RECORD_MIB, _BATCH_MIB = 150, 250
+_RECORD_MIB, _BATCH_MIB, _COPIES_MIB = 150, 250, 40
 _FILE_SCENES = {"batch", "files", "dask"}
 
 
@@ -109,6 +109,21 @@ PROMISES = (
         scenes.BATCHERS["jsonl"],
         10,
     ),
+    Promise("Files of 20 MiB beside their rows, against `curl`", "contents", scenes.COPIES, scenes.CURL_COPIES, 0.7),
+    Promise(
+        "Files of 20 MiB beside their rows, 50 ms, 20 MB/s a stream, against `curl`",
+        "contents",
+        scenes.FAR_COPIES,
+        scenes.CURL_FAR_COPIES,
+        0.7,
+    ),
+    Promise(
+        "1,000 small files beside their rows, 50 ms, against one after another",
+        "contents-small",
+        scenes.SMALL_COPIES,
+        scenes.SMALL_ONE_BY_ONE,
+        6,
+    ),
     Promise("Parquet files on 2 Dask workers, against the tap's threads", "dask", scenes.DASK, scenes.THREADS, 0.85),
 )
 
@@ -144,6 +159,10 @@ def _memory(measured: Sequence[Measured]) -> Iterator[Verdict]:
         yield Verdict("Most memory of the tap, RECORD messages", records, at_most=_RECORD_MIB, unit="MiB")
     if files:
         yield Verdict("Most memory of the tap, BATCH files", files, at_most=_BATCH_MIB, unit="MiB")
+    for scene in measured:
+        if scene.name == "contents":
+            more = scene.find(scenes.COPIES).peak_mib - scene.find(scenes.ROWS_ONLY).peak_mib
+            yield Verdict("Memory for files beside their rows", more, at_most=_COPIES_MIB, unit="MiB")
 
 
 def _peak(measured: Sequence[Measured], *, files: bool) -> float:

@@ -7,20 +7,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.cases import (
+    AT_ONCE,
     TAP,
     Body,
     Case,
     batch_case,
     client_case,
+    copies_case,
     curl_case,
+    curl_copies_case,
     discovery_case,
     many_case,
     plain_case,
+    rows_case,
     tap_case,
     to_null,
 )
 from benchmarks.served import LOOPBACK, Network
-from benchmarks.shapes import SHAPES, Shape, write_many, write_shape
+from benchmarks.shapes import SHAPES, Shape, write_contents, write_many, write_shape
 
 JSONL, AGAIN, ARROW, CSV = (f"{TAP}, {name}" for name in ("jsonl", "jsonl again", "arrow", "csv"))
 CURL, CURL_ARROW = "curl of the same bytes, jsonl", "curl of the same bytes, arrow"
@@ -43,6 +47,12 @@ BATCHERS = {
     "jsonl": f"{PLAIN}, JSONLinesBatcher",
 }
 
+COPIES, ROWS_ONLY = f"{TAP}, rows and their files", f"{TAP}, rows without their files"
+CURL_COPIES, CURL_CHECKED = "curl of the same files", "curl of the same files, then md5sum"
+FAR_COPIES, CURL_FAR_COPIES = (f"{name}, 50 ms, 20 MB/s a stream" for name in (COPIES, CURL_COPIES))
+SMALL_COPIES = f"{TAP}, rows and their small files"
+SMALL_ONE_BY_ONE = f"{SMALL_COPIES}, one after another"
+
 _BEST_FACTOR = 3
 """So many times as many rows as the plain tap does the best SDK tap read in the same time."""
 _LEAST_ROWS = 1_000  # more than a pipe holds, so that they do not come all at once
@@ -55,9 +65,12 @@ _STREAMS_ROWS = 300_000
 _DASK_ROWS = 2_000_000
 _DASK_WORKERS = 2
 _FAR = Network(latency=0.05)
-_NETWORKS = (LOOPBACK, _FAR, replace(_FAR, rate=20_000_000))
+_FAR_AND_SLOW = replace(_FAR, rate=20_000_000)
+_NETWORKS = (LOOPBACK, _FAR, _FAR_AND_SLOW)
 _STREAMS = (1, 2, 4, 8)
 _MANY_TABLES, MANY_ROWS = 1_000, 100
+_LARGE_FILES, _LARGE_BYTES = 50, 20 * 1024 * 1024
+_SMALL_FILES, _SMALL_BYTES = 1_000, 1024
 
 
 @dataclass(frozen=True)
@@ -106,6 +119,8 @@ def scenes(scale: float) -> list[Scene]:
         _dask(typical, scale),
         _many(scale),
         _discovery(scale),
+        _contents(scale),
+        _small_contents(scale),
     ]
 
 
@@ -246,6 +261,37 @@ def _discovery(scale: float) -> Scene:
     one_by_one = replace(discovery_case(tables, max_requests=1), name=DISCOVERY_ONE_BY_ONE, network=_FAR)
     words = f"{tables:,} tables, which here are the rows; {_FAR.words} before each answer; one run each"
     return Scene("discovery", words, _tables(tables), (ahead, one_by_one), DISCOVERY_ONE_BY_ONE, is_long=True)
+
+
+def _contents(scale: float) -> Scene:
+    """Compare the copying of large files with curl, on this machine and over a network that is as fast as many are."""
+    count = max(2, round(_LARGE_FILES * scale))
+    curl, ours = curl_copies_case(CURL_COPIES, count), copies_case(COPIES, count, max_requests=AT_ONCE)
+    cases = (
+        curl,
+        curl_copies_case(CURL_CHECKED, count, check=True),
+        ours,
+        rows_case(ROWS_ONLY, count),
+        replace(curl, name=CURL_FAR_COPIES, network=_FAR_AND_SLOW),
+        replace(ours, name=FAR_COPIES, network=_FAR_AND_SLOW),
+    )
+    words = f"{count} files of {_LARGE_BYTES >> 20} MiB, each of a row, {AT_ONCE} at once into a folder in memory"
+    return Scene("contents", words, lambda folder: write_contents(folder, count, _LARGE_BYTES), cases, CURL_COPIES)
+
+
+def _small_contents(scale: float) -> Scene:
+    """Copy many small files over a network with latency: as many at once as by default, and one after another."""
+    count = max(2, round(_SMALL_FILES * scale))
+    cases = (
+        replace(copies_case(SMALL_COPIES, count), network=_FAR),
+        replace(copies_case(SMALL_ONE_BY_ONE, count, max_requests=1), network=_FAR),
+    )
+    words = f"{count:,} files of {_SMALL_BYTES:,} bytes, each of a row; {_FAR.words} before each answer; one run each"
+
+    def write(folder: Path) -> None:
+        write_contents(folder, count, _SMALL_BYTES)
+
+    return Scene("contents-small", words, write, cases, SMALL_ONE_BY_ONE, is_long=True)
 
 
 def _table(shape: Shape) -> Callable[[Path], None]:

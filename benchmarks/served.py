@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import requests
 import yaml
 
 _CACHE_BYTES = 4 << 30  # all bodies of one scene, so that nothing is rendered while something is timed
 _SETTINGS = {"settings": {"cache_bytes": _CACHE_BYTES}, "rate_limit": {"requests": 10**9}}
+_BODIES = ("/readStreams/*", "/rawFiles/*")
 _ADDRESS = re.compile(r"export REDIVIS_API_ENDPOINT=(\S+) REDIVIS_API_TOKEN=(\S+)")
 
 
@@ -41,8 +43,9 @@ class Network:
     def faults(self) -> list[dict[str, Any]]:
         """What the emulator is told."""
         late = {"kind": "stall", "nth": "every", "seconds": self.latency}
-        slow = {"kind": "throttle", "path": "/readStreams/*", "nth": "every", "rate": self.rate}
-        return [late] * bool(self.latency) + [slow] * (self.rate is not None)
+        slow = {"kind": "throttle", "nth": "every", "rate": self.rate}
+        bodies = [{**slow, "path": path} for path in _BODIES]
+        return [late] * bool(self.latency) + bodies * (self.rate is not None)
 
 
 LOOPBACK = Network()
@@ -95,6 +98,14 @@ class Server:
         opened.raise_for_status()
         [stream] = opened.json()["streams"]
         return f"{self.endpoint}/readStreams/{stream['id']}"
+
+    def files(self, table: str) -> dict[str, str]:
+        """Return the addresses of the files of a file-index table, by name."""
+        address = f"{self.endpoint}/tables/{table}/rawFiles"
+        answer = requests.get(address, headers=self.headers, timeout=60)
+        answer.raise_for_status()
+        index = pa.ipc.open_stream(answer.content).read_all().to_pylist()
+        return {each["file_name"]: f"{self.endpoint}/rawFiles/{each['file_id']}" for each in index}
 
     def render(self, table: str, wire_format: str) -> int:
         """Let the server render a table, so that later it only has to send; return the bytes of the body."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 import duckdb
 
@@ -117,6 +118,14 @@ def write_many(folder: Path, tables: int, rows: int, dataset: str = "many") -> N
     duckdb.sql(f"COPY ({select}) TO '{first}' (FORMAT parquet)")
     for number in range(1, tables):
         (target / f"table_{number:04}.parquet").write_bytes(first.read_bytes())
+
+
+def write_contents(folder: Path, files: int, size: int) -> None:
+    """Write a file-index table, ``bench.contents.files``, of so many files of so many bytes that no two share."""
+    target = folder / "bench" / "contents" / "files.files"
+    target.mkdir(parents=True)
+    for number in range(files):
+        (target / f"{number:04}.bin").write_bytes(Random(number).randbytes(size))  # noqa: S311 - nothing secret
 
 
 def write_growth(folder: Path, rows: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -129,6 +130,13 @@ def rows_in(path: Path) -> int:
         return sum(reader.get_batch(number).num_rows for number in range(reader.num_record_batches))
 
 
+def _copies(arrived: Arrived) -> Arrived:
+    """Count the files whose addresses were said, and their bytes."""
+    uris = re.findall(r'file://([^"\s]+)', arrived.said.decode())
+    sizes = [Path(uri).stat().st_size for uri in uris]
+    return Arrived(len(sizes), sum(sizes))
+
+
 RECORDS = Sink(_counting(_RECORD))
 """A pipe whose reader counts RECORD messages."""
 LINES = Sink(_counting(b"\n"))
@@ -141,3 +149,5 @@ CATALOG = Sink(_keep, _streams)
 """A pipe whose reader counts the streams of a catalog."""
 FILES = Sink(_keep, _files)
 """Files that BATCH messages name."""
+COPIES = Sink(_keep, _copies)
+"""Files that are named by their ``file://`` addresses, in records or by curl."""

@@ -71,6 +71,15 @@ def test_the_memory_of_each_run_of_the_tap_counts(scene: str, path: str, words: 
         assert (verdict.holds, verdict.measured) == (holds, peak)
 
 
+@pytest.mark.parametrize(("more", "holds"), [(40, True), (41, False)])
+def test_the_memory_of_files_is_what_the_same_rows_do_without(more: float, holds: bool) -> None:  # noqa: FBT001 - a case
+    with_files = result(scenes.COPIES, 1, peak_mib=result(scenes.ROWS_ONLY, 1).peak_mib + more)
+    found = verdicts(changed(all_scenes(), "contents", with_files))
+
+    [verdict] = [each for each in found if each.words == "Memory for files beside their rows"]
+    assert (verdict.holds, verdict.measured) == (holds, more)
+
+
 def test_the_memory_of_others_does_not_count() -> None:
     found = verdicts(changed(all_scenes(), "client", result(scenes.CLIENT, 1, peak_mib=5000)))
 

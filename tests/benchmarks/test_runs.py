@@ -18,8 +18,11 @@ from benchmarks.measuring import RunFailed, measure
 from benchmarks.scenes import (
     BATCHERS,
     CLIENT,
+    COPIES,
     CURL,
     CURL_ARROW,
+    CURL_CHECKED,
+    CURL_COPIES,
     CURL_TO_FILE,
     DASK,
     DISCOVERY,
@@ -30,6 +33,7 @@ from benchmarks.scenes import (
     MANY_ONE_BY_ONE,
     NULL,
     PLAIN,
+    ROWS_ONLY,
     TENTH,
     Scene,
     scenes,
@@ -78,6 +82,7 @@ def _small(name: str, *cases: str) -> Scene:
         _small("batch", FILES["jsonl"], BATCHERS["jsonl"]),
         _small("files", FILES["arrow"], CURL_TO_FILE),
         _small("dask", DASK),
+        _small("contents", CURL_COPIES, CURL_CHECKED, COPIES, ROWS_ONLY),
     ],
     ids=lambda scene: scene.name,
 )
