@@ -59,6 +59,15 @@ def _always(name: str, kind: str, cause: str, at_most: int = 3, **fault: Any) ->
 
 
 _CUT = {"kind": "close", "at_byte": 700_000}
+
+
+def _part(name: str, content_range: str) -> _Item:
+    """Say of the whole file, which comes once it was cut, that it is a part."""
+    headers = {"Content-Range": content_range}
+    faults = [_CUT, {"kind": "no_range", "nth": 2}, {"kind": "relabel", "nth": 2, "status": 206, "headers": headers}]
+    return _Item(name, faults, at_most=3)
+
+
 _PASSING = (
     *(_once(f"{kind}-in-the-middle", kind, at_byte=700_000) for kind in ("close", "reset", "short")),
     *(_once(f"{kind}-at-the-end", kind, at_byte=_SIZE) for kind in ("close", "short")),
@@ -74,17 +83,9 @@ _PASSING = (
     _Item(
         "range-ignored-and-cut", [{**_CUT, "times": 2}, {"kind": "no_range", "nth": "every", "times": None}], at_most=3
     ),
-    _Item(
-        "goes-on-elsewhere",
-        [_CUT, {"kind": "headers", "nth": 2, "headers": {"Content-Range": f"bytes 900000-{_SIZE - 1}/{_SIZE}"}}],
-        at_most=3,
-    ),
-    _Item(
-        "goes-on-with-another-file",
-        [_CUT, {"kind": "headers", "nth": 2, "headers": {"Content-Range": f"bytes 700000-{_SIZE}/{_SIZE + 1}"}}],
-        at_most=3,
-    ),
-    _Item("part-of-nothing", [_CUT, {"kind": "headers", "nth": 2, "headers": {"Content-Range": "bytes"}}], at_most=3),
+    _part("goes-on-elsewhere", f"bytes 900000-{_SIZE - 1}/{_SIZE}"),
+    _part("goes-on-with-another-file", f"bytes 0-{_SIZE}/{_SIZE + 1}"),
+    _part("part-of-nothing", "bytes"),
     _Item("part-refused", [_CUT, {"kind": "status", "nth": 2, "status": 416}], at_most=3),
     _once("status-503", "status", status=503),
     _once("status-429", "status", status=429, retry_after=0),
@@ -94,6 +95,15 @@ _STAYING = (
     _always("digest-always-wrong", "wrong_digest", "should have 1,500,000 with "),
     _always("length-always-wrong", "wrong_length", "it has 1,499,999 bytes with the MD5 "),
     _always("always-garbage", "garbage", "it has 1,500,000 bytes with the MD5 ", at_byte=5),
+    _Item(
+        "always-garbage-in-parts",
+        [
+            {"kind": kind, "nth": "every", "times": None, "at_byte": at}
+            for kind, at in (("garbage", 5), ("close", 700_000))
+        ],
+        "it has 1,500,000 bytes with the MD5 ",
+        at_most=9,
+    ),
     _always("always-503", "status", "HTTP 503", at_most=20, status=503),
     _always("always-429", "status", "HTTP 429", at_most=20, status=429, retry_after=0),
     _always("never-an-answer", "close", "the connection was closed", at_most=20),
@@ -115,13 +125,20 @@ _ITEMS = sampled(
 )
 
 
+_SETTINGS = {
+    "rawFiles": Settings(),
+    "_storage": Settings(file_address="signed"),
+    "without digest": Settings(file_digest="none"),
+}
+
+
 @pytest.fixture(name="site")
 def make_site(tmp_path: Path, place: str) -> Iterator[Site]:
     """A Redivis that sends contents itself, or redirects to addresses on another port, which take no token."""
     folder, files = tmp_path / "served", tmp_path / "files"
     files.mkdir()
     write_files(folder, SOME)
-    settings = Settings(file_address="signed") if place == "_storage" else Settings()
+    settings = _SETTINGS[place]
     with Emulator(folder, rate_limit=RateLimit(10**9), settings=settings) as emulator:
         yield Site(emulator, folder, files, DEFAULT_TOKEN)
 
@@ -180,3 +197,23 @@ def test_where_only_the_server_says_what_a_file_is_it_comes_whole_too(site: Site
     assert done.exit_code == 0, done.stderr
     named = [{**each, "file_name": rows[each["id"]]} for each in done.records("scans__visits") if each[FILE_URI]]
     assert_copied(named, root_of(site), SOME)
+
+
+_IN_SIZE = [each for each in _PASSING if "goes-on" in each.name or "wrong-length" in each.name]
+
+
+@pytest.mark.parametrize("place", ["without digest"])
+@pytest.mark.parametrize("item", sampled(_IN_SIZE, _IN_SIZE[-1:], lambda item: item.name))
+def test_where_nobody_tells_a_digest_the_size_and_the_part_are_checked(site: Site, item: _Item) -> None:
+    """The row says how large the file is, and heads of answers which part of it comes."""
+    stream = site.discover(datasets=["demo.scans"], files={"root": "out"})[STREAM]
+    for entry in stream["metadata"]:
+        entry["metadata"]["selected"] = entry["breadcrumb"][-1:] != ["md5_hash"]
+    path = f"/rawFiles/{ids_of(site)[_FILE]}"
+    site.emulator.faults.add(*(Fault(path=path, **fault) for fault in item.faults))
+
+    done = _run(site, catalog={"streams": [stream]})
+
+    assert done.exit_code == 0, done.stderr
+    assert_copied(done.records(STREAM), root_of(site), SOME)
+    assert len(site.asked(path)) == item.at_most

@@ -74,7 +74,14 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        self._answer(self._refusal() or (200, ""))
+        self._answer(self._refusal() or (200, ""), self._listed() if self._parameter("comp") == "list" else b"")
+
+    def do_HEAD(self) -> None:
+        container, name = self._place
+        refusal = self._refusal()
+        blob = None if refusal else self.server.azure.containers[container].blobs.get(name)
+        answer = refusal or ((404, "BlobNotFound") if blob is None else (200, ""))
+        self._answer(answer, blob or b"")
 
     def do_PUT(self) -> None:
         data = self.rfile.read(int(self.headers["Content-Length"]))
@@ -108,13 +115,26 @@ class _Handler(BaseHTTPRequestHandler):
         del there.staged[name]  # what is not in the list is forgotten
         return 201, ""
 
-    def _answer(self, answer: tuple[int, str]) -> None:
+    def _listed(self) -> bytes:
+        """List the blobs whose names begin with a prefix, without what nobody reads of them."""
+        prefix, there = self._parameter("prefix"), self.server.azure.containers.get(self._place[0], _Container())
+        listing = ET.Element("EnumerationResults")
+        blobs = ET.SubElement(listing, "Blobs")
+        for name in there.blobs:
+            if name.startswith(prefix):
+                ET.SubElement(ET.SubElement(blobs, "Blob"), "Name").text = name
+        return ET.tostring(listing)
+
+    def _answer(self, answer: tuple[int, str], body: bytes = b"") -> None:
         status, code = answer
         self.send_response(status)
         if code:
             self.send_header("x-ms-error-code", code)
-        self.send_header("Content-Length", "0")
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     @property
     def _place(self) -> tuple[str, str]:
