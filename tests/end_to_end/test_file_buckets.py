@@ -22,6 +22,7 @@ from tests.support.google_storage import serving_google_storage
 from tests.support.lakes import Store
 from tests.support.pipes import Output, Program, run
 from tests.support.running import forked
+from tests.support.samples import sampled
 from tests.support.served import Site
 
 _LARGE = "large.bin"
@@ -79,7 +80,7 @@ def make_site(tmp_path: Path) -> Iterator[Site]:
         yield Site(emulator, folder, files, DEFAULT_TOKEN)
 
 
-@pytest.fixture(name="bucket", params=["s3", "gs", "az"])
+@pytest.fixture(name="bucket", params=sampled(["s3", "gs", "az"], ["s3"]))
 def make_bucket(request: pytest.FixtureRequest, site: Site, tmp_path: Path) -> Iterator[_Bucket]:
     """A bucket of the test's own in each kind of store."""
     if request.param == "s3":
@@ -103,6 +104,7 @@ def test_files_are_copied_once(bucket: _Bucket) -> None:
     assert not bucket.site.asked("/rawFiles")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("bucket", ["s3"], indirect=True)
 def test_a_damaged_object_is_fetched_again(bucket: _Bucket, s3: S3) -> None:
     """Of the same size too, where the store tells a digest."""
@@ -118,7 +120,7 @@ def test_a_damaged_object_is_fetched_again(bucket: _Bucket, s3: S3) -> None:
     assert {unquote(each.path.rpartition("/")[2]) for each in fetched(bucket.site)} >= {ids_of(bucket.site)[_LARGE]}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", sampled([signal.SIGTERM, signal.SIGKILL], [signal.SIGKILL]))
 @pytest.mark.parametrize("bucket", ["s3"], indirect=True)
 def test_what_a_stopped_run_left_is_aborted(bucket: _Bucket, s3: S3, number: signal.Signals) -> None:
     """By itself after SIGTERM, else by the next run, which fetches what is missing."""
@@ -145,6 +147,7 @@ def test_what_a_stopped_run_left_is_aborted(bucket: _Bucket, s3: S3, number: sig
 @pytest.mark.parametrize(
     "fault", [{"kind": "wrong_digest", "times": None}, {"kind": "garbage", "times": None, "at_byte": 9}]
 )
+@pytest.mark.long
 def test_a_damaged_file_leaves_nothing_unfinished(bucket: _Bucket, fault: dict[str, Any]) -> None:
     bucket.site.emulator.faults.add(Fault(path=f"/rawFiles/{ids_of(bucket.site)[_LARGE]}", **fault))
 
