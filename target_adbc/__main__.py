@@ -35,9 +35,11 @@ def _outcome() -> int:
     except BrokenPipeError:
         return 141  # as shells say it
     except Exception as error:
-        is_known = type(error).__module__.startswith(("target_adbc.", "singer_sdk."))
+        module = type(error).__module__
+        is_known = isinstance(error, OSError) or module.startswith(("target_adbc.", "singer_sdk."))
         unexpected = "" if is_known else f"unexpected {type(error).__name__}, please report it: "
-        logger.error("%s%s", unexpected, shown(error))  # noqa: TRY400 - a traceback is for those who ask for it
+        begin = "config: it is no JSON: " if module == "simplejson.errors" else unexpected
+        logger.error("%s%s", begin, shown(error))  # noqa: TRY400 - a traceback is for those who ask for it
         logger.debug("traceback", exc_info=True)
         return 1
     return 0

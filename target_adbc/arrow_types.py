@@ -16,12 +16,8 @@ from target_adbc.errors import TargetError, shown
 Json = Mapping[str, Any]
 logger = logging.getLogger("target-adbc")
 
-TEXT = pa.string()
-INTEGER = pa.int64()
-NUMBER = pa.float64()
-MOMENT = pa.timestamp("us")
-DAY = pa.date32()
-TIME = pa.time64("us")
+TEXT, INTEGER, NUMBER = pa.string(), pa.int64(), pa.float64()
+MOMENT, DAY, TIME = pa.timestamp("us"), pa.date32(), pa.time64("us")
 
 _FORMATS = {"date-time": MOMENT, "date": DAY, "time": TIME}
 _TYPES = {"integer": INTEGER, "number": NUMBER, "boolean": pa.bool_()}

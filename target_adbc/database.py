@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -59,7 +60,7 @@ KINDS: Mapping[str, Kind] = {
         is_typed=False,
         needs_index=True,
         tables="(SELECT name AS table_name FROM sqlite_master) WHERE {schema} = ''",
-        begin="PRAGMA legacy_alter_table = ON",
+        begin="PRAGMA legacy_alter_table = ON; PRAGMA schema_version",
     ),
 }
 
@@ -76,9 +77,14 @@ class Database:
         self.scheme = "postgresql" if scheme == "postgres" else scheme
         if not driver and self.scheme not in KINDS:
             raise TargetError(f"uri: it begins with none of {', '.join(KINDS)}; name its ADBC driver in `driver`")
+        self._is_file = self.scheme in ("duckdb", "sqlite")
+        self._place = uri.partition(":///")[2] if self._is_file else uri
+        if self._is_file and self._place in ("", ":memory:"):
+            raise TargetError(f"uri: it names no file; write {self.scheme}:///path or {self.scheme}:////absolute/path")
+        if self.scheme == "postgresql" and set("/?#@") & set(uri.partition("://")[2].rpartition("@")[0]):
+            raise TargetError("uri: write / ? # and @ of the user and the password as %2F %3F %23 and %40")
         self.kind = KINDS.get(self.scheme) or Kind(driver or "")
         self.names = Names(limit=self.kind.limit, ignores_case=self.kind.ignores_case)
-        self._place = uri.partition(":///")[2] if self.scheme in ("duckdb", "sqlite") else uri
         self._driver = driver or self.kind.driver
         self._schema = default_schema if self.kind.is_typed else None
         self._connection: Any = None  # ADBC's DB-API, which imports pandas and more, takes as long to import as the SDK
@@ -122,6 +128,8 @@ class Database:
             driver = importlib.import_module(self._driver)
         except ImportError as error:
             raise TargetError(f"the driver {self._driver} is not installed: pip install 'tap-redivis[adbc]'") from error
+        if self._is_file and not (folder := Path(self._place).absolute().parent).is_dir():
+            raise TargetError(f"cannot connect to the database: there is no folder {folder}")
         try:
             self._database = driver.connect(self._place)
             self._connection = adbc.AdbcConnection(self._database)
@@ -148,7 +156,7 @@ class Database:
                 return False
         except adbc.Error:
             self._connection = None
-        return True
+        return not self._is_file
 
     # --- statements ---
 
@@ -234,4 +242,6 @@ class Database:
 def _said(error: BaseException) -> str:
     """Say what the database said, and what to do about it."""
     hint = _HINTS.get(getattr(error, "sqlstate", None) or "")
+    if "COPY Writer" in str(error):  # the words of the driver for a column of a type that this target does not make
+        hint = "drop the table, or let a full load replace it"
     return shown(error) + (f"; {hint}" if hint else "")

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 import fsspec
 import msgspec
 import pyarrow as pa
+from singer_sdk.exceptions import MissingKeyPropertiesError
 
 from target_adbc.arrow_types import RecordSchema
 from target_adbc.errors import TargetError, shown
@@ -98,5 +99,7 @@ class BatchFile:
         """Say of which file an error is."""
         try:
             yield
-        except (OSError, EOFError, pa.ArrowException, msgspec.MsgspecError, ImportError) as error:
+        except (TargetError, MissingKeyPropertiesError):
+            raise
+        except Exception as error:  # each kind of storage has its own
             raise TargetError(f"{self._url}: the file cannot be read: {shown(error)}") from error

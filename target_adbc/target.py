@@ -28,9 +28,7 @@ def _setting(kind: str, description: str, **facts: Any) -> Json:  # noqa: ANN401
 _LOAD_METHODS = "upsert: a row takes the place of the one with its key; append-only: keys are ignored"
 _SETTINGS: Json = {
     "uri": _setting("string", "postgresql://user:password@host/name, duckdb:///path or sqlite:///path", secret=True),
-    "driver": _setting(
-        "string", "Python module of another ADBC driver, such as adbc_driver_snowflake; it gets the uri"
-    ),
+    "driver": _setting("string", "Python module of another ADBC driver, such as adbc_driver_snowflake; gets the uri"),
     "default_target_schema": _setting("string", "Schema of the tables, made if there is none"),
     "hard_delete": _setting(
         "boolean", "Deletes rows that are gone; otherwise they are marked in _sdc_deleted_at", default=True
@@ -65,6 +63,9 @@ class Reader(GenericSingerReader[bytes]):
         except msgspec.MsgspecError as error:
             raise TargetError(f"line {self.lines} of the input is no Singer message: {shown(error)}") from error
 
+    def _process_unknown_message(self, message_dict: Json) -> None:
+        raise TargetError(f"line {self.lines}: Unknown message type {message_dict.get('type')!r}")
+
 
 class TargetAdbc(Target):
     """Singer target that loads Arrow into databases by ADBC."""
@@ -83,6 +84,8 @@ class TargetAdbc(Target):
             self.metrics_logger.setLevel(logging.WARNING)
         self.max_parallelism = 1  # there is one connection
         settings = self.config  # each look at it copies it
+        for name in sorted(settings.keys() - self.config_jsonschema["properties"].keys()):
+            self.logger.warning("config: there is no setting %r", name)
         self._block_rows = settings["batch_size_rows"]
         self._knows_versions = settings.get("process_activate_version_messages", True)
         self.database = Database(settings["uri"], settings.get("driver"), settings.get("default_target_schema"))

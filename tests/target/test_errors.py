@@ -13,8 +13,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from tests.support.pipes import Json, Output, run, started
-from tests.target.conftest import Warehouse, activate, arrow_file, record, schema, state
+from tests.support.pipes import Json, Output, Program, run, started
+from tests.target.conftest import TARGET, Warehouse, activate, arrow_file, record, schema, state
 
 _IDS = {"id": {"type": ["integer", "null"]}}
 
@@ -30,7 +30,12 @@ def _error(done: Output) -> str:
 _PLACES = {
     "postgresql://user:hunter2@127.0.0.1:1/x": "Connection refused",
     "postgresql://user:hunter2@127.0.0.1:port/x": "cannot connect to the database",
-    "duckdb:////no/such/folder/x.duckdb": "cannot connect to the database",
+    "postgresql://user:hunter2@x/y@127.0.0.1:1/x": "write / ? # and @ of the user and the password as",
+    "duckdb:////no/such/folder/x.duckdb": "cannot connect to the database: there is no folder /no/such/folder",
+    "sqlite:////no/such/folder/x.db": "cannot connect to the database: there is no folder /no/such/folder",
+    "duckdb:///": "uri: it names no file",
+    "duckdb://x.duckdb": "uri: it names no file",
+    "sqlite:///:memory:": "uri: it names no file",
     "mysql://user:hunter2@host/x": "uri: it begins with none of postgresql, duckdb, sqlite",
 }
 
@@ -78,7 +83,7 @@ _BAD: dict[str, tuple[list[Json], str]] = {
     "no schema before an activation": ([activate(1, "other")], "was encountered before a corresponding schema"),
     "no stream": ([{"type": "RECORD", "record": {}}], "missing required stream"),
     "no type": ([{"stream": "x"}], "missing required type"),
-    "another message": ([{"type": "HELLO"}], "Unknown message type 'HELLO'"),
+    "another message": ([{"type": "HELLO"}], "line 4: Unknown message type 'HELLO'"),
     "no message": ([[1]], "line 4 of the input is no Singer message"),  # type: ignore[list-item]
     "no file": (
         [
@@ -93,6 +98,13 @@ _BAD: dict[str, tuple[list[Json], str]] = {
             {"type": "BATCH", "stream": "visits", "encoding": {"format": "csv"}, "manifest": ["file:///no/file"]},
         ],
         "the encoding 'csv' is none of arrow, parquet, jsonl",
+    ),
+    "a storage that nobody knows": (
+        [
+            schema(_IDS),
+            {"type": "BATCH", "stream": "visits", "encoding": {"format": "arrow"}, "manifest": ["no-such://file"]},
+        ],
+        "visits: no-such://file: the file cannot be read",
     ),
     "a key that no property is": (
         [schema(_IDS, "other"), record(id=1, other=2)],
@@ -110,6 +122,45 @@ def test_bad_input(in_postgres: Warehouse, case: str) -> None:
 
     assert expected in _error(done)
     assert b"bad" not in done.stdout
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "sqlite"])
+def test_a_file_that_is_no_database(tmp_path: Path, kind: str) -> None:
+    """It is not tried again: no connection was lost."""
+    (tmp_path / "data").write_text("no database\n" * 1000)
+
+    done = Warehouse(f"{kind}:///{tmp_path}/data", tmp_path).load([schema(_IDS), record(id=1)])
+
+    assert "cannot connect to the database: " in _error(done)
+    assert "next try" not in done.stderr
+
+
+def test_a_column_of_a_type_that_the_driver_does_not_know(in_postgres: Warehouse) -> None:
+    in_postgres.execute("CREATE TABLE visits (id numeric)")
+
+    assert "drop the table, or let a full load replace it" in _error(in_postgres.load([schema(_IDS), record(id=1)]))
+
+
+@pytest.mark.parametrize(
+    ("config", "words"), [("{", "config: it is no JSON: "), (None, "was not found")], ids=["no JSON", "no file"]
+)
+def test_a_config_that_is_none(tmp_path: Path, config: str | None, words: str) -> None:
+    path = tmp_path / "config.json"
+    if config is not None:
+        path.write_text(config)
+
+    error = _error(run(Program((TARGET, "--config", str(path)), {})))
+
+    assert words in error
+    assert "please report" not in error
+
+
+def test_a_setting_that_there_is_not_is_told(warehouse: Warehouse) -> None:
+    done = warehouse.load([schema(_IDS), record(id=1)], hard_deletes=True, stream_maps={})
+
+    told = [line for line in done.stderr.splitlines() if "there is no setting" in line]
+    assert len(told) == 1
+    assert told[0].endswith("'hard_deletes'")
 
 
 def test_text_that_postgresql_cannot_hold(in_postgres: Warehouse) -> None:
