@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 
 from tap_redivis.errors import Mistake, RedivisError, ResourceError, escaped, one_line
 
@@ -10,6 +11,7 @@ _LIMITS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
 
 logger = logging.getLogger("tap-redivis")
 _secrets: set[str] = set()
+_SIGNED = re.compile(r"""([?&][\w-]*(?:sig|signature|security-token)=)[^&\s"']+""", re.IGNORECASE)
 
 
 def register_secret(secret: object) -> None:
@@ -19,10 +21,10 @@ def register_secret(secret: object) -> None:
 
 
 def redacted(text: str) -> str:
-    """Replace secrets by ``***``."""
+    """Replace secrets by ``***``, and what opens a signed address for anybody."""
     for secret in _secrets:
         text = text.replace(secret, "***")
-    return text
+    return _SIGNED.sub(r"\1***", text)
 
 
 def error_of(failure: Exception) -> RedivisError:

@@ -5,13 +5,16 @@ Every test of this folder checks besides that the token is in no output of the t
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from redivis_emulator import Emulator, Fault
+from redivis_emulator import DEFAULT_TOKEN, Emulator, Fault, Settings
 from tests.end_to_end.conftest import UNLIMITED, VISITS
+from tests.support.file_tables import SOME, write_files
 from tests.support.pipes import Program, run
 from tests.support.served import Site, assert_same_rows, records_of
 
@@ -115,6 +118,19 @@ def test_a_token_in_a_netrc_file_is_not_taken(site: Site) -> None:
 
     sent = {request.headers.get("authorization") for request in site.emulator.requests}
     assert sent == {f"Bearer {site.token}", None}
+
+
+def test_a_signed_address_is_not_shown_whole(tmp_path: Path) -> None:
+    """It opens a file for whoever has it."""
+    write_files(tmp_path / "served", SOME)
+    with Emulator(tmp_path / "served", settings=Settings(file_address="signed")) as emulator:
+        site = Site(emulator, tmp_path / "served", tmp_path, DEFAULT_TOKEN)
+
+        done = run(_verbose(site.tap(datasets=["demo.scans"], files={"root": str(tmp_path / "root")})))
+
+    assert done.exit_code == 0
+    assert "&Signature=*** " in done.stderr
+    assert not re.search("Signature=[^*]", done.stderr + done.stdout.decode())
 
 
 def _verbose(program: Program) -> Program:

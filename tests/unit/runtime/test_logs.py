@@ -45,6 +45,14 @@ def test_a_secret_is_hidden_in_tracebacks(log: io.StringIO) -> None:
     assert _SECRET not in log.getvalue()
 
 
+@pytest.mark.parametrize("name", ["Signature", "X-Goog-Signature", "X-Amz-Signature", "X-Amz-Security-Token", "sig"])
+def test_what_opens_a_signed_address_is_hidden(log: io.StringIO, name: str) -> None:
+    """As storage has it: urllib3 says each address that it asks for."""
+    logging.getLogger("urllib3").warning('"GET /file?Expires=1&%s=a%%2Fb+c==&x=1 HTTP/1.1" 200', name)
+
+    assert log.getvalue() == f'"GET /file?Expires=1&{name}=***&x=1 HTTP/1.1" 200\n'
+
+
 @pytest.mark.parametrize("nothing", [None, ""])
 def test_no_token_is_no_secret(nothing: str | None) -> None:
     """Else each gap between letters would be replaced."""
