@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -500,3 +501,17 @@ def test_a_link_out_of_the_root_is_not_followed(site: Site, tmp_path: Path) -> N
     assert "leads out of the root" in error
     assert "batch_config" not in error
     assert not stored(outside)
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_files_come_over_the_connections_that_are_there(site: Site, most: int) -> None:
+    """As many as there are requests at once, and not one for each file."""
+    write_files(site.folder, {f"{number}.txt": b"text" for number in range(20)})
+    site.emulator.reload()
+    program = _tap(site, max_requests=most)
+
+    done = run(replace(program, variables={**program.variables, "TAP_REDIVIS_LOG_LEVEL": "debug"}))
+
+    assert len(fetched(site)) == 20 + len(SOME)
+    made = re.findall("Starting new HTTP connection|Resetting dropped connection", done.stderr)
+    assert len(made) <= most + 1  # and that of the read stream
