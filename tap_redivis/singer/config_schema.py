@@ -166,8 +166,8 @@ _SETTINGS = {
     ),
     "max_streams": _count("Read streams asked for, and read at once, for a table", "Read streams", maximum=8),
     "max_requests": _count(
-        "Requests under way at once in discovery, files fetched at once, and tables opened ahead while others are read, "
-        "as long as the server does not mind; with 1 all is asked for one after another",
+        "Requests under way at once in discovery, files fetched at once, and tables opened ahead while others are "
+        "read, as long as the server does not mind; with 1 all is asked for one after another",
         "Requests at once",
         maximum=32,
     ),
