@@ -9,6 +9,8 @@ import sys
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 logger = logging.getLogger("target-adbc")
+# Its lines are ours: what the SDK says there of each step helps nobody.
+logger.addFilter(lambda line: "singer_sdk" not in line.pathname or line.levelno != logging.INFO)
 
 
 def main() -> None:

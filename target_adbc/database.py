@@ -164,7 +164,7 @@ class Database:
         """Run a statement; returns the rows that it gives."""
         with closing(adbc.AdbcStatement(self._connection)) as statement:  # one for each use: drivers keep its options
             statement.set_sql_query(sql)
-            return pa.table(statement.execute_query()[0])
+            return pa.RecordBatchReader.from_stream(statement.execute_query()[0]).read_all()  # pa.table imports pandas
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Run a query; returns its rows as Python's values."""

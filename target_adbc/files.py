@@ -20,8 +20,7 @@ from target_adbc.errors import TargetError, shown
 
 PROVENANCE = b"tap_redivis"
 VERSION_COLUMN = "_sdc_table_version"
-_PARQUET_ROWS = 16_384
-_JSON_ROWS = 10_000
+_PARQUET_ROWS, _JSON_ROWS = 16_384, 10_000
 
 
 class Provenance(msgspec.Struct, frozen=True):

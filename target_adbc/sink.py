@@ -78,7 +78,7 @@ class AdbcSink(Sink):
                 "version %s waits for the rest of its rows, and its ACTIVATE_VERSION: run the tap again with its STATE",
                 ", ".join(map(str, waiting)),
             )
-        self.logger.info("%d rows loaded, %.1f s", self._rows_loaded, time.monotonic() - self._started)
+        self.logger.info("%s rows loaded, %.1f s", f"{self._rows_loaded:,}", time.monotonic() - self._started)
 
     # --- our own ---
 
@@ -117,8 +117,8 @@ class AdbcSink(Sink):
         self._rows_loaded += self._transaction(work)
         now = time.monotonic()
         if now - self._shown >= _SECONDS_BETWEEN_LINES:
-            self._shown = now
-            self.logger.info("%d rows, %.0f rows/s", self._rows_loaded, self._rows_loaded / (now - self._started))
+            self._shown, rate = now, self._rows_loaded / (now - self._started)
+            self.logger.info("%s rows, %s rows/s", f"{self._rows_loaded:,}", f"{rate:,.0f}")
 
     def _transaction(self, work: Callable[[StreamTables], T]) -> T:
         def begin() -> T:

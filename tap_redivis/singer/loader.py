@@ -274,7 +274,7 @@ def _partial(plan: TablePlan, session: ReadSession, opened_at: datetime) -> Part
 
 def _log_version(table_version: int, *, will_drop: bool) -> None:
     if will_drop:
-        logger.info("load %d is in _sdc_table_version; ACTIVATE_VERSION drops other rows", table_version)
+        logger.debug("load %d is in _sdc_table_version; ACTIVATE_VERSION drops other rows", table_version)
     else:
         logger.warning(
             "load %d: no ACTIVATE_VERSION is written: the rows of earlier loads stay in the target", table_version

@@ -33,6 +33,13 @@ def test_a_full_load_of_files_is_the_table(warehouse: Warehouse) -> None:
     assert not list(warehouse.folder.glob("*.arrow")), "loaded files are deleted"
 
 
+def test_it_says_what_it_has_done_and_nothing_else(warehouse: Warehouse) -> None:
+    done = warehouse.load([schema(_IDS), *(record(1, id=number) for number in range(1200)), activate(1)])
+
+    said = [line.split(" | ")[-1].rpartition(", ")[0] or line.split(" | ")[-1] for line in done.stderr.splitlines()]
+    assert said == ["version 1 is live", "1,200 rows loaded"]
+
+
 def test_files_stay_if_they_shall(warehouse: Warehouse) -> None:
     file = arrow_file(warehouse.folder, "a.arrow", _table(0, 5), offset=0)
 
