@@ -43,7 +43,7 @@ class Display:
 
     def _show(self, received: int, rate: float, resumes: int, files: int) -> None:  # noqa: ARG002 - bars show resumes
         share = f" ({100 * received / self._expected:.0f} %)" if self._expected else ""
-        share += f", {_counted(files, 'file')}" if files else ""
+        share += f", {counted(files, 'file')}" if files else ""
         logger.info("%s: %s rows%s, %.1f MB/s", self._stream, self._of_all(received).lstrip(), share, rate)
 
     def _of_all(self, received: int) -> str:
@@ -66,8 +66,8 @@ class _Bar(Display):
         self._progress.update(self._task, completed=received, **self._fields(received, rate, resumes, files))
 
     def _fields(self, received: int, rate: float, resumes: int, files: int) -> dict[str, Any]:
-        reading = f"{_counted(self._streams, 'read stream')}, {_counted(resumes, 'resume')}"
-        copied = f", {_counted(files, 'file')}" if files else ""
+        reading = f"{counted(self._streams, 'read stream')}, {counted(resumes, 'resume')}"
+        copied = f", {counted(files, 'file')}" if files else ""
         return {"rows": f"{self._of_all(received)} rows{copied}", "rate": f"{rate:.1f} MB/s", "reading": reading}
 
 
@@ -160,10 +160,10 @@ class Result:
         of = f" of {self.version}" if self.version else ""
         size = f"{bytes_in_words(self.bytes)}, " if self.bytes else ""
         if self.files:
-            size += f"{_counted(self.files, 'file')} fetched ({bytes_in_words(self.file_bytes)}), "
+            size += f"{counted(self.files, 'file')} fetched ({bytes_in_words(self.file_bytes)}), "
         if self.files_there:
-            size += f"{_counted(self.files_there, 'file')} there already, "
-        resumes = f", {_counted(self.resumes, 'resume')}" if self.resumes else ""
+            size += f"{counted(self.files_there, 'file')} there already, "
+        resumes = f", {counted(self.resumes, 'resume')}" if self.resumes else ""
         proof = f"; {self.proof}" if self.proof else ""
         reason = f" ({self.reason})" if self.reason else ""
         return f"{self.stream}: loaded {self.rows:,} rows{of}{reason}, {size}{self.seconds:.1f} s{resumes}{proof}"
@@ -174,8 +174,9 @@ def bytes_in_words(size: int) -> str:
     return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"  # noqa: PLR2004 - a megabyte
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+def counted(count: int, noun: str) -> str:
+    """Write a number of things for people."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def show_tables(rows: Iterable[Sequence[str]]) -> None:
@@ -206,7 +207,7 @@ def summarize(results: Sequence[Result]) -> None:
     counts = Counter(result.outcome for result in results)
     logger.info(
         "%s: %s; %s rows loaded, %s received, %.1f s",
-        _counted(len(results), "table"),
+        counted(len(results), "table"),
         ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())),
         f"{sum(result.rows for result in results if result.outcome == 'loaded'):,}",
         bytes_in_words(sum(result.bytes for result in results)),

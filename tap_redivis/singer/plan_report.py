@@ -12,7 +12,7 @@ from tap_redivis.model.tables import TableInfo
 from tap_redivis.planning.drift import Drift
 from tap_redivis.planning.table_plan import TablePlan
 from tap_redivis.runtime.logs import logger
-from tap_redivis.runtime.progress import bytes_in_words, print_table
+from tap_redivis.runtime.progress import bytes_in_words, counted, print_table
 from tap_redivis.singer.command_line import Rate
 from tap_redivis.singer.dictionary.stream import DictionaryStream
 from tap_redivis.singer.dictionary.topics import TABLES
@@ -230,7 +230,7 @@ def _numbers(plan: PlanRow) -> tuple[str, str, str]:
 
 def _file_lines(plans: Iterable[PlanRow]) -> list[str]:
     return [
-        f"{plan.stream}: up to {plan.files:,} files to fetch, {bytes_in_words(plan.file_bytes or 0)}"
+        f"{plan.stream}: at most {counted(plan.files, 'file')} to fetch, {bytes_in_words(plan.file_bytes or 0)}"
         for plan in plans
         if plan.files
     ]

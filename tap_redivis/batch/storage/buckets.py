@@ -9,7 +9,7 @@ import hashlib
 import logging
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -146,20 +146,16 @@ class Bucket(Storage):
         """Whether a file is there with so many bytes; and with this MD5, where the store tells it."""
         with self.errors(self.where(name)):
             try:
-                info = self._fs.info(self._path(name), refresh=True)
+                found, is_same = self._look(self._path(name), md5)
             except FileNotFoundError:
                 return False
-        told = self._md5_of(info)
-        return info["size"] == size and (md5 is None or told is None or told == self._told_for(md5))
+        return found == size and is_same
 
-    def _md5_of(self, info: Mapping[str, Any]) -> str | None:
-        """Read what a store tells of a file's MD5."""
-        told: str | None = info.get("md5Hash")  # Google's
-        return told
-
-    def _told_for(self, md5: str) -> str:
-        """Make what the store would tell for a file of this MD5."""
-        return md5
+    def _look(self, path: str, md5: str | None) -> tuple[int | None, bool]:
+        """Find the size of a file, and whether it has this MD5, as far as the store tells."""
+        info = self._fs.info(path, refresh=True)
+        told = info.get("md5Hash")  # by Google only
+        return info["size"] if info["type"] == "file" else None, None in {md5, told} or told == md5
 
     def url(self, name: str) -> str:
         """Return where a file is once it is published."""
@@ -206,13 +202,14 @@ class S3(Bucket):
 
     kept = ("mpu", "parts", "loc")
 
-    def _md5_of(self, info: Mapping[str, Any]) -> str | None:
-        # Of an upload in more than one part, the tag is made of the MD5s of the parts.
-        tag = str(info.get("ETag", "")).strip('"')
-        return tag if tag.endswith("-1") else None
-
-    def _told_for(self, md5: str) -> str:
-        return hashlib.md5(base64.b64decode(md5), usedforsecurity=False).hexdigest() + "-1"
+    def _look(self, path: str, md5: str | None) -> tuple[int | None, bool]:
+        head = self._fs.call_s3("head_object", Bucket=self._bucket, Key=path.removeprefix(f"{self._bucket}/"))
+        tag, is_by_kms = str(head.get("ETag")).strip('"'), "kms" in head.get("ServerSideEncryption", "")
+        # The tag is made of the MD5s of the parts, unless KMS encrypts the file: it says something only of one part.
+        if md5 is None or is_by_kms or not tag.endswith("-1"):
+            return head["ContentLength"], True
+        one_part = hashlib.md5(base64.b64decode(md5), usedforsecurity=False).hexdigest()
+        return head["ContentLength"], tag == f"{one_part}-1"
 
     def _connect(self) -> Any:  # noqa: ANN401 - a file system of fsspec
         # By default the parts differ in size, which not all servers with S3's protocol take.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import threading
 from collections import deque
 from datetime import datetime, timedelta, timezone
@@ -303,3 +305,29 @@ def test_an_error_that_another_one_took_the_place_of_says_nothing() -> None:
 
     with pytest.raises(StorageError, match="the credentials are not valid"), bucket_errors("az://container/file"):
         raise error
+
+
+# --- what is there already -------------------------------------------------------------------------------------------
+
+_MD5 = base64.b64encode(hashlib.md5(b"content", usedforsecurity=False).digest()).decode()
+_PART = hashlib.md5(base64.b64decode(_MD5), usedforsecurity=False).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("head", "is_held"),
+    [
+        ({"ETag": f'"{_PART}-1"'}, True),
+        ({"ETag": f'"{"0" * 32}-1"'}, False),
+        ({"ETag": f'"{_PART}-1"', "ContentLength": 8}, False),
+        ({"ETag": f'"{"0" * 32}-2"'}, True),  # of two parts: only the size tells
+        ({"ETag": f'"{"0" * 32}-1"', "ServerSideEncryption": "aws:kms"}, True),  # the tag is no MD5
+        ({"ETag": f'"{"0" * 32}-1"', "ServerSideEncryption": "AES256"}, False),
+    ],
+)
+def test_s3_tells_the_md5_of_a_file_of_one_part(*, head: dict[str, Any], is_held: bool) -> None:
+    class Store(_Store):
+        def call_s3(self, method: str, **parameters: str) -> dict[str, Any]:
+            assert (method, parameters) == ("head_object", {"Bucket": "bucket", "Key": "lake/a.png"})
+            return {"ContentLength": 7, **head}
+
+    assert _Bucket(Store()).holds("a.png", 7, _MD5) == is_held
