@@ -186,6 +186,9 @@ def test_public_files_need_no_token(site: Site) -> None:
 
 
 def test_a_limit_of_rows_is_one_of_files(site: Site) -> None:
+    """Though the server sends more rows."""
+    site.emulator.faults.add(Fault(kind="overshoot", path="*/rows", rows=3))
+
     done = _sync(site, max_rows=2)
 
     assert len(done.records(STREAM)) == len(stored(root_of(site))) == len(fetched(site)) == 2

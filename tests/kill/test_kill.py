@@ -193,12 +193,12 @@ def _killed(program: Program, life: _Life, loads: Loads) -> bool:
     """Kill a run; say whether it had not ended before."""
     signals = life.signals()
     with life.begin(program) as process:
-        written = _until(process.stdout, life.moment())
+        written = until(process.stdout, life.moment())
         life.go_on()
-        written += _until(process.stdout, life.moment())
+        written += until(process.stdout, life.moment())
         for number in signals:
             process.kill(number)
-        written += _until(process.stdout, lambda _: False)
+        written += until(process.stdout, lambda _: False)
         done = process.end(written)
     _take(done, loads, signals)
     return done.exit_code != 0
@@ -206,10 +206,10 @@ def _killed(program: Program, life: _Life, loads: Loads) -> bool:
 
 def _finished(program: Program) -> Output:
     with forked(program) as process:
-        return process.end(_until(process.stdout, lambda _: False))
+        return process.end(until(process.stdout, lambda _: False))
 
 
-def _until(stdout: int, is_time: Moment) -> bytes:
+def until(stdout: int, is_time: Moment) -> bytes:
     """Read what a process writes until it is time, or the process has ended."""
     written = bytearray()
     while not is_time(len(written)):

@@ -121,17 +121,25 @@ class Watched:
 
 
 @contextmanager
-def watched(root: Path, sizes: Mapping[str, int]) -> Iterator[Watched]:
-    """Look all the time for files below a root that are not whole, given the sizes by the ends of names."""
+def watched(root: Path, sizes: Mapping[str, int], seconds: float = 0.002) -> Iterator[Watched]:
+    """Look all the time for files below a root, under the names that they have by default, that are not whole.
+
+    Args:
+        root: The root.
+        sizes: Bytes of the files by their names.
+        seconds: Between two looks.
+    """
     seen, over = Watched(), threading.Event()
 
     def look() -> None:
-        while not over.wait(0.002):
+        while not over.wait(seconds):
             seen.looks += 1
             for folder, folders, names in os.walk(root):
                 folders[:] = [name for name in folders if name != ".partial"]
-                for name in names:
-                    _look(Path(folder, name), sizes, seen)
+                for path in (Path(folder, name) for name in names):
+                    _, _, name = path.relative_to(root).as_posix().split("/", 2)
+                    if (size := path.stat().st_size) != sizes[name]:
+                        seen.broken.add((name, size))
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -141,9 +149,3 @@ def watched(root: Path, sizes: Mapping[str, int]) -> Iterator[Watched]:
         over.set()
         thread.join()
     assert not seen.broken
-
-
-def _look(path: Path, sizes: Mapping[str, int], seen: Watched) -> None:
-    size = path.stat().st_size
-    if size not in [each for name, each in sizes.items() if str(path).endswith(name)]:
-        seen.broken.add((str(path), size))
