@@ -26,6 +26,7 @@ from tap_redivis.wire.rows import ArrowRows, Rows
 
 _SECONDS_FOR_THE_NEXT = 0.2  # rows whose files are there do not wait longer for those that come after them
 _MOST_ROWS = 1000  # whose files are asked for at once
+_MOST_KNOWN = 10_000  # files that rows named before: where many rows name one file, it is looked for once
 _MOST_COPIES = 3  # of a file that arrives whole, and is not what it should be
 _BUFFERS_BYTES = 32 * 1024 * 1024  # of all downloads under way
 _PIECE_BYTES = 512 * 1024  # twice those of rows, which takes an eighth less time: threads take turns for each piece
@@ -77,7 +78,7 @@ class FileContents:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what belongs to one process."""
-        return {name: value for name, value in vars(self).items() if name not in {"storage", "buffers", "_pool"}}
+        return {name: value for name, value in vars(self).items() if name in FileContents.__annotations__}
 
     @cached_property
     def storage(self) -> Storage:
@@ -91,8 +92,17 @@ class FileContents:
         return _Buffers(_BUFFERS_BYTES, _BUFFER_BYTES if is_folder(self.settings.root) else _UPLOAD_BYTES)
 
     @cached_property
+    def known(self) -> dict[SourceFile, str]:
+        """The URIs of files that are there."""
+        return {}
+
+    @cached_property
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self.most)
+
+    def _prepare(self) -> None:
+        # Before several threads want them: Python 3.12 and later might make one for each.
+        _ = self.storage, self.buffers, self.known, self._pool
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -101,6 +111,7 @@ class FileContents:
         Raises:
             StorageError: There is no room, or another run writes for the same load.
         """
+        self._prepare()
         with _said_of_files():
             self.storage.prepare()
         try:
@@ -117,6 +128,7 @@ class FileContents:
             ApiError: A file cannot be had; the rows before it have been given.
             Unwanted: Nobody takes rows any more.
         """
+        self._prepare()
         for rows in _limited(blocks):
             sources = list(self._sources(rows))
             copies = {
@@ -252,9 +264,15 @@ class _Copy:
 
     def run(self) -> str:
         """Bring the file to the storage, unless it is there; gives its URI."""
+        source, known = self.source, self.contents.known
         try:
-            with _said_of(self.source, self.contents.table), _said_of_files():
-                return self._run()
+            if source not in known:
+                with _said_of(source, self.contents.table), _said_of_files():
+                    uri = self._run()
+                if len(known) >= _MOST_KNOWN:
+                    known.clear()
+                known[source] = uri
+            return known[source]
         except Closed:
             raise Unwanted from None
         finally:

@@ -307,6 +307,20 @@ def test_a_variable_may_name_files(site: Site, encoding: str | None, digest: Any
         assert len(fetched(other)) == len(SOME)
 
 
+def test_a_file_that_thousands_of_rows_name_is_asked_for_once(site: Site) -> None:
+    file_id = ids_of(site)["two.txt"]
+    table = pa.table({"id": range(5000), "Scan": [file_id] * 5000})
+    site.release("demo/scans/v1.0/visits", table)
+    options = {"table_options": {"visits": {"file_variable": "scan"}}, "tables": ["demo.scans.visits"], "datasets": []}
+
+    done = _sync(site, **options, max_streams=1)
+
+    assert [record[FILE_URI] for record in done.records(_VISITS)] == [
+        next(root_of(site).rglob("two.txt")).as_uri()
+    ] * 5000
+    assert len(fetched(site)) == 1
+
+
 def test_a_variable_that_is_not_there_is_named(site: Site) -> None:
     write_visits(site)
 
