@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from redivis_emulator import DEFAULT_TOKEN, Emulator, Fault, Settings
