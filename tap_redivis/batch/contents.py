@@ -22,6 +22,7 @@ from tap_redivis.model.file_settings import FileSettings
 from tap_redivis.reading.jobs import Unwanted
 from tap_redivis.reading.read_stream import ReadProgress
 from tap_redivis.runtime.logs import logger
+from tap_redivis.runtime.progress import Received
 from tap_redivis.wire.rows import ArrowRows, Rows
 
 _SECONDS_FOR_THE_NEXT = 0.2  # rows whose files are there do not wait longer for those that come after them
@@ -57,24 +58,15 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class FileContents:
-    """Copies the files of one table's rows; workers of a cluster get it pickled, and copy files too.
+    """Copies the files of one table's rows; workers of a cluster get it pickled, and copy files too."""
 
-    Attributes:
-        settings: Where files go; the root is absolute.
-        table: The table's reference, for errors.
-        load: Name of the load, which no other one has.
-        places: What the template of names may hold of the table.
-        most: Downloads under way at once.
-        timeout: Seconds after which a body that trickles counts as broken.
-    """
-
-    settings: FileSettings
-    table: str
-    load: str
-    places: Mapping[str, str]
+    settings: FileSettings  # where files go; the root is absolute
+    table: str  # reference, for errors
+    load: str  # name of the load, which no other one has
+    places: Mapping[str, str]  # what the template of names may hold of the table
     variables: FileVariables
-    most: int
-    timeout: float
+    most: int  # downloads under way at once
+    timeout: float  # seconds after which a body that trickles counts as broken
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what belongs to one process."""
@@ -322,7 +314,7 @@ class _Copy:
         self._name = self.contents.name(self.source)
         is_new, self._looked_for = self._name != self._looked_for, self._name
         is_there = is_new and self._storage.holds(self._name, size, next(iter(md5s), None))
-        self.progress.add(files_there=int(is_there))
+        self.progress.add(Received(files_there=int(is_there)))
         return is_there
 
     def _read(self) -> None:
@@ -377,4 +369,4 @@ class _Copy:
             raise BrokenAnswer(f"{damage} with {' and '.join(sorted(self._md5s))}" if self._md5s else damage)
         finished, self._file = self._file.finish(), None
         self._storage.publish(finished)
-        self.progress.add(files=1, file_bytes=self._received)
+        self.progress.add(Received(files=1, file_bytes=self._received))

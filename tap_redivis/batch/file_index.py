@@ -26,11 +26,7 @@ class FileCount:
 
 
 def count_missing(contents: FileContents, api: Api, table_uri: str) -> FileCount:
-    """Count the files that are not there under their name with their size; buckets are not asked for each.
-
-    Raises:
-        ApiError: The server does not give the index.
-    """
+    """Count the files that are not there under their name with their size; buckets are not asked for each."""
     return api.retried(f"{table_uri}/rawFiles", lambda: _count(contents, api, table_uri))
 
 

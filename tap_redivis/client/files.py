@@ -18,18 +18,11 @@ _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
 @dataclass(frozen=True)
 class FileHead:
-    """What an answer says of its file.
+    """What an answer says of its file; None is what it does not say."""
 
-    Attributes:
-        begin: Which byte of the file the body begins with.
-        size: Bytes of the whole file; None: it does not say.
-        md5: Of the whole file, in base64; None: it does not say.
-        name: The file's name; None: it does not say.
-    """
-
-    begin: int
-    size: int | None
-    md5: str | None
+    begin: int  # which byte of the file the body begins with
+    size: int | None  # bytes of the whole file
+    md5: str | None  # of the whole file, in base64
     name: str | None
 
 

@@ -16,17 +16,11 @@ _WHERE = "files.root"
 
 @dataclass(frozen=True)
 class FileSettings:
-    """``files`` with its defaults.
+    """``files`` with its defaults."""
 
-    Attributes:
-        root: Folder or bucket, as path or URL.
-        tables: Patterns of the names of file-index tables; None: all of them.
-        name: Template of the files' names below the root.
-    """
-
-    root: str
-    tables: tuple[str, ...] | None = None
-    name: str = DEFAULT_FILE_NAME
+    root: str  # folder or bucket, as path or URL
+    tables: tuple[str, ...] | None = None  # patterns of the names of file-index tables; None: all of them
+    name: str = DEFAULT_FILE_NAME  # template of the files' names below the root
 
     def require_extras(self) -> None:
         """Check that the extra is installed which the root needs; a ``ConfigError`` says that it is not."""

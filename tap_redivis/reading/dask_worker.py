@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -24,6 +24,7 @@ from tap_redivis.errors import ClusterError, ConfigError, RedivisError, one_line
 from tap_redivis.reading.jobs import TAP_VERSION, Chunk, LocalWorker, ReadJob, RowBudget, StreamEnd, Unwanted, Worker
 from tap_redivis.reading.read_stream import ReadProgress, SessionGone
 from tap_redivis.runtime.logs import logger, redacted, register_secret
+from tap_redivis.runtime.progress import Received
 from tap_redivis.wire.rows import ValueIssues
 
 _CONNECT_SECONDS = 20.0
@@ -46,7 +47,7 @@ class JobResult:
 
     chunks: list[Chunk] = field(default_factory=list)  # its files, in the stream's order, complete and not published
     end: StreamEnd | None = None  # of the read stream; None where there are more rows
-    counts: Mapping[str, int] = field(default_factory=dict)  # what it adds to the tap's ``ReadProgress``
+    received: Received = field(default_factory=Received)
     issues: Counter[str] = field(default_factory=Counter)  # how many values had to be changed, by the kind of change
     logged: list[tuple[int, str]] = field(default_factory=list)  # lines for the tap's log, with their levels
     error: Exception | None = None  # what ended the job after these files
@@ -139,7 +140,7 @@ class DaskWorker(Worker):
             result = self._result(future, job.spec.server.max_retry_seconds)
             if self.budget.left is not None:
                 self.budget.left -= sum(chunk.count for chunk in result.chunks)
-        self.progress.add(**result.counts)
+        self.progress.add(result.received)
         for level, text in result.logged:
             logger.log(level, "%s", text)
         for kind, count in result.issues.items():
@@ -242,7 +243,7 @@ def run_job(job: ReadJob, max_rows: int | None, token: str | None, is_cancelled:
                 if spec.output:
                     spec.output.discard(chunk)  # the tap does not know of it
             raise
-    result.counts = worker.progress.counts
+    result.received = worker.progress.received
     return result
 
 

@@ -38,7 +38,7 @@ class SessionReader:
         self._expected = expected
         self._queue = _ChunkQueue(worker.stop)
         self._ends: dict[str, bool] = {}  # whether a read stream has ended with a sentinel
-        worker.progress.received = self._received
+        worker.progress.rows = self._received
 
     @property
     def proof(self) -> str:
@@ -139,7 +139,7 @@ class SessionReader:
                     raise self._incomplete(received)
                 position = self._positions[message.stream]
                 self._positions[message.stream] = position.advance(message.count, message.last_digest)
-                self._worker.progress.received += message.count
+                self._worker.progress.rows += message.count
             yield message
             del message  # it may be large, and must not be kept while the next one is awaited
 

@@ -14,6 +14,7 @@ from tap_redivis.client.transport import pieces_of
 from tap_redivis.errors import DataError, Forbidden, NotFound, QuotaExceeded, Refused
 from tap_redivis.model.reads import ROWS_STREAM, ReadRequest, StreamPosition
 from tap_redivis.runtime.logs import logger
+from tap_redivis.runtime.progress import Received
 from tap_redivis.wire import Decoder
 from tap_redivis.wire.rows import DamagedRow, Rows
 
@@ -26,30 +27,14 @@ class SessionGone(Exception):
 class ReadProgress:
     """How far the reading of a table is."""
 
-    received: int = 0  # rows so far, those of earlier runs included
-    bytes: int = 0  # in this run
-    resumes: int = 0  # how often a broken read stream was resumed in this run
-    files: int = 0  # whose contents were fetched in this run
-    file_bytes: int = 0
-    files_there: int = 0  # that were in the storage already
+    rows: int = 0  # so far, those of earlier runs included
+    received: Received = field(default_factory=Received)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    @property
-    def counts(self) -> dict[str, int]:
-        """What ``add`` would have to be given."""
-        copied = {"files": self.files, "file_bytes": self.file_bytes, "files_there": self.files_there}
-        return {"size": self.bytes, "resumes": self.resumes, **copied}
-
-    def add(
-        self, *, size: int = 0, resumes: int = 0, files: int = 0, file_bytes: int = 0, files_there: int = 0
-    ) -> None:
+    def add(self, more: Received) -> None:
         """Count more; called by several threads."""
         with self._lock:
-            self.bytes += size
-            self.resumes += resumes
-            self.files += files
-            self.file_bytes += file_bytes
-            self.files_there += files_there
+            self.received += more
 
 
 @dataclass
@@ -103,7 +88,7 @@ class StreamReader:
         delay = budget.delay_after(failure)
         if delay is None:
             raise self.api.unavailable(self.request.table, f"{failure}, at row {offset:,} of read stream {self.stream}")
-        self.progress.add(resumes=1)
+        self.progress.add(Received(resumes=1))
         text = "%s: %s; read stream %s goes on at row %d in %.1f s"
         logger.warning(text, self.request.table, failure, self.stream, offset, delay)
         self.stop.wait(delay)
@@ -157,7 +142,7 @@ class StreamReader:
 
     def _counted(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         for piece in pieces:
-            self.progress.add(size=len(piece))
+            self.progress.add(Received(bytes=len(piece)))
             yield piece
 
     def _damaged(self, offset: int, error: DamagedRow) -> DataError:

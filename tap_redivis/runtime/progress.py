@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from tap_redivis.errors import escaped
@@ -24,6 +24,21 @@ Outcome = Literal["loaded", "unchanged", "left out", "failed", "stopped"]
 """How the load of one table ended."""
 
 
+@dataclass(frozen=True)
+class Received:
+    """What came of a table in one run, beside its rows."""
+
+    bytes: int = 0
+    resumes: int = 0  # how often a broken read stream was resumed
+    files: int = 0  # whose contents were fetched
+    file_bytes: int = 0  # in them
+    files_there: int = 0  # that were in the storage already
+
+    def __add__(self, other: "Received") -> "Received":
+        """Count both."""
+        return Received(*map(sum, zip(astuple(self), astuple(other), strict=True)))
+
+
 class Display:
     """Shows how far one table is: a log line every five seconds."""
 
@@ -34,23 +49,23 @@ class Display:
         self._expected = expected
         self._started = self._shown = time.monotonic()
 
-    def show(self, received: int, size: int, resumes: int, files: int = 0) -> None:
-        """Show rows so far, earlier runs included, and bytes and files of this run, if it is time again."""
+    def show(self, rows: int, received: Received) -> None:
+        """Show rows so far, earlier runs included, and what came in this run, if it is time again."""
         now = time.monotonic()
         if now - self._shown >= self._interval_seconds:
             self._shown = now
-            self._show(received, size / 1e6 / (now - self._started), resumes, files)
+            self._show(rows, received, (received.bytes + received.file_bytes) / 1e6 / (now - self._started))
 
-    def _show(self, received: int, rate: float, resumes: int, files: int) -> None:  # noqa: ARG002 - bars show resumes
-        share = f" ({100 * received / self._expected:.0f} %)" if self._expected else ""
-        share += f", {counted(files, 'file')}" if files else ""
-        logger.info("%s: %s rows%s, %.1f MB/s", self._stream, self._of_all(received).lstrip(), share, rate)
+    def _show(self, rows: int, received: Received, rate: float) -> None:
+        share = f" ({100 * rows / self._expected:.0f} %)" if self._expected else ""
+        share += f", {counted(received.files, 'file')}" if received.files else ""
+        logger.info("%s: %s rows%s, %.1f MB/s", self._stream, self._of_all(rows).lstrip(), share, rate)
 
-    def _of_all(self, received: int) -> str:
+    def _of_all(self, rows: int) -> str:
         if not self._expected:
-            return f"{received:,}"
+            return f"{rows:,}"
         total = f"{self._expected:,}"
-        return f"{received:{len(total)},} of {total}"  # of one width while it grows
+        return f"{rows:{len(total)},} of {total}"  # of one width while it grows
 
 
 class _Bar(Display):
@@ -60,15 +75,15 @@ class _Bar(Display):
         super().__init__(stream, expected)
         self._progress = progress
         self._streams = streams
-        self._task = progress.add_task(stream, total=expected, **self._fields(0, 0, 0, 0))
+        self._task = progress.add_task(stream, total=expected, **self._fields(0, Received(), 0))
 
-    def _show(self, received: int, rate: float, resumes: int, files: int) -> None:
-        self._progress.update(self._task, completed=received, **self._fields(received, rate, resumes, files))
+    def _show(self, rows: int, received: Received, rate: float) -> None:
+        self._progress.update(self._task, completed=rows, **self._fields(rows, received, rate))
 
-    def _fields(self, received: int, rate: float, resumes: int, files: int) -> dict[str, Any]:
-        reading = f"{counted(self._streams, 'read stream')}, {counted(resumes, 'resume')}"
-        copied = f", {counted(files, 'file')}" if files else ""
-        return {"rows": f"{self._of_all(received)} rows{copied}", "rate": f"{rate:.1f} MB/s", "reading": reading}
+    def _fields(self, rows: int, received: Received, rate: float) -> dict[str, Any]:
+        reading = f"{counted(self._streams, 'read stream')}, {counted(received.resumes, 'resume')}"
+        copied = f", {counted(received.files, 'file')}" if received.files else ""
+        return {"rows": f"{self._of_all(rows)} rows{copied}", "rate": f"{rate:.1f} MB/s", "reading": reading}
 
 
 @contextmanager
@@ -143,12 +158,8 @@ class Result:
     outcome: Outcome = "failed"
     reason: str = ""  # in words
     rows: int = 0  # in the target, as far as this tap has written them
-    bytes: int = 0
+    received: Received = Received()
     seconds: float = 0.0
-    resumes: int = 0
-    files: int = 0  # whose contents were fetched
-    file_bytes: int = 0  # in them
-    files_there: int = 0  # were there already
     proof: str = ""  # what proves that all rows came, in words
 
     @property
@@ -158,12 +169,13 @@ class Result:
             is_said = self.reason.startswith(self.outcome)
             return f"{self.stream}: {self.reason if is_said else f'{self.outcome}: {self.reason}'}"
         of = f" of {self.version}" if self.version else ""
-        size = f"{bytes_in_words(self.bytes)}, " if self.bytes else ""
-        if self.files:
-            size += f"{counted(self.files, 'file')} fetched ({bytes_in_words(self.file_bytes)}), "
-        if self.files_there:
-            size += f"{counted(self.files_there, 'file')} there already, "
-        resumes = f", {counted(self.resumes, 'resume')}" if self.resumes else ""
+        received = self.received
+        size = f"{bytes_in_words(received.bytes)}, " if received.bytes else ""
+        if received.files:
+            size += f"{counted(received.files, 'file')} fetched ({bytes_in_words(received.file_bytes)}), "
+        if received.files_there:
+            size += f"{counted(received.files_there, 'file')} there already, "
+        resumes = f", {counted(received.resumes, 'resume')}" if received.resumes else ""
         proof = f"; {self.proof}" if self.proof else ""
         reason = f" ({self.reason})" if self.reason else ""
         return f"{self.stream}: loaded {self.rows:,} rows{of}{reason}, {size}{self.seconds:.1f} s{resumes}{proof}"
@@ -200,7 +212,8 @@ def summarize(results: Sequence[Result]) -> None:
         least = ["proof", "resumes", "mode", "MB", "version", "seconds", "rows", "result"]
         rows = []
         for each in results:
-            numbers = (f"{each.rows:,}", f"{each.bytes / 1e6:.1f}", f"{each.seconds:.1f}", str(each.resumes))
+            size, resumes = f"{each.received.bytes / 1e6:.1f}", str(each.received.resumes)
+            numbers = (f"{each.rows:,}", size, f"{each.seconds:.1f}", resumes)
             rows.append([each.stream, each.version, each.mode, *numbers, each.outcome, each.proof])
         print_table(heads, rows, least=least, stderr=True)
         return
@@ -210,7 +223,7 @@ def summarize(results: Sequence[Result]) -> None:
         counted(len(results), "table"),
         ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items())),
         f"{sum(result.rows for result in results if result.outcome == 'loaded'):,}",
-        bytes_in_words(sum(result.bytes for result in results)),
+        bytes_in_words(sum(result.received.bytes for result in results)),
         sum(result.seconds for result in results),
     )
 

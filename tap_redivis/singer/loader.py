@@ -156,8 +156,7 @@ class TableLoad:
                     self._write(message, writing)
                     if isinstance(message, Chunk):
                         self.counter.increment(message.count)
-                        size = progress.bytes + progress.file_bytes
-                        bar.show(progress.received, size, progress.resumes, progress.files)
+                        bar.show(progress.rows, progress.received)
                     del message  # it may be large, and must not be kept while the next one is awaited
             self._prove_changes()
         except RedivisError as error:
@@ -301,7 +300,7 @@ class _Measure:
 
     def log(self, partial: PartialLoad) -> None:
         of = "" if partial.expected_rows is None else f" of {partial.expected_rows:,}"
-        size, resumes = bytes_in_words(self.progress.bytes), self.progress.resumes
+        size, resumes = bytes_in_words(self.progress.received.bytes), self.progress.received.resumes
         words = "%s: not complete; %s%s rows arrived, %s, %.1f s, %d resumes"
         logger.info(words, self.plan.table.pinned, f"{partial.rows:,}", of, size, self.seconds, resumes)
 
@@ -313,12 +312,8 @@ class _Measure:
             outcome=outcome,
             reason=self.plan.decision.reason,
             rows=partial.rows,
-            bytes=self.progress.bytes,
-            files=self.progress.files,
-            file_bytes=self.progress.file_bytes,
-            files_there=self.progress.files_there,
+            received=self.progress.received,
             seconds=self.seconds,
-            resumes=self.progress.resumes,
             proof=proof,
         )
 
@@ -343,4 +338,4 @@ def probe_table(run: RunContext, source: Source, plan: TablePlan) -> None:
                 contents.probe(message.content, run.api)
     except SessionGone as gone:
         raise Unavailable(str(gone), where=request.table, hint="Try again later") from gone
-    logger.info("%s: readable (%d row read for the test)", request.table, progress.received)
+    logger.info("%s: readable (%d row read for the test)", request.table, progress.rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tap_redivis.reading.jobs import RowBudget
 from tap_redivis.reading.read_stream import ReadProgress
+from tap_redivis.runtime.progress import Received
 from tap_redivis.wire.rows import JsonRows
 
 
@@ -29,7 +30,7 @@ def test_without_a_limit_all_rows_are_taken() -> None:
 def test_bytes_and_resumes_add_up() -> None:
     progress = ReadProgress()
 
-    progress.add(size=3)
-    progress.add(size=4, resumes=1)
+    progress.add(Received(bytes=3))
+    progress.add(Received(bytes=4, resumes=1))
 
-    assert (progress.bytes, progress.resumes, progress.received) == (7, 1, 0)
+    assert (progress.received, progress.rows) == (Received(bytes=7, resumes=1), 0)

@@ -289,7 +289,7 @@ def test_bodies_that_were_opened_before_are_read(api: Api, emulator: Emulator) -
     read = _all(_reader(api, request, positions, bodies=bodies, progress=progress))
 
     assert sorted(read.lines) == sorted(_ROWS)
-    assert progress.resumes == 1
+    assert progress.received.resumes == 1
     assert [request.query["offset"] for request in emulator.requests] == ["99"]
 
 

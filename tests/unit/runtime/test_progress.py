@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tap_redivis.runtime import progress
-from tap_redivis.runtime.progress import Result, display, show_result, show_tables, summarize
+from tap_redivis.runtime.progress import Received, Result, display, show_result, show_tables, summarize
 
 
 @pytest.mark.parametrize(
@@ -24,18 +24,32 @@ def test_a_line_every_five_seconds(
 
     with display("visits", expected, 4) as shown:
         for received in (100, 250, 500):
-            shown.show(received, 50_000_000, 0)
+            shown.show(received, Received(bytes=50_000_000))
 
     assert [(record.name, record.getMessage()) for record in caplog.records] == [("tap-redivis", words)]
 
 
 _LOADED = Result(
-    "a", "v1.0", "full", "loaded", "first load", 1000, 1_500_000, 1.0, proof="proved by the count: 1,000 rows"
+    "a",
+    "v1.0",
+    "full",
+    "loaded",
+    "first load",
+    1000,
+    Received(bytes=1_500_000),
+    1.0,
+    proof="proved by the count: 1,000 rows",
 )
 _LINES = [
     (_LOADED, "a: loaded 1,000 rows of v1.0 (first load), 1.5 MB, 1.0 s; proved by the count: 1,000 rows"),
-    (replace(_LOADED, version="", resumes=1, proof=""), "a: loaded 1,000 rows (first load), 1.5 MB, 1.0 s, 1 resume"),
-    (replace(_LOADED, bytes=0, resumes=2, proof=""), "a: loaded 1,000 rows of v1.0 (first load), 1.0 s, 2 resumes"),
+    (
+        replace(_LOADED, version="", received=Received(1_500_000, resumes=1), proof=""),
+        "a: loaded 1,000 rows (first load), 1.5 MB, 1.0 s, 1 resume",
+    ),
+    (
+        replace(_LOADED, received=Received(resumes=2), proof=""),
+        "a: loaded 1,000 rows of v1.0 (first load), 1.0 s, 2 resumes",
+    ),
     (Result("c", outcome="unchanged", reason="unchanged since yesterday", rows=9), "c: unchanged since yesterday"),
     (Result("d", outcome="left out", reason="a map removes all"), "d: left out: a map removes all"),
 ]
@@ -62,7 +76,14 @@ def test_what_failed_has_its_error_and_no_other_line(caplog: pytest.LogCaptureFi
 def test_the_summary_has_the_sums(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 
-    summarize([_LOADED, _LOADED, Result("c", outcome="unchanged", rows=99), Result("d", bytes=500_000, seconds=0.5)])
+    summarize(
+        [
+            _LOADED,
+            _LOADED,
+            Result("c", outcome="unchanged", rows=99),
+            Result("d", received=Received(bytes=500_000), seconds=0.5),
+        ]
+    )
 
     assert [record.getMessage() for record in caplog.records] == [
         "4 tables: 1 failed, 2 loaded, 1 unchanged; 2,000 rows loaded, 3.5 MB received, 2.5 s",
