@@ -61,9 +61,9 @@ def added(properties: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def properties_to_add(
-    variables: Iterable[str], *, row_key: bool, lineage: bool, log_based: bool, files: bool = False
+    variables: Iterable[str], settings: Settings, *, keys: Collection[str], method: str, files: bool = False
 ) -> tuple[dict[str, Any], list[str]]:
-    """Describe the columns to add, in JSON Schema.
+    """Describe the columns to add to a table with these key properties and this replication method, in JSON Schema.
 
     Without variables the table is not known, and nothing is added.
 
@@ -72,8 +72,14 @@ def properties_to_add(
     """
     # Many targets ignore the case of column names.
     taken = {name.lower() for name in variables}
-    wanted = [(ROW_KEY, row_key), (TABLE, lineage), (VERSION, lineage), (FILE_URI, files), (DELETED_AT, log_based)]
-    names = [name for name, is_wanted in wanted if is_wanted and taken]
+    wanted = {
+        ROW_KEY: settings.row_key and not keys and method == "FULL_TABLE",
+        TABLE: settings.lineage,
+        VERSION: settings.lineage,
+        FILE_URI: files,
+        DELETED_AT: method == "LOG_BASED",
+    }
+    names = [name for name, is_wanted in wanted.items() if is_wanted and taken]
     free = {name: dict(_PROPERTIES[name]) for name in names if name not in taken}
     return free, [name for name in names if name in taken]
 
@@ -94,25 +100,20 @@ def reconcile_columns(entry: CatalogEntry, settings: Settings) -> None:
         del properties[name]
         entry.metadata.pop(("properties", name), None)
     _respell_keys(entry, properties)
-    keys, method = _own_keys(entry, properties), _method(entry)
-    needs_key = not keys and method == "FULL_TABLE"
+    keys, root = _own_keys(entry, properties), _root(entry)
+    by_key = "INCREMENTAL" if entry.replication_key or root.replication_key else "FULL_TABLE"
+    method = entry.replication_method or root.forced_replication_method or by_key
     # Which tables are file indexes is known from discovery.
     is_index = FILE_URI in before and FILE_ID in properties
     file_variable = settings.file_variable_of(table_named(entry.table), is_index=is_index)
     file_variables = columns_named(filter(None, [file_variable]), properties, f"catalog, stream {entry.tap_stream_id}")
-    new, _ = properties_to_add(
-        properties,
-        row_key=settings.row_key and needs_key,
-        lineage=settings.lineage,
-        files=bool(file_variables),
-        log_based=method == "LOG_BASED",
-    )
+    new, _ = properties_to_add(properties, settings, keys=keys, method=method, files=bool(file_variables))
     properties |= {name: Schema.from_dict(schema) for name, schema in new.items()}
     entry.schema.properties = properties
     if entry.metadata:  # without any, all is selected
         automatic, names = Metadata.InclusionType.AUTOMATIC, (*new, *keys, *file_variables)
         entry.metadata.update({("properties", name): Metadata(inclusion=automatic) for name in names})
-    entry.key_properties = _root(entry).table_key_properties = [ROW_KEY] if ROW_KEY in new else keys
+    entry.key_properties = root.table_key_properties = [ROW_KEY] if ROW_KEY in new else keys
 
 
 def table_named(reference: str | None) -> str:
@@ -159,12 +160,6 @@ def _own_keys(entry: CatalogEntry, variables: Mapping[str, Schema]) -> list[str]
         if own := [key for key in keys or () if key != ROW_KEY or key in variables]:
             return own
     return []
-
-
-def _method(entry: CatalogEntry) -> str:
-    root = _root(entry)
-    by_key = "INCREMENTAL" if entry.replication_key or root.replication_key else "FULL_TABLE"
-    return entry.replication_method or root.forced_replication_method or by_key
 
 
 def _root(entry: CatalogEntry) -> StreamMetadata:

@@ -211,14 +211,8 @@ class Discovery:
         for warning in name_warnings(variables):
             logger.warning("%s: %s", where, warning)
         properties, settings = stream.schema["properties"], self.run.settings
-        needs_key = not stream.primary_keys and stream.forced_replication_method == "FULL_TABLE"
-        new, taken = properties_to_add(
-            properties,
-            row_key=settings.row_key and needs_key,
-            lineage=settings.lineage,
-            files=file_variable is not None,
-            log_based=stream.replication_method == "LOG_BASED",
-        )
+        keys, method = stream.primary_keys, stream.replication_method
+        new, taken = properties_to_add(properties, settings, keys=keys, method=method, files=file_variable is not None)
         properties.update(new)
         file_variables = columns_named(filter(None, [file_variable]), properties, where)
         stream.automatic_columns = [*new, *file_variables]

@@ -26,7 +26,7 @@ from tests.unit.bodies import Body, bodies, codec, decoded
 _ALL = [ROW_KEY, TABLE, VERSION]
 _ID = {"type": ["integer", "null"]}
 _OWN_VARIABLE = {"type": ["string", "null"], "description": "Of a table that was loaded before, and uploaded"}
-_OURS, _ = properties_to_add(["id"], row_key=True, lineage=True, log_based=False)
+_OURS, _ = properties_to_add(["id"], Settings(lineage=True), keys=[], method="FULL_TABLE")
 _ADDED = {"inclusion": "automatic"}
 
 
@@ -244,7 +244,9 @@ def test_what_was_added_is_known_again() -> None:
 
 
 def test_a_variable_keeps_its_name() -> None:
-    new, taken = properties_to_add(["id", ROW_KEY.upper(), VERSION], row_key=True, lineage=True, log_based=False)
+    new, taken = properties_to_add(
+        ["id", ROW_KEY.upper(), VERSION], Settings(lineage=True), keys=[], method="FULL_TABLE"
+    )
 
     assert (list(new), taken) == ([TABLE], [ROW_KEY, VERSION])
 
