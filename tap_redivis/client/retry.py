@@ -99,45 +99,36 @@ class RetryBudget:
         return delay if now + delay <= self._give_up_at else None
 
 
+@dataclass
 class Watch:
     """Detects a body that for too many seconds sends next to nothing, or bytes without a row."""
 
-    # The timeout of the socket detects complete silence only.
+    seconds: float  # for next to nothing: the timeout of the socket detects complete silence only
+    clock: Callable[[], float] = time.monotonic
+    for_a_row: float = math.inf  # seconds
+    bytes_for_a_row: float = _MOST_BYTES_WITHOUT_A_ROW
 
-    def __init__(
-        self,
-        seconds: float,
-        clock: Callable[[], float] = time.monotonic,
-        for_a_row: float = math.inf,
-        bytes_for_a_row: float = _MOST_BYTES_WITHOUT_A_ROW,
-    ) -> None:
-        self._seconds = seconds
-        self._for_a_row = max(seconds, for_a_row)
-        self._bytes_for_a_row = bytes_for_a_row
-        self._clock = clock
+    def __post_init__(self) -> None:
+        """Start."""
         self.restart()
 
     def restart(self) -> None:
         """Start again, because rows arrived or were held up by the reader of our output."""
-        self._row_at = self._clock()
-        self._bytes_without_a_row = 0
-        self._begin()
-
-    def _begin(self) -> None:
-        self._since = self._clock()
-        self._bytes = 0
+        self._row_at = self._since = self.clock()
+        self._bytes = self._bytes_without_a_row = 0
 
     def over(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         """Pass pieces of a body on, until a ``TransientError``: for too long no row came, or next to no bytes."""
         for piece in pieces:
             self._bytes += len(piece)
             self._bytes_without_a_row += len(piece)
-            now = self._clock()
+            now = self.clock()
             elapsed = now - self._since
-            if elapsed > self._seconds:
+            if elapsed > self.seconds:
                 if self._bytes < elapsed * _TRICKLE_BYTES_PER_SECOND:
                     raise TransientError("the server sends next to nothing")
-                self._begin()  # or else a fast beginning would excuse hours of next to nothing
-            if self._bytes_without_a_row > self._bytes_for_a_row or now - self._row_at > self._for_a_row:
+                self._since, self._bytes = now, 0  # or else a fast beginning would excuse hours of next to nothing
+            is_late = now - self._row_at > max(self.seconds, self.for_a_row)
+            if self._bytes_without_a_row > self.bytes_for_a_row or is_late:
                 raise BrokenAnswer(f"the server sent {self._bytes_without_a_row:,} bytes, and no row in them")
             yield piece

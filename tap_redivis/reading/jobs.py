@@ -114,12 +114,12 @@ class ReadJob:
     position: StreamPosition
 
 
+@dataclass
 class RowBudget:
-    """How many rows all read streams of a table together may still give; None: no limit."""
+    """How many rows all read streams of a table together may still give."""
 
-    def __init__(self, rows: int | None) -> None:
-        self.left = rows
-        self._lock = threading.Lock()
+    left: int | None  # None: no limit
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     @property
     def is_used_up(self) -> bool:

@@ -7,6 +7,7 @@ import math
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass
 
 from tap_redivis.errors import Incomplete
 from tap_redivis.model.reads import ROWS_STREAM, StreamPosition
@@ -22,23 +23,21 @@ _SECONDS_BETWEEN_LOOKS = 0.2
 _Message = Chunk | StreamEnd | BaseException
 
 
+@dataclass
 class SessionReader:
     """Reads the streams of one session."""
 
-    def __init__(
-        self,
-        worker: Worker,
-        spec: JobSpec,
-        positions: Mapping[str, StreamPosition],  # where each stream stands, by id, in the session's order
-        expected: int | None,  # number of all rows; None if the server does not say
-    ) -> None:
-        self._worker = worker
-        self._spec = spec
-        self._positions = dict(positions)
-        self._expected = expected
-        self._queue = _ChunkQueue(worker.stop)
+    worker: Worker
+    spec: JobSpec
+    positions: Mapping[str, StreamPosition]  # where each stream stands at first, by id, in the session's order
+    expected: int | None  # number of all rows; None if the server does not say
+
+    def __post_init__(self) -> None:
+        """Begin with the rows of earlier runs."""
+        self._positions = dict(self.positions)
+        self._queue = _ChunkQueue(self.worker.stop)
         self._ends: dict[str, bool] = {}  # whether a read stream has ended with a sentinel
-        worker.progress.rows = self._received
+        self.worker.progress.rows = self._received
 
     @property
     def proof(self) -> str:
@@ -46,9 +45,9 @@ class SessionReader:
         streams = len(self._ends)
         if streams and self._all_ended:
             return f"proved: {streams} of {streams} streams ended with the sentinel"
-        if self._expected is None:
+        if self.expected is None:
             return f"each of {streams} streams came to its end, and nobody said how many rows there are"
-        return f"proved by the count: {self._expected:,} rows"
+        return f"proved by the count: {self.expected:,} rows"
 
     @property
     def _all_ended(self) -> bool:
@@ -57,10 +56,10 @@ class SessionReader:
     @property
     def _most(self) -> float:
         """How many rows may come: the server may send rows for ever."""
-        if self._expected is None:
+        if self.expected is None:
             return math.inf
-        has_sentinels = self._spec.request.wire_format == "arrow" and ROWS_STREAM not in self._positions
-        return 2 * self._expected + _MOST_UNCOUNTED if has_sentinels else self._expected
+        has_sentinels = self.spec.request.wire_format == "arrow" and ROWS_STREAM not in self._positions
+        return 2 * self.expected + _MOST_UNCOUNTED if has_sentinels else self.expected
 
     def read(self) -> Generator[Chunk | StreamEnd, None, None]:
         """Give all rows and the end of each stream; close the generator to stop the reading.
@@ -76,20 +75,18 @@ class SessionReader:
             yield from self._look_for_missing_rows()
             self._prove()
         finally:
-            self._worker.stop.set()
+            self.worker.stop.set()
 
     def _look_for_missing_rows(self) -> Iterator[Chunk | StreamEnd]:
         # redivis-api §8.1.6: a body without a sentinel that ends early, at a row's end, shows only in the count.
         # A stream that ended in an earlier run shows its sentinel again.
         looks = 0
-        while self._expected not in {None, self._received} and looks < _LOOKS_FOR_MISSING_ROWS:
+        while self.expected not in {None, self._received} and looks < _LOOKS_FOR_MISSING_ROWS:
             if self._is_full or self._all_ended:
                 return
             if ROWS_STREAM in self._positions:
                 raise SessionGone(f"/rows cannot resume; {self._incomplete(self._received).what}")
-            logger.warning(
-                "%s: the rows do not add up; looking for more at each stream's end", self._spec.request.table
-            )
+            logger.warning("%s: the rows do not add up; looking for more at each stream's end", self.spec.request.table)
             before = self._received
             yield from self._read(list(self._positions))
             looks = looks + 1 if self._received == before else 0
@@ -100,23 +97,23 @@ class SessionReader:
 
     @property
     def _is_full(self) -> bool:
-        limit = self._spec.request.max_rows
+        limit = self.spec.request.max_rows
         return limit is not None and self._received >= limit
 
     def _prove(self) -> None:
-        received, expected = self._received, self._expected
+        received, expected = self._received, self.expected
         if expected in {None, received} or self._is_full:
             return
         if not self._all_ended:
             raise self._incomplete(received)
         text = "%s: %d rows arrived, and the server had counted %d: sentinels prove that these are all"
-        logger.warning(text, self._spec.request.table, received, expected)
+        logger.warning(text, self.spec.request.table, received, expected)
 
     def _incomplete(self, received: int) -> Incomplete:
         sentinels = f"{sum(self._ends.values())} of {len(self._ends)} streams ended with a sentinel"
         return Incomplete(
-            f"{received:,} rows arrived of {self._expected:,} ({sentinels})",
-            where=self._spec.request.table,
+            f"{received:,} rows arrived of {self.expected:,} ({sentinels})",
+            where=self.spec.request.table,
             hint="Run again: all is read anew, what was loaded before stays; `make live` shows how the server counts",
         )
 
@@ -124,7 +121,7 @@ class SessionReader:
         waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
         for stream in streams:
             waiting.put(stream)
-        for _ in range(min(self._spec.request.max_streams, len(streams))):
+        for _ in range(min(self.spec.request.max_streams, len(streams))):
             threading.Thread(target=self._work, args=[waiting], daemon=True).start()
         ended = 0
         while ended < len(streams) and not self._is_full:
@@ -139,21 +136,21 @@ class SessionReader:
                     raise self._incomplete(received)
                 position = self._positions[message.stream]
                 self._positions[message.stream] = position.advance(message.count, message.last_digest)
-                self._worker.progress.rows += message.count
+                self.worker.progress.rows += message.count
             yield message
             del message  # it may be large, and must not be kept while the next one is awaited
 
     def _work(self, waiting: queue.SimpleQueue[str]) -> None:
         try:
-            while not self._worker.stop.is_set():
+            while not self.worker.stop.is_set():
                 stream = waiting.get_nowait()
-                for message in self._worker.run(ReadJob(self._spec, stream, self._positions[stream])):
+                for message in self.worker.run(ReadJob(self.spec, stream, self._positions[stream])):
                     self._queue.put(message)
                     del message
         except (queue.Empty, Unwanted):
             return
         except BaseException as error:  # noqa: BLE001 - it is raised again in the thread that writes
-            if not self._worker.stop.is_set():  # else no thread takes it, and it would keep the body open
+            if not self.worker.stop.is_set():  # else no thread takes it, and it would keep the body open
                 self._queue.put(error)
 
 

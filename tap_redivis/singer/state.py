@@ -64,14 +64,14 @@ class RunState:
         self._size = self._end - begin or self._size  # nothing is written where nothing is new
 
 
+@dataclass
 class StateKeeper:
     """Keeps the bookmark of one stream during one load: the only place where an offset becomes a bookmark."""
 
-    def __init__(self, states: RunState, stream: str, bookmark: Bookmark) -> None:
-        self.partial: PartialLoad | None = None  # before a load is opened, and once it is completed or dropped
-        self._states = states
-        self._stream = stream
-        self.bookmark = bookmark
+    states: RunState
+    stream: str
+    bookmark: Bookmark
+    partial: PartialLoad | None = None  # None before a load is opened, and once it is completed or dropped
 
     def open(self, partial: PartialLoad) -> None:
         """Note a new load, and write STATE before its first row, so that it goes on after a kill.
@@ -79,7 +79,7 @@ class StateKeeper:
         Of tables so small that this would cost more than the rows, nothing is lost but the rows.
         """
         self.partial = partial
-        if partial.expected_rows != 0 and self._can_resume and self._states.is_cheap:
+        if partial.expected_rows != 0 and self._can_resume and self.states.is_cheap:
             self._write()
 
     def give_up(self) -> None:
@@ -92,7 +92,7 @@ class StateKeeper:
         self.partial = self.loading.advance(chunk.stream, chunk.count, chunk.last_digest).saw(chunk.highest)
         if changes is not None:
             self.partial = self.partial.count(changes)
-        self._states.new_rows += chunk.count
+        self.states.new_rows += chunk.count
 
     def end_stream(self, stream: str) -> None:
         """Note that a read stream has been read to its end."""
@@ -108,7 +108,7 @@ class StateKeeper:
     def save(self) -> None:
         """Put the bookmark into the state; a load that cannot be resumed is no part of it."""
         partial = self.partial if self._can_resume else None
-        self._states.put(self._stream, to_state(replace(self.bookmark, reading=partial)))
+        self.states.put(self.stream, to_state(replace(self.bookmark, reading=partial)))
 
     @property
     def _can_resume(self) -> bool:
@@ -118,13 +118,13 @@ class StateKeeper:
     def write_if_due(self) -> None:
         """Write STATE if it is due; with BATCH after each file of a load that can be resumed."""
         # A file that a BATCH message names must not be written again: STATE follows at once.
-        is_file = self._states.settings.batch_config is not None and self._can_resume and self._states.new_rows > 0
-        if is_file or self._states.is_due:
+        is_file = self.states.settings.batch_config is not None and self._can_resume and self.states.new_rows > 0
+        if is_file or self.states.is_due:
             self._write()
 
     def _write(self) -> None:
         self.save()
-        self._states.write()
+        self.states.write()
 
     @property
     def loading(self) -> PartialLoad:
