@@ -58,11 +58,8 @@ def is_higher(value: KeyValue, other: KeyValue | None) -> bool:
 
 def highest_of(values: Iterable[KeyValue | None]) -> KeyValue | None:
     """Find the highest of a key's values; None if there is none."""
-    highest: KeyValue | None = None
-    for value in values:
-        if value is not None and is_higher(value, highest):
-            highest = value
-    return highest
+    present: list[Any] = [value for value in values if value is not None]
+    return max(present, default=None)
 
 
 # targets.md, rule 8: U+0000 stops PostgreSQL, a lone surrogate most targets.

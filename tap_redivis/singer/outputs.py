@@ -69,8 +69,8 @@ def open_writing(  # noqa: PLR0913, PLR0917 - what a load consists of
     columns = (*plan.columns, _change_column(plan)) if plan.base else plan.columns
     limit = plan.request.max_rows
     budget = RowBudget(None if limit is None else limit - partial.rows)
-    spec = JobSpec(server_of(run.settings), plan.request, columns, plan.rules, plan.all_must_come, plan.key)
-    spec = replace(spec, contents=file_contents(run, plan, partial.key))
+    known = (server_of(run.settings), plan.request, columns, plan.rules, plan.all_must_come, plan.key)
+    spec = JobSpec(*known, contents=file_contents(run, plan, partial.key))
     local = LocalWorker(budget, progress, run.api, spec.codec(issues), bodies)
     batch = run.settings.batch_config
     if batch is None:

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from tap_redivis.errors import DataError
-from tap_redivis.model.columns import DELETED_AT, FILE_URI, ROW_KEY, Column, KeyValue
+from tap_redivis.model.columns import DELETED_AT, FILE_URI, ROW_KEY, Column, KeyValue, highest_of
 from tap_redivis.model.reads import ChangeCounts
 from tap_redivis.wire.rows import JsonRows, Parts
 
@@ -149,8 +149,7 @@ class HighestKey:
 
     def of(self, lines: bytes) -> KeyValue | None:
         """Return the highest value; None if there is none."""
-        values: list[Any] = [value for value in map(self._sure_part, self._values(lines)) if value is not None]
-        return max(values, default=None)
+        return highest_of(map(self._sure_part, self._values(lines)))
 
     def _values(self, lines: bytes) -> list[KeyValue | None]:
         if self._decoder is not None:
