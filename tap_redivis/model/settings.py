@@ -8,18 +8,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tap_redivis.errors import ConfigError
+from tap_redivis.model import references
 from tap_redivis.model.batch_settings import BatchSettings, batch_settings
 from tap_redivis.model.columns import WireFormat
 from tap_redivis.model.file_settings import FILE_ID, FileSettings, file_settings
-from tap_redivis.model.references import (
-    ContainerRef,
-    TableRef,
-    UploadRef,
-    name_matches,
-    parse_container,
-    parse_table,
-    parse_upload,
-)
+from tap_redivis.model.references import ContainerRef, TableRef, UploadRef
 
 DEFAULT_ENDPOINT = "https://redivis.com/api/v1"
 PARALLEL_REQUESTS = 4  # at first, and after a 429, which some users got above four (redivis-api §1.7)
@@ -99,11 +92,11 @@ class Settings:
         parsed = {
             "api_token": _checked_token(token),
             "api_endpoint": _checked_endpoint(endpoint.rstrip("/"), token),
-            "datasets": tuple(parse_container(text, "datasets") for text in values.get("datasets", ())),
+            "datasets": tuple(references.parse_container(text, "datasets") for text in values.get("datasets", ())),
             "workflows": tuple(_workflow(text) for text in values.get("workflows", ())),
-            "tables": tuple(parse_table(text, "tables") for text in values.get("tables", ())),
+            "tables": tuple(references.parse_table(text, "tables") for text in values.get("tables", ())),
             "queries": tuple(_query_options(options) for options in values.get("queries", ())),
-            "uploads": tuple(parse_upload(text, "uploads") for text in values.get("uploads", ())),
+            "uploads": tuple(references.parse_upload(text, "uploads") for text in values.get("uploads", ())),
             "table_options": tuple(
                 (pattern, _table_options(options)) for pattern, options in values.get("table_options", {}).items()
             ),
@@ -132,7 +125,7 @@ class Settings:
         """Merge the options whose pattern matches a table's name; later patterns win."""
         merged = TableOptions(max_rows=self.max_rows)
         for pattern, options in self.table_options:
-            if name_matches(pattern, table):
+            if references.name_matches(pattern, table):
                 way = options if options.replication_key or options.replication_method else merged
                 merged = TableOptions(
                     key_properties=options.key_properties or merged.key_properties,
@@ -149,9 +142,11 @@ class Settings:
         Raises:
             ConfigError: Two variables are named, or there is no place for the contents.
         """
-        patterns = (options.file_variable for pattern, options in self.table_options if name_matches(pattern, table))
+        patterns = (
+            options.file_variable for pattern, options in self.table_options if references.name_matches(pattern, table)
+        )
         named = {name.lower(): name for name in patterns if name}
-        if self.files and is_index and any(name_matches(each, table) for each in self.files.tables or ["*"]):
+        if self.files and is_index and any(references.name_matches(each, table) for each in self.files.tables or ["*"]):
             named.setdefault(FILE_ID, FILE_ID)
         where = f"table_options for {table}, file_variable"
         if named and self.files is None:
@@ -168,7 +163,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def _workflow(text: str) -> ContainerRef:
-    workflow = parse_container(text, "workflows")
+    workflow = references.parse_container(text, "workflows")
     if workflow.version or workflow.sample:
         raise ConfigError(
             f"{text!r} names a version or a sample, which a workflow has not",
@@ -194,7 +189,7 @@ def _query_options(options: Mapping[str, Any]) -> QueryOptions:
         )
     for name in ("default_dataset", "default_workflow"):
         if reference := getattr(query, name):
-            parse_container(reference, f"queries, {query.name}, {name}")
+            references.parse_container(reference, f"queries, {query.name}, {name}")
     return query
 
 
