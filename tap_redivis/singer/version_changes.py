@@ -32,7 +32,7 @@ def compare(plan: TablePlan, variables: Sequence[Variable], metadata: MetadataCl
     if plan.base is None:
         return plan, ""
     try:
-        earlier = _earlier_versions(plan, plan.base, variables, metadata)
+        earlier = _earlier_versions(plan, variables, metadata)
     except NotComparable as error:
         logger.info("%s: all rows are read, since %s", plan.table.pinned, error)
         return replace(plan, base=None), str(error)
@@ -54,7 +54,7 @@ def vanished_keys(plan: TablePlan, variables: Sequence[Variable], metadata: Meta
     earlier = []
     for tag in dict.fromkeys([before.version_tag, *between, before.reading and before.reading.version_tag]):
         try:
-            earlier.append(_with_keys(plan, str(tag), keys, variables, metadata))
+            earlier.append(_version(plan, str(tag), keys, variables, metadata).pinned)
         except NotComparable:
             if tag == before.version_tag:  # of the others, at most an interrupted load has left rows
                 raise
@@ -67,44 +67,32 @@ def vanished_keys(plan: TablePlan, variables: Sequence[Variable], metadata: Meta
     return replace(plan, base=earlier[0], columns=columns, request=request, bookmark=before), comparison.gone(names[-1])
 
 
-def _with_keys(
-    plan: TablePlan, tag: str, keys: Sequence[Column], variables: Sequence[Variable], metadata: MetadataClient
-) -> str:
-    """Find an earlier version that has the keys, and give its reference."""
-    table, listed = _version(plan, str(plan.bookmark.table), tag, metadata)
-    if reason := table.unreadable or why_not_comparable(keys, listed, variables):
-        raise NotComparable(f"the keys of {tag} cannot be read ({reason})")
-    return table.pinned
-
-
 class NotComparable(Exception):
     """Versions cannot be compared; the message is the reason."""
 
 
-def _earlier_versions(
-    plan: TablePlan, base: str, variables: Sequence[Variable], metadata: MetadataClient
-) -> list[TableInfo]:
+def _earlier_versions(plan: TablePlan, variables: Sequence[Variable], metadata: MetadataClient) -> list[TableInfo]:
     """Ask the server for the version that was loaded and for those between it and this one."""
-    earlier: list[TableInfo] = []
-    tags = [str(plan.bookmark.version_tag), *versions_between(plan.bookmark.version_tag, plan.snapshot.version_tag)]
-    for tag in tags:
-        table, listed = _version(plan, base, tag, metadata)
-        reason = table.unreadable or why_not_comparable(plan.columns, listed, variables)
-        if reason is not None:
-            raise NotComparable(f"{tag} cannot be compared with it ({reason})")
-        earlier.append(table)
-    hashes = {earlier[0].hash, plan.bookmark.hash}
+    before = plan.bookmark
+    tags = [str(before.version_tag), *versions_between(before.version_tag, plan.snapshot.version_tag)]
+    earlier = [_version(plan, tag, plan.columns, variables, metadata) for tag in tags]
+    hashes = {earlier[0].hash, before.hash}
     is_other = len(hashes) > 1 and None not in hashes
-    if is_other or earlier[0].rows != plan.bookmark.rows or not same_table(base, earlier[0].pinned):
+    if is_other or earlier[0].rows != before.rows or not same_table(before.table, earlier[0].pinned):
         raise NotComparable(f"{tags[0]} is not what was loaded")
     return earlier
 
 
-def _version(plan: TablePlan, base: str, tag: str, metadata: MetadataClient) -> tuple[TableInfo, Sequence[Variable]]:
-    """Ask the server for a version of the table, and for its variables."""
+def _version(
+    plan: TablePlan, tag: str, columns: Sequence[Column], variables: Sequence[Variable], metadata: MetadataClient
+) -> TableInfo:
+    """Ask the server for an earlier version of the table, which must have the columns as the current one has them."""
     try:
-        reference = parse_table(base, f"state, stream {plan.selection.stream}")
+        reference = parse_table(str(plan.bookmark.table), f"state, stream {plan.selection.stream}")
         [table] = metadata.find(replace(reference, container=pinned(reference.container, tag)))
-        return table, metadata.variables(table)
+        listed = metadata.variables(table)
     except (ConfigError, NotFound, Forbidden, Refused) as error:
         raise NotComparable(f"{tag} cannot be read ({error.what})") from error
+    if reason := table.unreadable or why_not_comparable(columns, listed, variables):
+        raise NotComparable(f"{tag} cannot be compared with it ({reason})")
+    return table
