@@ -91,8 +91,7 @@ class _ArrowFile:
     @property
     def size(self) -> int:
         """Bytes of the file so far."""
-        size: int = self._file.tell()
-        return size
+        return int(self._file.tell())
 
     def _extended(self, rows: Rows, ordinal: int, offset: int) -> pa.RecordBatch:
         assert isinstance(rows, ArrowRows)  # noqa: S101 - the wire format follows from the encoding

@@ -37,12 +37,9 @@ class MessageWriter(GenericSingerWriter[bytes, Any]):
         """Write one message."""
         self.write_lines(self.format_message(message), message.type.value)
 
-    def write_lines(self, lines: bytes, message_type: str) -> None:
-        """Write whole lines of one message type."""
-        self.write_parts((lines,), message_type)
-
-    def write_parts(self, parts: Parts, message_type: str) -> None:
-        """Write whole lines of one message type, in parts; an ``OutputClosed`` says that no more can be written."""
+    def write_lines(self, lines: bytes | Parts, message_type: str) -> None:
+        """Write whole lines of one message type; an ``OutputClosed`` says that no more can be written."""
+        parts = lines if isinstance(lines, tuple) else (lines,)
         with SHUTDOWN.defer_signals():
             # The SDK's test runner replaces sys.stdout: it is looked up when writing (singer-sdk.md).
             for part in parts:

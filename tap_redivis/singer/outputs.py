@@ -132,7 +132,7 @@ class RecordWriting(Writing):
             rows, changes = self._marker.of(rows)
         # The row key holds the ordinal, not the id: it stays the same when a load is resumed (design.md §7.10).
         parts = self._lines(self._extend(rows, self.partial.ordinal(chunk.stream), offset))
-        self.run.writer.write_parts(parts, "RECORD")
+        self.run.writer.write_lines(parts, "RECORD")
         return changes
 
 

@@ -76,14 +76,12 @@ class ArrowRows:
     @property
     def count(self) -> int:
         """Number of rows."""
-        rows: int = self.batch.num_rows
-        return rows
+        return int(self.batch.num_rows)
 
     @property
     def size(self) -> int:
         """Bytes of the values."""
-        size: int = self.batch.nbytes
-        return size
+        return int(self.batch.nbytes)
 
     @cached_property
     def last_digest(self) -> str:
