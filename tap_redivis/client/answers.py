@@ -111,6 +111,6 @@ def number_of(value: Any) -> int | None:  # noqa: ANN401 - any JSON value
 
 
 def misfit_of(item: Mapping[str, Any], *keys: str) -> str | None:
-    """Say which of some counts is none; None if they are, or are missing: then nobody has counted."""
+    """Say which of some counts is not a count; None if all are, or are missing."""
     wrong = [key for key in keys if item.get(key) is not None and count_of(item[key]) is None]
     return f"the server says that {wrong[0]} is {one_line(repr(item[wrong[0]]), 100)}" if wrong else None

@@ -52,7 +52,7 @@ class MetadataClient:
     def load(self, containers: Iterable[ContainerRef], workflows: Iterable[ContainerRef] = ()) -> None:
         """Ask for the tables of several containers side by side; those that are known cost no request.
 
-        What fails is raised by ``container``, and not asked for again: each table of it would wait for it anew.
+        A failure is kept, and raised by ``container``: else each of its tables would wait for it again.
         """
         wanted = {_key(reference): reference for reference in containers}
         unknown = [each for key, each in wanted.items() if key not in self._containers.keys() | self._failures]

@@ -1,4 +1,4 @@
-"""HTTP with bounds: redirects by hand, the token only to its origin, and nothing of an answer waited for without end.
+"""HTTP with limits: redirects by hand, the token only to its origin, and no endless wait for any part of an answer.
 
 Of the environment only proxies and bundles of certificates count: no passwords of a .netrc file, no cookies.
 """
@@ -163,7 +163,7 @@ class _Adapter(HTTPAdapter):
 
 
 class _Answer(HTTPResponse):
-    """An answer whose head, and then whose each piece, comes within the timeout: that of a socket is for each byte."""
+    """An answer whose head, and each piece of whose body, comes within the timeout; a socket has one for each byte."""
 
     def __init__(self, sock: Any, *args: Any, **keywords: Any) -> None:  # noqa: ANN401 - those of http.client
         super().__init__(sock, *args, **keywords)

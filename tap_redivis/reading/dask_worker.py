@@ -107,7 +107,7 @@ class DaskWorker(Worker):
     issues: ValueIssues
 
     def __post_init__(self) -> None:
-        """Warn when nobody could run a job now."""
+        """Warn if no worker could run a job now."""
         self._secret = Secret(self.token) if self.token and self.cluster.is_private else None
         # Files cannot be cut once they are written: with a limit of rows only one job runs at a time.
         self._turn = nullcontext() if self.budget.left is None else threading.Lock()

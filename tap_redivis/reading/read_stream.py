@@ -77,7 +77,7 @@ class StreamReader:
 
     def _cut_off(self, *, rows_read: int) -> bool:
         # redivis-api §8.1.6: no sentinel means that the body was cut off at the border of a record batch. Without rows
-        # too, it may be the end as a server tells it that knows no sentinel: that is for the count to prove.
+        # too, it may be the end, of a server without sentinels: then the count has to prove it.
         is_session_arrow = self.request.wire_format == "arrow" and self.stream != ROWS_STREAM
         return is_session_arrow and not self.decoder.has_sentinel and rows_read > 0
 

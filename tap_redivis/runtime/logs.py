@@ -57,7 +57,7 @@ def set_up_handlers() -> None:
 
 
 def _is_no_chatter(record: logging.LogRecord) -> bool:
-    """Whether a line is for users: what the SDK says of itself at INFO (METRIC, each step) is for the level debug."""
+    """Whether a line is for users: the SDK's own lines at INFO (METRIC, each step) show only at the level debug."""
     is_of_sdk = f"{os.sep}singer_sdk{os.sep}" in record.pathname
     return not (is_of_sdk and record.levelno == logging.INFO) or logging.getLogger().isEnabledFor(logging.DEBUG)
 

@@ -13,7 +13,7 @@ from tap_redivis.errors import ResourceError
 
 
 class OutputClosed(BaseException):  # no error, and nothing that catches errors may catch it
-    """stdout takes no more: its argument is the error; without one its reader is gone, and there is nobody to tell."""
+    """stdout takes no more. The argument is the error; without one, the reader is gone, and needs no message."""
 
 
 class Output(io.FileIO):

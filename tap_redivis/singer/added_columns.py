@@ -1,4 +1,4 @@
-"""Columns that the tap adds to a table's own, the row key, the lineage and the like: in catalogs, and in rows. Pure.
+"""Columns that the tap adds to a table's own, such as the row key: in catalogs, and in rows. Pure.
 
 The row key is made of the Singer version of the load, a random part that is drawn for each read session, the ordinal of
 the read stream in it, and the row's offset in the stream: the same however often a row is sent within a load.

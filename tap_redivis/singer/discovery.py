@@ -67,7 +67,7 @@ def find_named(
 
 
 def warn_of_unmatched_options(settings: Settings, tables: Sequence[str]) -> None:
-    """Warn of a pattern in ``table_options`` that matches no table: nobody would miss what it says."""
+    """Warn of a pattern in ``table_options`` that matches no table: else nobody would notice."""
     for pattern, _ in settings.table_options:
         if tables and not any(name_matches(pattern, table) for table in tables):
             logger.warning("table_options: %r matches no table%s", pattern, did_you_mean(escape_name(pattern), tables))

@@ -36,7 +36,7 @@ class PlanRow:
     reason: str = ""
     version_before: str | None = None
     version: str | None = None  # ``next`` for a draft, None where there are no versions
-    rows: int | None = 0  # None: nobody knows before
+    rows: int | None = 0  # None: not known before the run
     rows_are: Literal["exact", "at most", "unverified"] = "exact"
     bytes: int | None = 0  # as Redivis counts, all variables included
     access: str = "readable"  # or why it is not

@@ -133,7 +133,7 @@ class TableSource:
 
 
 class QuerySource:
-    """The result of a query, which is run anew for each load: whether it changed, only running it can tell.
+    """The result of a query, which is run for each load: only running it shows whether it changed.
 
     It has what ``TableSource`` has.
     """

@@ -112,7 +112,7 @@ class StateKeeper:
 
     @property
     def _can_resume(self) -> bool:
-        # /rows takes no offset (redivis-api §4.5): such a load begins anew.
+        # /rows takes no offset (redivis-api §4.5): such a load starts over.
         return self.partial is not None and ROWS_STREAM not in self.partial.streams
 
     def write_if_due(self) -> None:

@@ -98,7 +98,7 @@ def _read(path: str, where: str) -> bytearray:
     is_stdin = path == "-"
     try:
         with open(0 if is_stdin else path, "rb", buffering=0, closefd=not is_stdin, opener=_opened_at_once) as file:
-            # Only a terminal is waited for without end: there is somebody who can interrupt.
+            # Only a terminal may take for ever: somebody is there who can interrupt.
             patience = None if file.isatty() else _SECONDS_OF_SILENCE
             while os.name != "posix" or select.select([file], [], [], patience)[0]:
                 piece = file.read(_PIECE_BYTES)

@@ -39,7 +39,7 @@ def is_too_fine(lines: bytes, encoded: bytes) -> bool:
 
 
 def _differ_in_spaces_only(lines: bytes, encoded: bytes) -> bool:
-    # In slices: the C library returns large copies to the system each time, and the system clears each page anew.
+    # In slices: the C library returns large copies to the system each time, which clears every page again.
     return len(lines) == len(encoded) and all(
         _is_same_but_spaces(lines[start : start + _SLICE_BYTES], encoded[start : start + _SLICE_BYTES])
         for start in range(0, len(lines), _SLICE_BYTES)
