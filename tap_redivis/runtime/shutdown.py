@@ -97,7 +97,9 @@ class Shutdown:
 
     def _watch(self, heard: int) -> None:
         """Interrupt the main thread until it ends the process; end the process if it does not."""
-        signum = _next_signal(heard)
+        signum = 0
+        while signum not in SIGNALS:  # signals that others handle arrive here too
+            [signum] = os.read(heard, 1)
         patience = threading.Event()
         until = time.monotonic() + _PATIENCE_SECONDS
         while time.monotonic() < until:
@@ -113,13 +115,6 @@ def _report_errors_only(unraisable: "sys.UnraisableHookArgs") -> None:
     # Nothing can be raised from a finalizer; the next section raises the Termination of a signal that came there.
     if unraisable.exc_type is not Termination:
         sys.__unraisablehook__(unraisable)
-
-
-def _next_signal(heard: int) -> int:
-    while True:  # signals that others handle arrive here too
-        [number] = os.read(heard, 1)
-        if number in SIGNALS:
-            return number
 
 
 def widen_pipe(size: int) -> None:

@@ -69,11 +69,9 @@ def _not_in_batch(stream: str, why: str) -> ConfigError:
 
 def with_row_key(stream_maps: Mapping[str, Any]) -> dict[str, Any]:
     """Let stream maps that leave out what they do not name keep the row key, unless they name other keys."""
-    return {name: _with_row_key(stream_map) for name, stream_map in stream_maps.items()}
-
-
-def _with_row_key(stream_map: Any) -> Any:  # noqa: ANN401 - whatever the setting holds
-    leaves_out = isinstance(stream_map, dict) and "__else__" in stream_map
-    if not leaves_out or stream_map.keys() & {ROW_KEY, "__key_properties__"}:
-        return stream_map
-    return {**stream_map, ROW_KEY: ROW_KEY}
+    kept = dict(stream_maps)
+    for name, stream_map in stream_maps.items():
+        leaves_out = isinstance(stream_map, dict) and "__else__" in stream_map
+        if leaves_out and not stream_map.keys() & {ROW_KEY, "__key_properties__"}:
+            kept[name] = {**stream_map, ROW_KEY: ROW_KEY}
+    return kept

@@ -33,12 +33,12 @@ class Topic:
 
 def _columns(**specs: str) -> tuple[TopicColumn, ...]:
     """Make columns of ``name="type path: description"``; the path may be left out."""
-    return tuple(_column(name, *spec.split(": ", 1)) for name, spec in specs.items())
-
-
-def _column(name: str, head: str, description: str) -> TopicColumn:
-    kind, _, path = head.partition(" ")
-    return TopicColumn(name, kind, description=description, path=path)
+    columns = []
+    for name, spec in specs.items():
+        head, _, description = spec.partition(": ")
+        kind, _, path = head.partition(" ")
+        columns.append(TopicColumn(name, kind, description=description, path=path))
+    return tuple(columns)
 
 
 _STREAM = "string entry.stream: Name that the rows have in the target: the stream, or what a stream map calls it"
