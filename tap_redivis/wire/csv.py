@@ -76,7 +76,9 @@ class CsvDecoder:
         return parsed
 
     def _note_empty(self, arrays: Sequence[pa.Array | None]) -> None:
-        texts = [array for array, column in zip(arrays, self._codec.columns, strict=True) if column.wire_type in _TEXT]
+        # Text that is cast to another type does not count: no value of that type is empty.
+        pairs = zip(arrays, self._codec.columns, strict=True)
+        texts = [array for array, column in pairs if {column.type, column.wire_type} <= _TEXT]
         lengths = [pc.binary_length(array) for array in texts if array is not None]
         # The parser left null what has no quotes: only an empty text in quotes proves that the server means null.
         self._codec.note_empty(
