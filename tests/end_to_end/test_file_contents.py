@@ -195,6 +195,49 @@ def test_a_limit_of_rows_is_one_of_files(site: Site) -> None:
     assert len(done.records(STREAM)) == len(stored(root_of(site))) == len(fetched(site)) == 2
 
 
+def test_no_more_files_are_fetched_at_once_than_requests_are_allowed(site: Site) -> None:
+    write_files(site.folder, {f"{number}.bin": b"12" for number in range(20)}, "v1.1")
+    site.emulator.reload()
+    site.emulator.faults.add(Fault(kind="stall", path="/rawFiles/*", nth="every", times=None, at_byte=1))
+
+    with forked(_tap(site, max_requests=2)) as running, open(running.stdout, "rb", closefd=False) as stdout:
+        while len(fetched(site)) < 2:
+            pass
+        running.kill(signal.SIGTERM)
+        done = running.end(stdout.read())
+
+    assert done.exit_code == 143
+    assert len(fetched(site)) == 2
+
+
+def test_files_of_workflows_are_copied_too(site: Site) -> None:
+    """Which have no versions."""
+    path = site.folder / "demo/analysis/scans.files/a.txt"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"a")
+    write_note(site.folder, "demo/analysis/workflow.yml", {"name": "analysis"})
+    site.emulator.reload()
+
+    done = _sync(site, datasets=[], workflows=["demo.analysis"], files={"name": "{dataset}/{version}/{file_id}.txt"})
+
+    [record] = done.records("analysis__scans")
+    assert path_of(record[FILE_URI]) == root_of(site) / f"analysis/current/{record['file_id']}.txt"
+    assert path_of(record[FILE_URI]).read_bytes() == b"a"
+
+
+def test_a_table_of_any_name_is_found_again_by_its_catalog(site: Site) -> None:
+    name = "Scans: v1.0, 20% (new)"
+    write_note(site.folder, "demo/scans/dataset.yml", {"tables": {"scans": {"name": name}}})
+    site.emulator.reload()
+    files = {"root": str(root_of(site)), "tables": [name]}
+    [stream] = site.discover(**_SOURCE, files=files).values()
+
+    done = _sync(site, files=files, catalog={"streams": [stream]})
+
+    assert_copied(done.records(stream["tap_stream_id"]), root_of(site), SOME)
+    assert next(root_of(site).iterdir()).name in {"Scans_ v1.0, 20% (new)", ".partial"}
+
+
 # --- catalog and columns ---------------------------------------------------------------------------------------------
 
 

@@ -50,7 +50,7 @@ def survive(
         config = _config(item, wire_format, streams)
         if encoding is not None:
             config["batch_config"] = batch_config(encoding, folder / "out", batch_size=700)
-        done = _run(tap(emulator, files, config))
+        done = run_limited(tap(emulator, files, config))
         assert all(has_happened(fault, emulator.requests) for fault in item.faults), "the fault did not happen"
     check = _check_complete if item.ends == "transient" else _check_failed
     check(item, done)
@@ -58,7 +58,7 @@ def survive(
         _check_files(folder / "out", done)
 
 
-def _run(program: Program) -> Output:
+def run_limited(program: Program) -> Output:
     """Run the tap to its end; one that has none is killed."""
     with forked(program) as running:
         limit = threading.Timer(_LIMIT_SECONDS, running.kill, [signal.SIGKILL])
