@@ -84,16 +84,16 @@ def prefetch(api: Api, metadata: MetadataClient, request: PrefetchRequest) -> Pr
     if request.must_fit and plan_drift(plan, variables).breaking:
         return Prefetched(variables)
     read = apply_drift(plan, variables).request
-    opened = Prefetched(variables, open_session(api, read))
-    return replace(opened, bodies=_bodies(api, read, opened.session)) if _is_small(plan) else opened
+    session = open_session(api, read)
+    opened = Prefetched(variables, session)
+    return replace(opened, bodies=_bodies(api, read, session)) if _is_small(plan) else opened
 
 
-def _bodies(api: Api, request: ReadRequest, session: ReadSession | None) -> Mapping[str, Response]:
+def _bodies(api: Api, request: ReadRequest, session: ReadSession) -> Mapping[str, Response]:
     """Wait for the answers with the rows; one that fails is asked for again at the table's turn."""
     bodies: dict[str, Response] = {}
-    if session is not None:
-        request = replace(request, wire_format=session.wire_format)
-    for stream in session.streams[: request.max_streams] if session else ():
+    request = replace(request, wire_format=session.wire_format)
+    for stream in session.streams[: request.max_streams]:
         try:
             bodies[stream] = api.open(*address_of(request, stream, 0))
         except (TransientError, RedivisError):

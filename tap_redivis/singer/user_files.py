@@ -6,6 +6,7 @@ import select
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from singer_sdk.singerlib import Catalog
 
 from tap_redivis.client.answers import refuse_depth
@@ -22,6 +23,13 @@ _MOST_BYTES = 256 * 1024 * 1024  # a catalog of a thousand tables has some forty
 _PIECE_BYTES = 1024 * 1024
 _SECONDS_OF_SILENCE = 60.0  # a pipe may never have a writer
 _OWN_KEYS = {"completed_at", "reading", "table_version", "parts"}  # of bookmarks that this tap wrote, one at least
+
+
+class _Schema(msgspec.Struct):
+    """The shape of a JSON Schema, as far as the SDK relies on it without a check."""
+
+    type: str | list[str] = ""
+    properties: dict[str, "_Schema"] = msgspec.field(default_factory=dict)
 
 
 def read_config(paths: Sequence[str]) -> dict[str, Any]:
@@ -58,8 +66,10 @@ def read_catalog(path: str | None) -> Catalog | None:
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise unusable("--catalog", f"it is no Singer catalog ({type(error).__name__}: {error})") from None
     # The SDK takes these as they are, and stumbles over them later with a traceback.
-    if not all(_is_schema(stream.get("schema")) for stream in value["streams"]):
-        raise unusable("--catalog", "it is no Singer catalog: the schema of a stream is no JSON Schema")
+    try:
+        msgspec.convert([stream.get("schema") for stream in value["streams"]], list[_Schema])
+    except msgspec.ValidationError:
+        raise unusable("--catalog", "it is no Singer catalog: the schema of a stream is no JSON Schema") from None
     if not all(isinstance(entry.tap_stream_id, str) and entry.tap_stream_id for entry in catalog.streams):
         raise unusable("--catalog", "it is no Singer catalog: a stream has no tap_stream_id")
     return catalog
@@ -142,17 +152,3 @@ def _chosen_method(stream: dict[str, Any]) -> dict[str, str]:
     )
     method = root.get("replication-method")
     return {"replication_method": method} if method else {}
-
-
-def _is_schema(value: Any) -> bool:  # noqa: ANN401 - anything may stand in a catalog
-    """Whether a value has the shape of a schema, as far as the SDK relies on it without a check."""
-    if not isinstance(value, dict):
-        return False
-    types = value.get("type", [])
-    names = types if isinstance(types, list) else [types]
-    properties = value.get("properties", {})
-    return (
-        all(isinstance(name, str) for name in names)
-        and isinstance(properties, dict)
-        and all(map(_is_schema, properties.values()))
-    )
