@@ -136,7 +136,7 @@ def _respell_keys(entry: CatalogEntry, variables: Mapping[str, Schema]) -> None:
 
 
 def columns_named(names: Iterable[str], columns: Collection[str], where: str) -> list[str]:
-    """Find columns by their names, in whatever case, in their own spelling; a ``ConfigError`` names those not there."""
+    """Find columns by name, whatever the case, in their own spelling; a ``ConfigError`` names the missing ones."""
     spelled = {**{column.lower(): column for column in columns}, **{column: column for column in columns}}
     found = {name: spelled.get(name) or spelled.get(name.lower()) for name in names}
     if missing := [name for name, column in found.items() if column is None]:

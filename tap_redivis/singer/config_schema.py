@@ -291,7 +291,7 @@ _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "
 
 
 def settings_of_environment(schemas: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Read the settings of the environment, empty ones aside; a ``ConfigError`` names a variable of another type."""
+    """Read settings from environment variables, if not empty; a ``ConfigError`` names one that is not of its type."""
     found = {}
     for name, schema in schemas.items():
         variable = f"TAP_REDIVIS_{name.upper()}"

@@ -199,7 +199,7 @@ Source = TableSource | QuerySource
 
 
 def _fit(plan: TablePlan, variables: Sequence[Variable], run: RunContext) -> TablePlan:
-    """Apply drift, and log it; a ``SchemaChanged`` says that the catalog does not fit, where that is to fail."""
+    """Apply drift and log it; a ``SchemaChanged`` says that the catalog does not fit, if that is to be an error."""
     drift = plan_drift(plan, variables)
     if run.settings.on_schema_change == "fail":
         drift.require_fit(plan.table.pinned)

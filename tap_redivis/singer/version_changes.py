@@ -45,7 +45,7 @@ def compare(plan: TablePlan, variables: Sequence[Variable], metadata: MetadataCl
 
 
 def vanished_keys(plan: TablePlan, variables: Sequence[Variable], metadata: MetadataClient) -> tuple[TablePlan, str]:
-    """Write the query for keys of the last load, or one in between, that are gone; ``NotComparable`` says why not."""
+    """Write the query for the keys that vanished since the last load; a ``NotComparable`` says why there is none."""
     before, now = plan.bookmark, plan.snapshot
     if reason := why_deletions_are_unknown(before, now):
         raise NotComparable(reason)

@@ -42,7 +42,7 @@ class Number(float):
 
 
 def cast(value: Any, column_type: ColumnType) -> Value:  # noqa: ANN401 - any JSON value
-    """Cast decoded JSON, with fractions as ``Number``, to a type, NaN and infinity included; else a ``ValueError``."""
+    """Cast decoded JSON, with fractions as ``Number``; a float may be NaN. A ``ValueError`` says that it cannot be."""
     return None if value is None else _CASTS[column_type](value)
 
 
