@@ -10,6 +10,7 @@ from tap_redivis.model.json_schema import DICTIONARY, UPLOAD
 from tap_redivis.model.references import TableRef, parse_table, parse_upload
 from tap_redivis.runtime.logs import logger
 from tap_redivis.singer import discovery
+from tap_redivis.singer.added_columns import table_named
 from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.sdk import SdkStream
 from tap_redivis.singer.sources import QuerySource, Source, TableSource
@@ -33,9 +34,7 @@ def streams_of(catalog: Catalog, tap: Tap, run: RunContext, dictionary: Mapping[
     # Options of tables that are not selected are no mistake.
     names = [entry.table or "" for entry in catalog.streams]
     if all(names):  # catalogs of other programs do not say which table a stream is
-        discovery.warn_of_unmatched_options(
-            run.settings, [part.split(":")[0] for each in names for part in each.split(".")[2:]]
-        )
+        discovery.warn_of_unmatched_options(run.settings, list(filter(None, map(table_named, names))))
     return streams
 
 
