@@ -18,7 +18,7 @@ from tap_redivis.wire.arrays import arrow_schema
 from tap_redivis.wire.codec import RowCodec
 from tap_redivis.wire.json_lines import column_appender
 from tap_redivis.wire.rows import ArrowRows, JsonRows, Rows
-from tap_redivis.wire.scalars import integers, null, text
+from tap_redivis.wire.scalars import integers, null, text, text_array
 
 _GROUPS_BYTES = 16 * 1024 * 1024  # the row groups of all files under way share it
 _WRITE_BYTES = 256 * 1024
@@ -97,7 +97,8 @@ class _ArrowFile:
         assert isinstance(rows, ArrowRows)  # noqa: S101 - the wire format follows from the encoding
         arrays, count = list(rows.batch.columns), rows.count
         if self._columns.file_uri:
-            arrays.append(pa.array(rows.uris, pa.string()))
+            texts = text_array([(uri or "").encode() for uri in rows.uris])
+            arrays.append(pc.if_else(integers(map(bool, rows.uris)).cast(pa.bool_()), texts, null(pa.string())))
         if self._columns.load is not None:
             numbers = integers(range(offset, offset + count))
             begin = text(f"{self._columns.load}-{ordinal}-")

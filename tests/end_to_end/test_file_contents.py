@@ -208,6 +208,7 @@ def test_no_more_files_are_fetched_at_once_than_requests_are_allowed(site: Site)
 
     assert done.exit_code == 143
     assert len(fetched(site)) == 2
+    assert not stored(root_of(site))
 
 
 def test_files_of_workflows_are_copied_too(site: Site) -> None:
@@ -445,6 +446,21 @@ def test_log_based_fetches_what_changed_and_keeps_the_files_of_rows_that_are_gon
     assert [each[FILE_URI] for each in vanished] == [None] * (2 if key == "file_id" else 1)
     assert gone.read_bytes() == b"two"
     assert len(fetched(site)) == 2
+
+
+def test_rows_that_are_gone_when_all_are_read_name_no_file(site: Site) -> None:
+    """LOG_BASED tells them in RECORDs of their keys, where another root lets all files be copied anew."""
+    options = {"table_options": {"scans": {"key_properties": ["file_id"], "replication_method": "LOG_BASED"}}}
+    first = _sync(site, **options)
+    write_files(site.folder, _CHANGED, "v1.1")
+    site.emulator.reload()
+
+    second = _sync(site, state=first.state, root=site.files / "elsewhere", **options)
+
+    gone = [each for each in second.records(STREAM) if each["_sdc_deleted_at"]]
+    assert [each[FILE_URI] for each in gone] == [None, None]
+    there = [each for each in second.records(STREAM) if each not in gone]
+    assert_copied(there, site.files / "elsewhere", _CHANGED)
 
 
 def test_incremental_fetches_new_files_only(site: Site) -> None:
