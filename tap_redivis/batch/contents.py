@@ -33,6 +33,7 @@ _BUFFERS_BYTES = 32 * 1024 * 1024  # of all downloads under way
 _PIECE_BYTES = 512 * 1024  # twice those of rows, which takes an eighth less time: threads take turns for each piece
 _BUFFER_BYTES = 2 * _PIECE_BYTES  # of one into a folder: a piece that is read, and what waits to be written
 _UPLOAD_BYTES = 16 * 1024 * 1024  # of one into a bucket: a part, and the same while it is sent
+_SMALL_BYTES = 1024 * 1024  # of larger files so few are uploaded at once as there is memory for
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,18 @@ class FileContents:
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self.most)
 
+    @cached_property
+    def _uploads(self) -> ThreadPoolExecutor:
+        """For large files into a bucket: glibc keeps for each thread what parts of files took, so there are few."""
+        return ThreadPoolExecutor(_BUFFERS_BYTES // _UPLOAD_BYTES)
+
+    def _pool_for(self, source: SourceFile) -> ThreadPoolExecutor:
+        is_upload = not is_folder(self.settings.root) and (source.size or 0) > _SMALL_BYTES
+        return self._uploads if is_upload else self._pool
+
     def _prepare(self) -> None:
         # Before several threads want them: Python 3.12 and later might make one for each.
-        _ = self.storage, self.buffers, self.known, self._pool
+        _ = self.storage, self.buffers, self.known, self._pool, self._uploads
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -109,7 +119,8 @@ class FileContents:
         try:
             yield
         finally:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            for pool in (self._pool, self._uploads):
+                pool.shutdown(wait=False, cancel_futures=True)
             self.storage.close(others=True)
 
     def copied(self, blocks: Iterator[Rows], api: Api, progress: ReadProgress, stop: threading.Event) -> Iterator[Rows]:
@@ -124,7 +135,7 @@ class FileContents:
         for rows in _limited(blocks):
             sources = list(self._sources(rows))
             copies = {
-                source: self._pool.submit(_Copy(self, api, source, progress, stop).run)
+                source: self._pool_for(source).submit(_Copy(self, api, source, progress, stop).run)
                 for source in dict.fromkeys(sources)
                 if source is not None
             }
