@@ -17,7 +17,7 @@ from tap_redivis.model.columns import FILE_URI
 from tests.end_to_end.conftest import UNLIMITED
 from tests.support.azure_storage import serving_azure_storage
 from tests.support.buckets import S3
-from tests.support.file_tables import SOME, STREAM, error_of, fetched, ids_of, write_files
+from tests.support.file_tables import SOME, STREAM, error_of, fetched, ids_of, wait_for, write_files
 from tests.support.google_storage import serving_google_storage
 from tests.support.lakes import Store
 from tests.support.pipes import Output, Program, run
@@ -129,8 +129,7 @@ def test_what_a_stopped_run_left_is_aborted(bucket: _Bucket, s3: S3, number: sig
     bucket.site.emulator.faults.add(stall)
 
     with forked(bucket.tap()) as running, open(running.stdout, "rb", closefd=False) as stdout:
-        while not s3.unfinished(bucket.name) or len(s3.files(bucket.name)) < len(_CONTENTS) - 1:
-            pass
+        wait_for(lambda: s3.unfinished(bucket.name) and len(s3.files(bucket.name)) == len(_CONTENTS) - 1)
         running.kill(number)
         stopped = running.end(stdout.read())
     left = s3.unfinished(bucket.name)

@@ -27,6 +27,7 @@ from tests.support.file_tables import (
     path_of,
     root_of,
     stored,
+    wait_for,
     write_files,
     write_visits,
 )
@@ -201,8 +202,7 @@ def test_no_more_files_are_fetched_at_once_than_requests_are_allowed(site: Site)
     site.emulator.faults.add(Fault(kind="stall", path="/rawFiles/*", nth="every", times=None, at_byte=1))
 
     with forked(_tap(site, max_requests=2)) as running, open(running.stdout, "rb", closefd=False) as stdout:
-        while len(fetched(site)) < 2:
-            pass
+        wait_for(lambda: len(fetched(site)) >= 2)
         running.kill(signal.SIGTERM)
         done = running.end(stdout.read())
 

@@ -150,7 +150,7 @@ def _run(site: Site, **settings: Any) -> Output:
     sizes = {name: len(content) for name, content in SOME.items()}
     with watched(root_of(site), sizes) as seen:
         done = run_limited(site.tap(files=files, **settings))
-    assert seen.looks > 10
+    assert seen.looks
     return done
 
 

@@ -100,7 +100,7 @@ def test_a_tap_that_is_killed_again_and_again_copies_all_files(site: Site, tmp_p
                 done = _run(program, _moment(chance, site) if kills < _KILLS else lambda _: False)
                 kills += done.exit_code != 0
                 loads.take(_checked(message, rows) for message in done.messages)
-        assert seen.looks > 10
+        assert seen.looks
         names = {path.relative_to(root / "scans").as_posix(): path for path in root.rglob("*") if path.is_file()}
         assert {name: _md5(path) for name, path in names.items()} == {
             f"{row['file_id']}/{row['file_name']}": row["md5_hash"] for row in rows.values()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import random
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ from redivis_emulator.log import Request
 from tap_redivis.model.columns import FILE_URI
 from tests.support.pipes import Json, Output
 from tests.support.served import Site, write_note, write_table
+
+_TIME_LIMIT = 60  # seconds; more than any of these takes on a slow machine
 
 STREAM = "scans__scans"
 SOME = {
@@ -105,6 +108,14 @@ def error_of(done: Output) -> str:
         assert done.messages[-1]["type"] == "STATE"
     [error] = [line for line in done.stderr.splitlines() if "| ERROR " in line and "streams failed" not in line]
     return error
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Wait until something holds."""
+    until = time.monotonic() + _TIME_LIMIT
+    while not condition():
+        assert time.monotonic() < until, "it did not come to pass"
+        time.sleep(0.005)
 
 
 @dataclass
