@@ -8,10 +8,12 @@ from typing import NoReturn
 
 from tap_redivis.errors import ConfigError, one_line
 from tap_redivis.runtime.logs import error_of, logger, set_up_handlers
+from tap_redivis.runtime.memory import require_room
 from tap_redivis.runtime.shutdown import SHUTDOWN, Termination
 from tap_redivis.runtime.standard_streams import OutputClosed, take_over
 
 _BROKEN_PIPE_EXIT = 141
+_IMPORTS_BYTES = 128 * 1024 * 1024  # address space, most of which is never used
 _NO_ROOM = b"ERROR    | tap-redivis: there is no more memory. Raise the limits of the process (ulimit -v)\n"
 _LEVELS = ("TAP_REDIVIS_LOGLEVEL", "TAP_REDIVIS_LOG_LEVEL", "LOGLEVEL")  # the SDK looks for the first
 
@@ -53,6 +55,7 @@ def _run() -> int:
     # OpenBLAS, which comes with numpy, sends SIGINT where it can start no threads; nothing is computed with it.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ[_LEVELS[0]] = next(filter(None, map(os.environ.get, _LEVELS)), "INFO")
+    require_room(_IMPORTS_BYTES)
     # Imported after the signal handlers are installed: importing the SDK takes most of a second.
     from tap_redivis.tap import TapRedivis  # noqa: PLC0415 - see above
 

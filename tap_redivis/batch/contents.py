@@ -5,7 +5,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -22,6 +22,7 @@ from tap_redivis.model.file_settings import FileSettings
 from tap_redivis.reading.jobs import Unwanted
 from tap_redivis.reading.read_stream import ReadProgress
 from tap_redivis.runtime.logs import logger
+from tap_redivis.runtime.memory import ThreadPool
 from tap_redivis.runtime.progress import Received
 from tap_redivis.wire.rows import ArrowRows, Rows
 
@@ -90,15 +91,15 @@ class FileContents:
         return {}
 
     @cached_property
-    def _pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self.most)
+    def _pool(self) -> ThreadPool:
+        return ThreadPool(self.most)
 
     @cached_property
-    def _uploads(self) -> ThreadPoolExecutor:
+    def _uploads(self) -> ThreadPool:
         """For large files into a bucket: glibc keeps for each thread what parts of files took, so there are few."""
-        return ThreadPoolExecutor(_BUFFERS_BYTES // _UPLOAD_BYTES)
+        return ThreadPool(_BUFFERS_BYTES // _UPLOAD_BYTES)
 
-    def _pool_for(self, source: SourceFile) -> ThreadPoolExecutor:
+    def _pool_for(self, source: SourceFile) -> ThreadPool:
         is_upload = not is_folder(self.settings.root) and (source.size or 0) > _SMALL_BYTES
         return self._uploads if is_upload else self._pool
 

@@ -4,7 +4,6 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from copy import copy
 from typing import TypeVar
@@ -30,6 +29,7 @@ from tap_redivis.errors import (
 from tap_redivis.model.settings import MOST_PARALLEL_REQUESTS, PARALLEL_REQUESTS
 from tap_redivis.model.tables import Json
 from tap_redivis.runtime.logs import logger
+from tap_redivis.runtime.memory import ThreadPool
 
 T = TypeVar("T")
 
@@ -72,7 +72,7 @@ class Api:
         self.asking_for_text = threading.Lock()
         self._one_at_a_time = threading.Lock()  # a parsed answer may take fifty times the bytes of its text
         self.limit = ConcurrencyLimit(PARALLEL_REQUESTS, max_requests, min(LONGEST_PAUSE, max_retry_seconds))
-        self.workers = ThreadPoolExecutor(max_requests)
+        self.workers = ThreadPool(max_requests)
         self._transport = Transport(endpoint, token, timeout, _OPEN_BODIES * max_requests)
 
     def get(self, path: str, params: Mapping[str, str] | None = None) -> Json:

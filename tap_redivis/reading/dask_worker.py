@@ -24,6 +24,7 @@ from tap_redivis.errors import ClusterError, ConfigError, RedivisError, one_line
 from tap_redivis.reading.jobs import TAP_VERSION, Chunk, LocalWorker, ReadJob, RowBudget, StreamEnd, Unwanted, Worker
 from tap_redivis.reading.read_stream import ReadProgress, SessionGone
 from tap_redivis.runtime.logs import logger, redacted, register_secret
+from tap_redivis.runtime.memory import start_thread
 from tap_redivis.runtime.progress import Received
 from tap_redivis.wire.rows import ValueIssues
 
@@ -258,7 +259,7 @@ def _set_when(stop: threading.Event, condition: Callable[[], bool]) -> Iterator[
                 stop.set()
                 return
 
-    threading.Thread(target=look, daemon=True).start()
+    start_thread(look)
     try:
         yield
     finally:

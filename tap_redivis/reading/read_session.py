@@ -14,6 +14,7 @@ from tap_redivis.model.reads import ROWS_STREAM, StreamPosition
 from tap_redivis.reading.jobs import Chunk, JobSpec, ReadJob, StreamEnd, Unwanted, Worker
 from tap_redivis.reading.read_stream import SessionGone
 from tap_redivis.runtime.logs import logger
+from tap_redivis.runtime.memory import start_thread
 
 _LOOKS_FOR_MISSING_ROWS = 2  # without a new row, one after another: then the table fails (design §7.11)
 _MOST_UNCOUNTED = 10_000  # rows, beyond twice the count: where sentinels are the proof, a count may be an estimate
@@ -122,7 +123,7 @@ class SessionReader:
         for stream in streams:
             waiting.put(stream)
         for _ in range(min(self.spec.request.max_streams, len(streams))):
-            threading.Thread(target=self._work, args=[waiting], daemon=True).start()
+            start_thread(self._work, waiting)
         ended = 0
         while ended < len(streams) and not self._is_full:
             message = self._queue.get()

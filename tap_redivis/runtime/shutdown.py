@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from tap_redivis.runtime.memory import start_thread
+
 if sys.platform == "linux":
     import fcntl
 
@@ -53,7 +55,7 @@ class Shutdown:
             heard, told = os.pipe()
             os.set_blocking(told, False)  # set_wakeup_fd takes no other
             # Started now: a handler that starts a thread hangs if it interrupts the start of another thread.
-            threading.Thread(target=self._watch, args=[heard], daemon=True).start()
+            start_thread(self._watch, heard)
             signal.set_wakeup_fd(told, warn_on_full_buffer=False)
         sys.unraisablehook = _report_errors_only
         for number in SIGNALS:

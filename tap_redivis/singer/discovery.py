@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +17,7 @@ from tap_redivis.model.references import STREAM_NAME_LIMIT, ContainerRef, escape
 from tap_redivis.model.settings import PARALLEL_REQUESTS, QueryOptions, Settings, TableOptions
 from tap_redivis.model.tables import Container, TableInfo, Variable
 from tap_redivis.runtime.logs import logger
+from tap_redivis.runtime.memory import ThreadPool
 from tap_redivis.singer.added_columns import columns_named, properties_to_add
 from tap_redivis.singer.run import RunContext
 from tap_redivis.singer.sources import QuerySource, TableSource
@@ -185,7 +185,7 @@ class Discovery:
         """Make the streams of the queries; each is run without its rows, to know its columns, but not for a plan."""
         settings = self.run.settings
         few = min(PARALLEL_REQUESTS, settings.max_requests)  # Redivis runs five at once (redivis-api §1.7)
-        return list(filter(None, ThreadPoolExecutor(few).map(partial(self._query_stream, failures), settings.queries)))
+        return list(filter(None, ThreadPool(few).map(partial(self._query_stream, failures), settings.queries)))
 
     def _query_stream(self, failures: Failures, query: QueryOptions) -> TableStream | None:
         name, source = name_of_query(query), QuerySource(self.run, query)
