@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -33,7 +34,9 @@ def test_room_is_there_or_an_error() -> None:
 def test_threads_run_where_there_is_room() -> None:
     with ThreadPool(1) as pool:
         assert pool.submit(sum, [1, 2]).result(timeout=20) == 3
-        start_thread(pool.submit, sum, [])
+    has_run = threading.Event()
+    start_thread(has_run.set)
+    assert has_run.wait(timeout=20)
 
 
 def test_a_thread_without_room_is_an_error() -> None:
