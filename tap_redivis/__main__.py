@@ -25,7 +25,7 @@ def main() -> None:
     except Termination as termination:  # from the first line on at any moment, while modules are being imported too
         logger.warning("stopped by %s", termination.words)
         exit_process(termination.exit_code)
-    except BaseException:  # noqa: BLE001 - what was wrong could not be said: there is no room for its words
+    except (MemoryError, SystemError):  # what was wrong could not be said: there is no room for its words
         os.write(2, _NO_ROOM)
         os._exit(1)
 

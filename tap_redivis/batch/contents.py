@@ -269,19 +269,19 @@ class _Copy:
     def run(self) -> str:
         """Bring the file to the storage, unless it is there; gives its URI."""
         source, known = self.source, self.contents.known
-        try:
-            if source not in known:
+        if (uri := known.get(source)) is None:
+            try:
                 with _said_of(source, self.contents.table), _said_of_files():
                     uri = self._run()
-                if len(known) >= _MOST_KNOWN:
-                    known.clear()
-                known[source] = uri
-            return known[source]
-        except Closed:
-            raise Unwanted from None
-        finally:
-            if self._file is not None:
-                self._file.discard()
+            except Closed:
+                raise Unwanted from None
+            finally:
+                if self._file is not None:
+                    self._file.discard()
+            if len(known) >= _MOST_KNOWN:
+                known.clear()  # other threads look and write too
+            known[source] = uri
+        return uri
 
     def _run(self) -> str:
         self._storage = self.contents.storage

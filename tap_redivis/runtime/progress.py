@@ -9,7 +9,8 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from operator import add
 from typing import TYPE_CHECKING, Any, Literal
 
 from tap_redivis.errors import escaped
@@ -36,7 +37,8 @@ class Received:
 
     def __add__(self, other: "Received") -> "Received":
         """Count both."""
-        return Received(*map(sum, zip(astuple(self), astuple(other), strict=True)))
+        # For each piece of each body: astuple, which copies deeply, would take ten times as long.
+        return Received(*map(add, vars(self).values(), vars(other).values()))
 
 
 class Display:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +12,10 @@ from redivis_emulator import DEFAULT_TOKEN, Emulator, demo
 from redivis_emulator.access import RateLimit
 from redivis_emulator.service import Settings
 from tests.support.served import Site, visits, write_table
+
+if TYPE_CHECKING:
+    from tests.support.buckets import S3
+    from tests.support.clusters import DaskCluster
 
 VISITS = visits(2000)
 UNLIMITED = RateLimit(requests=10**9)
@@ -45,3 +50,12 @@ def site(tmp_path: Path) -> Iterator[Site]:
     write_table(folder, "demo/visits/v1.0/visits", VISITS)
     with Emulator(folder, rate_limit=UNLIMITED, settings=Settings(streams=4)) as emulator:
         yield Site(emulator, folder, files, DEFAULT_TOKEN)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory, s3: S3) -> Iterator[DaskCluster]:
+    """A scheduler and two workers, which find the S3, for all tests that leave two workers behind."""
+    from tests.support.clusters import dask_cluster  # noqa: PLC0415 - Dask takes a second, and few tests need it
+
+    with dask_cluster(tmp_path_factory.mktemp("cluster"), workers=2, variables=s3.variables) as cluster:
+        yield cluster

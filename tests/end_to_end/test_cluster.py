@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,13 +23,6 @@ from tests.support.served import Site, assert_same_rows, records_of, visits
 pytestmark = [pytest.mark.long, pytest.mark.xdist_group("cluster")]
 
 _STREAM = "visits__visits"
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory, s3: S3) -> Iterator[DaskCluster]:
-    """A scheduler and two workers, which find the S3, for all tests that leave two workers behind."""
-    with dask_cluster(tmp_path_factory.mktemp("cluster"), workers=2, variables=s3.variables) as cluster:
-        yield cluster
 
 
 def _config(site: Site, cluster: DaskCluster, encoding: str = "parquet", **settings: object) -> Json:

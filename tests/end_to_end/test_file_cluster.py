@@ -11,8 +11,7 @@ import pytest
 from redivis_emulator import DEFAULT_TOKEN, Emulator, Fault, Settings
 from tests.end_to_end.conftest import UNLIMITED
 from tests.support.batches import ENCODINGS, all_records_in, batch_config, files_of
-from tests.support.buckets import S3
-from tests.support.clusters import DaskCluster, dask_cluster
+from tests.support.clusters import DaskCluster
 from tests.support.file_tables import (
     SOME,
     assert_copied,
@@ -30,13 +29,6 @@ from tests.support.served import Site
 pytestmark = [pytest.mark.long, pytest.mark.xdist_group("cluster")]
 
 _FILE = "deep/er/one.bin"
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory, s3: S3) -> Iterator[DaskCluster]:
-    """A scheduler and two workers."""
-    with dask_cluster(tmp_path_factory.mktemp("cluster"), workers=2, variables=s3.variables) as cluster:
-        yield cluster
 
 
 @pytest.fixture(name="site")

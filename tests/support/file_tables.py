@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import requests
 
 from redivis_emulator.log import Request
 from tap_redivis.model.columns import FILE_URI
+from tests.support.measuring import repeated
 from tests.support.pipes import Json, Output
 from tests.support.served import Site, write_note, write_table
 
@@ -140,23 +140,17 @@ def watched(root: Path, sizes: Mapping[str, int], seconds: float = 0.002) -> Ite
         sizes: Bytes of the files by their names.
         seconds: Between two looks.
     """
-    seen, over = Watched(), threading.Event()
+    seen = Watched()
 
     def look() -> None:
-        while not over.wait(seconds):
-            seen.looks += 1
-            for folder, folders, names in os.walk(root):
-                folders[:] = [name for name in folders if name != ".partial"]
-                for path in (Path(folder, name) for name in names):
-                    _, _, name = path.relative_to(root).as_posix().split("/", 2)
-                    if (size := path.stat().st_size) != sizes[name]:
-                        seen.broken.add((name, size))
+        seen.looks += 1
+        for folder, folders, names in os.walk(root):
+            folders[:] = [name for name in folders if name != ".partial"]
+            for path in (Path(folder, name) for name in names):
+                _, _, name = path.relative_to(root).as_posix().split("/", 2)
+                if (size := path.stat().st_size) != sizes[name]:
+                    seen.broken.add((name, size))
 
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
+    with repeated(look, seconds):
         yield seen
-    finally:
-        over.set()
-        thread.join()
     assert not seen.broken

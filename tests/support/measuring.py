@@ -63,16 +63,28 @@ def measured(program: Program, folder: Path, drain: Drain) -> Measured:
 @contextmanager
 def _watched(pid: int) -> Iterator[list[int]]:
     """Give a list whose first item is the most kilobytes that a process and those below it held together."""
-    seen, over = [0], threading.Event()
+    seen = [0]
 
-    def watch() -> None:
-        while not over.wait(_SAMPLE_SECONDS):
-            seen[0] = max(seen[0], sum(map(_kilobytes, _below(pid))))
+    def look() -> None:
+        seen[0] = max(seen[0], sum(map(_kilobytes, _below(pid))))
 
-    thread = threading.Thread(target=watch)
+    with repeated(look, _SAMPLE_SECONDS):
+        yield seen
+
+
+@contextmanager
+def repeated(look: Callable[[], None], seconds: float) -> Iterator[None]:
+    """Call something again and again in a thread of its own, so many seconds apart, while the context lasts."""
+    over = threading.Event()
+
+    def repeat() -> None:
+        while not over.wait(seconds):
+            look()
+
+    thread = threading.Thread(target=repeat)
     thread.start()
     try:
-        yield seen
+        yield
     finally:
         over.set()
         thread.join()
